@@ -1,0 +1,98 @@
+/*
+ * The messages between processes, and how their bodies are laid out: values
+ * in order, integers in the machine's byte order (both ends are one binary),
+ * strings as a 32-bit length and bytes, NULL as length 0xffffffff. A reader
+ * checks every length; after a short or malformed value it is `bad` and
+ * returns zeros.
+ *
+ * master ⇄ child, on descriptor 3 of the child:
+ *	READY	←				it serves; once
+ *	STOP	→	i64 ms			drain and exit 0; after ms, take jobs back and exit
+ *	PING	→				is the loop alive?
+ *	PONG	←				it is
+ * master ⇄ leader:
+ *	POOL	←	i64 pool		its id in the database
+ *	SPAWN	←	u32 slot		wants a worker in that slot
+ *	SPAWNED	→	u32 slot, i64 pid	with the worker's channel as descriptor
+ *	KILL	←	u32 slot, i64 pid, i64 signal
+ *						if that pid is still that slot's
+ *	EXITED	→	u32 slot, i64 pid, i64 wait status, i64 cpu_ms, i64 max_rss_kb
+ *	SIZE	→	u32 workers		how many it may have now (reloads overlap)
+ *	WAKE	→				there may be something to lease
+ *	LOOKING	→	u32 yes			somebody looks for idle queues, else it polls
+ * leader → master → scheduler:
+ *	IDLE		str queue, u32 idle	whether to look for it; to the scheduler also
+ *		i64 pool			whose lease it is to renew meanwhile
+ * scheduler → master:
+ *	FOUND		str queue		has ready jobs: WAKE its leader
+ * master → monitor:
+ *	ORPHANED	i64 pool		its leader died; keep its leases while its
+ *						workers finish …
+ *	GONE		i64 pool		… and now nobody is left of it: reap
+ * leader ⇄ worker, on descriptor 3 of the worker; about one job, but for HELLO and
+ * LEAVE, and then with i64 id, i64 attempt in front:
+ *	HELLO	←	i64 pid, u32 jobs it runs at once, u32 whether it listens meanwhile
+ *						ready for jobs
+ *	JOB	→	msg_put_job()		without id and attempt in front
+ *	STARTED	←				the driver has it; left out when it ended at once
+ *	PROGRESS ←	i64 pct, str note	pct -1: the note alone
+ *	OUTPUT	←	str text		to be kept with the attempt
+ *	RESULT	←	i64 run_us, msg_put_result()
+ *	CANCEL	→	u32 class		CLASS_TIMEOUT, or CLASS_NONE for a wish
+ *	RECALL	→				give it back if it has not begun …
+ *	RETURNED ←				… here it is; one that has begun goes on
+ *	LEAVE	→				finish what you have and exit 0
+ */
+#ifndef CORE_MSG_H
+#define CORE_MSG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "core/job.h"
+
+enum msg_type {
+	MSG_READY = 1, MSG_STOP, MSG_PING, MSG_PONG,
+	MSG_POOL, MSG_SPAWN, MSG_SPAWNED, MSG_KILL, MSG_EXITED, MSG_SIZE,
+	MSG_WAKE, MSG_LOOKING,
+	MSG_FOUND, MSG_IDLE, MSG_ORPHANED, MSG_GONE,
+	MSG_HELLO, MSG_JOB, MSG_STARTED, MSG_PROGRESS, MSG_OUTPUT, MSG_RESULT,
+	MSG_CANCEL, MSG_LEAVE, MSG_RECALL, MSG_RETURNED,
+};
+
+struct msg_reader {
+	const char *p;
+	size_t left;
+	bool bad;
+};
+
+void msg_put_u32(struct buf *, uint32_t);
+void msg_put_i64(struct buf *, int64_t);
+void msg_put_str(struct buf *, const char *s);		/* NULL allowed */
+void msg_put_bytes(struct buf *, const void *, size_t);
+
+void msg_read(struct msg_reader *, const void *body, size_t len);
+uint32_t msg_get_u32(struct msg_reader *);
+int64_t msg_get_i64(struct msg_reader *);
+char *msg_get_str(struct msg_reader *);			/* new, or NULL; refuses a NUL inside */
+/* An i64; outside of the range: bad and 0. */
+int64_t msg_get_range(struct msg_reader *, int64_t min, int64_t max);
+bool msg_end(const struct msg_reader *);		/* all read and nothing bad */
+
+/*
+ * A job with the pool that leased it. The reader's job owns its strings, for
+ * job_clear(). On failure (-1) it is all zeros and pool is untouched.
+ */
+void msg_put_job(struct buf *, const struct job *, int64_t pool);
+int msg_get_job(struct msg_reader *, struct job *, int64_t *pool);
+/*
+ * How a run ended; the sender has made it fit by run_result_bound(). The reader
+ * checks the ranges of all numbers and both lengths, and cleans the texts; on
+ * failure (-1) the result is as run_result_init() makes it.
+ */
+void msg_put_result(struct buf *, const struct run_result *);
+int msg_get_result(struct msg_reader *, struct run_result *);
+
+#endif

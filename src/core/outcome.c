@@ -1,0 +1,72 @@
+/*
+ * The decision after a run.
+ */
+#include "config.h"
+
+#include "core/outcome.h"
+
+static int
+smaller(int a, int b)
+{
+	return a < b ? a : b;
+}
+
+static int
+attempts_allowed(const struct retry_policy *policy, const struct job *job,
+    enum job_class class)
+{
+	int of_class = policy->on[class].attempts;
+
+	if (of_class == 0 && class == CLASS_VALIDATION)
+		of_class = 1;
+	if (job->max_attempts == 0)
+		return of_class > 0 ? of_class : policy->attempts;
+	return of_class > 0 ? smaller(of_class, job->max_attempts) :
+	    job->max_attempts;
+}
+
+static bool
+respects_retry_after(const struct class_rule *rule, enum job_class class)
+{
+	if (rule->respect_retry_after < 0)
+		return class == CLASS_RATE_LIMIT;
+	return rule->respect_retry_after != 0;
+}
+
+static int64_t
+delay_ms(const struct retry_policy *policy, const struct run_result *result,
+    int failures, double unit)
+{
+	const struct class_rule *rule = &policy->on[result->class];
+	const struct backoff *backoff =
+	    rule->has_backoff ? &rule->backoff : &policy->backoff;
+	int64_t delay = backoff_delay_ms(backoff, failures, unit);
+	int64_t asked = result->retry_after_ms;
+
+	if (!respects_retry_after(rule, result->class))
+		return delay;
+	if (asked > RETRY_AFTER_MAX_MS)
+		asked = RETRY_AFTER_MAX_MS;
+	return asked > delay ? asked : delay;
+}
+
+struct decision
+outcome_decide(const struct retry_policy *policy, const struct job *job,
+    const struct run_result *result, double unit)
+{
+	int failures = job->charged + 1;
+
+	if (result->class == CLASS_NONE)
+		return (struct decision){ .outcome = OUTCOME_COMPLETED };
+	if (result->class == CLASS_LOST)
+		return (struct decision){ .outcome = OUTCOME_LOST };
+	if (failures >= attempts_allowed(policy, job, result->class))
+		return (struct decision){ .outcome = OUTCOME_DEAD };
+	if (result->class == CLASS_CRASH && policy->max_crashes > 0 &&
+	    job->crashes + 1 >= policy->max_crashes)
+		return (struct decision){ .outcome = OUTCOME_DEAD };
+	return (struct decision){
+		.outcome = OUTCOME_FAILED,
+		.delay_ms = delay_ms(policy, result, failures, unit),
+	};
+}

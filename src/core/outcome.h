@@ -1,0 +1,30 @@
+/*
+ * The decision after a run: completed, again at some time, or dead. Pure.
+ */
+#ifndef CORE_OUTCOME_H
+#define CORE_OUTCOME_H
+
+#include "core/backoff.h"
+#include "core/job.h"
+
+#define RETRY_AFTER_MAX_MS (24LL * 3600 * 1000)
+
+struct decision {
+	enum outcome outcome;
+	int64_t delay_ms;	/* of the next run, for FAILED and LOST */
+};
+
+/*
+ *   job	as it was leased: charged and crashes are of the ended attempts
+ *   result	how this run ended; class lost charges nothing
+ *   unit	as in backoff_delay_ms()
+ * The attempts that count: the job's own max_attempts, else the policy's; a
+ * rule of the class replaces the policy's and bounds the job's (the smaller of
+ * the two counts). Class validation without a rule: 1, so never again. A crash
+ * also dies at max_crashes. A Retry-After that the rule respects lengthens the
+ * delay, itself counted at most as RETRY_AFTER_MAX_MS.
+ */
+struct decision outcome_decide(const struct retry_policy *, const struct job *job,
+    const struct run_result *result, double unit);
+
+#endif
