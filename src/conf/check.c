@@ -1,0 +1,201 @@
+/*
+ * What can be wrong with a text of the configuration, by itself.
+ */
+#include "config.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/err.h"
+#include "conf/parts.h"
+#include "core/cron.h"
+#include "core/units.h"
+
+#define NAME_CHARS "abcdefghijklmnopqrstuvwxyz0123456789_.-"
+#define UPPER_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+const char *
+check_not_empty(const char *text)
+{
+	return *text == '\0' ? "must not be empty" : NULL;
+}
+
+const char *
+check_name(const char *text)
+{
+	if (!isalnum((unsigned char)*text) ||
+	    text[strspn(text, NAME_CHARS UPPER_CHARS)] != '\0' ||
+	    strlen(text) > 63)
+		return "a name is 1 to 63 letters, digits and _ . -, "
+		    "the first a letter or digit";
+	return NULL;
+}
+
+const char *
+check_queue_name(const char *text)
+{
+	if (!islower((unsigned char)*text) ||
+	    text[strspn(text, NAME_CHARS)] != '\0' || strlen(text) > 63)
+		return "a queue's name is 1 to 63 lower-case letters, digits "
+		    "and _ . -, the first a letter";
+	return NULL;
+}
+
+const char *
+check_node_name(const char *text)
+{
+	size_t len = strlen(text);
+
+	for (size_t i = 0; i < len; i++)
+		if (!isgraph((unsigned char)text[i]))
+			return "a node's name has no blanks and only ASCII";
+	return len == 0 || len > 255 ?
+	    "a node's name has 1 to 255 characters" : NULL;
+}
+
+const char *
+check_timezone(const char *text)
+{
+	static const char no_such[] = "no such time zone; "
+	    "write one like UTC or Europe/Berlin";
+	char path[256];
+
+	if (strcmp(text, "UTC") == 0)
+		return NULL;
+	if (!isalpha((unsigned char)*text) || strstr(text, "..") != NULL ||
+	    text[strlen(text) - 1] == '/' || strlen(text) > 100 ||
+	    text[strspn(text, NAME_CHARS UPPER_CHARS "/+")] != '\0')
+		return no_such;
+	snprintf(path, sizeof(path), "/usr/share/zoneinfo/%s", text);
+	/* Without the system's list the database has the last word. */
+	if (access("/usr/share/zoneinfo", R_OK) == 0 && access(path, R_OK) != 0)
+		return no_such;
+	return NULL;
+}
+
+const char *
+check_database(const char *text)
+{
+	if (strncmp(text, "postgresql://", 13) == 0 ||
+	    strncmp(text, "postgres://", 11) == 0 || strchr(text, '=') != NULL)
+		return NULL;
+	return "needs a form like postgresql://user@host/database or "
+	    "host=... dbname=...";
+}
+
+const char *
+check_schema(const char *text)
+{
+	static const char chars[] = "abcdefghijklmnopqrstuvwxyz0123456789_";
+
+	if ((!islower((unsigned char)*text) && *text != '_') ||
+	    text[strspn(text, chars)] != '\0' || strlen(text) > 48 ||
+	    strncmp(text, "pg_", 3) == 0)
+		return "a schema's name is 1 to 48 lower-case letters, digits "
+		    "and _, and begins neither with a digit nor with pg_";
+	return NULL;
+}
+
+const char *
+check_socket_directory(const char *text)
+{
+	/* /.s.PGSQL.5432.lock must fit in what the system allows a socket. */
+	if (*text != '\0' && (*text != '/' || strlen(text) > 85))
+		return "needs an absolute path of at most 85 bytes, "
+		    "because a socket lies in it";
+	return NULL;
+}
+
+const char *
+check_listen(const char *text)
+{
+	const char *colon = strrchr(text, ':');
+	char *end;
+	long port;
+
+	if (strcmp(text, "off") == 0 ||
+	    (strncmp(text, "unix:", 5) == 0 && text[5] != '\0'))
+		return NULL;
+	if (colon == NULL || colon == text)
+		return "needs HOST:PORT, unix:PATH or off";
+	port = strtol(colon + 1, &end, 10);
+	if (!isdigit((unsigned char)colon[1]) || *end != '\0' || port < 1 ||
+	    port > 65535)
+		return "the port is a number from 1 to 65535";
+	return NULL;
+}
+
+const char *
+check_cron(const char *text)
+{
+	static struct err e;
+	struct cron cron;
+
+	if (*text == '\0' || cron_parse(&cron, text, &e) == 0)
+		return NULL;
+	return e.msg;
+}
+
+const char *
+check_path(const char *text)
+{
+	const char *p = text + 5;
+
+	if (*text == '\0')
+		return NULL;
+	if (strncmp(text, "data.", 5) != 0 || strlen(text) > 200 ||
+	    p[strspn(p, NAME_CHARS UPPER_CHARS)] != '\0' || *p == '\0' ||
+	    *p == '.' || p[strlen(p) - 1] == '.' || strstr(p, "..") != NULL)
+		return "needs a member of the job's data, like data.account_id";
+	return NULL;
+}
+
+const char *
+check_path_or_tenant(const char *text)
+{
+	if (strcmp(text, "tenant") == 0 || check_path(text) == NULL)
+		return NULL;
+	return "needs tenant, or a member of the job's data, "
+	    "like data.account_id";
+}
+
+const char *
+check_event_id(const char *text)
+{
+	if (*text == '\0' || check_path(text) == NULL ||
+	    (strncmp(text, "header:", 7) == 0 &&
+	    check_name(text + 7) == NULL))
+		return NULL;
+	return "needs header:NAME or a member of the body, like data.id";
+}
+
+const char *
+check_webhook(const char *text)
+{
+	if (*text == '\0' || strcmp(text, "***") == 0 ||
+	    strncmp(text, "https://", 8) == 0 ||
+	    strncmp(text, "http://", 7) == 0)
+		return NULL;
+	return "needs an address that begins with https:// or http://";
+}
+
+const char *
+check_amount(const char *text)
+{
+	const char *p = text;
+	int64_t ms;
+	double fraction;
+
+	while (isdigit((unsigned char)*p))
+		p++;
+	if (*p == '.' && p > text && isdigit((unsigned char)p[1]))
+		for (p++; isdigit((unsigned char)*p); )
+			p++;
+	if (*p == '\0' || units_duration_ms(text, &ms) == 0 ||
+	    units_percent(text, &fraction) == 0)
+		return NULL;
+	return "needs a number, a percentage or a duration";
+}

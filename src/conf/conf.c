@@ -1,0 +1,114 @@
+/*
+ * Loading a configuration, and finding things in it.
+ */
+#include "config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "conf/conf.h"
+#include "conf/parts.h"
+#include "conf/yaml.h"
+
+static void read_sections(struct conf *, const struct conf_drivers *,
+    struct conf_sink *);
+
+struct conf *
+conf_load(const char *path, const struct conf_drivers *drivers,
+    char **complaints)
+{
+	struct conf_sink sink = { 0 };
+	struct tree tree;
+	struct conf *conf = xcalloc(1, sizeof(*conf));
+
+	*complaints = NULL;
+	conf->path = xstrdup(path);
+	tree_read(&tree, path, &sink);
+	conf->root = tree.root;
+	conf->files = tree.files;
+	conf->nfiles = tree.nfiles;
+	if (conf->root != NULL)
+		read_sections(conf, drivers, &sink);
+	if (sink.count > 0) {
+		*complaints = sink_text(&sink);
+		conf_free(conf);
+		conf = NULL;
+	} else
+		conf_digests(conf);
+	sink_clear(&sink);
+	return conf;
+}
+
+static void
+read_sections(struct conf *conf, const struct conf_drivers *drivers,
+    struct conf_sink *sink)
+{
+	struct node_entry whole = { .value = conf->root, .file = conf->path,
+	    .line = 1, .column = 1 };
+	struct key_reader r = { .conf = conf, .sink = sink, .kind = "",
+	    .place = "", .file = conf->path, .line = 1, .column = 1 };
+
+	keys_read(&r, conf_keys, &whole, conf);
+	policies_add_default(conf);
+	scales_add_builtin(conf);
+	conf->hooks = node_get(conf->root, "hooks");
+	conf->channels = node_get(conf->root, "channels");
+	conf->alerts = node_get(conf->root, "alerts");
+	conf->workflows = node_get(conf->root, "workflows");
+	conf_link(conf, drivers, sink);
+}
+
+void
+conf_free(struct conf *conf)
+{
+	struct tree tree;
+
+	if (conf == NULL)
+		return;
+	keys_free(conf_keys, conf);
+	for (size_t i = 0; i < conf->nunused; i++)
+		free(conf->unused[i]);
+	free(conf->unused);
+	free(conf->path);
+	tree = (struct tree){ .root = conf->root, .files = conf->files,
+	    .nfiles = conf->nfiles };
+	tree_free(&tree);
+	free(conf);
+}
+
+const char *
+conf_default_path(void)
+{
+	const char *path = getenv("JOBQD_CONF");
+
+	return path != NULL && *path != '\0' ? path : SYSCONFDIR "/jobqd.yml";
+}
+
+const struct queue_conf *
+conf_queue(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->nqueues; i++)
+		if (strcmp(conf->queues[i].name, name) == 0)
+			return &conf->queues[i];
+	return NULL;
+}
+
+const struct handler_conf *
+conf_handler(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->nhandlers; i++)
+		if (strcmp(conf->handlers[i].name, name) == 0)
+			return &conf->handlers[i];
+	return NULL;
+}
+
+char *
+conf_restart_keys(const struct conf *old, const struct conf *new)
+{
+	struct buf out = { 0 };
+
+	keys_restart(conf_keys, "", old, new, &out);
+	return out.len == 0 ? NULL : buf_detach(&out);
+}

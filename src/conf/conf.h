@@ -1,0 +1,254 @@
+/*
+ * The configuration: YAML files to structs, with every default filled in. A
+ * struct conf never changes after conf_load(); a reload makes another. It
+ * reaches the children by fork.
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "conf/node.h"
+#include "core/backoff.h"
+#include "core/cron.h"
+
+/* The shared handler kinds' options stay nodes: a driver knows its own. */
+struct handler_conf {
+	char *name;
+	char *driver;
+	const struct node *options;	/* the handler's map; borrowed from conf */
+	int line, column;
+	const char *file;
+};
+
+struct type_conf {			/* one entry of a queue's types: */
+	char *type;			/* "" matches every type (queue's handler:) */
+	const struct handler_conf *handler;
+	int64_t timeout_ms;		/* 0: the queue's */
+};
+
+/*
+ * Names for priorities. A job's number is the queue's scale's; what is stored
+ * is internal, where the lower runs first: the number itself or, when the
+ * scale is large_first, PRIORITY_MAX less the number.
+ */
+struct priority_name {
+	char *name;
+	int number;			/* PRIORITY_MIN … PRIORITY_MAX, of the scale */
+};
+
+struct priority_scale {
+	char *name;
+	bool large_first;
+	struct priority_name *names;
+	size_t nnames;
+};
+
+struct sandbox_conf {			/* 0 and "": unlimited, unchanged */
+	char *user;
+	int64_t memory, cpu_ms;
+	int processes, files;
+	bool network;
+};
+
+struct queue_conf {
+	char *name;			/* ^[a-z][a-z0-9_.-]{0,62}$ */
+	struct type_conf *types;	/* at least one; looked up exactly, else "" */
+	size_t ntypes;
+	int workers;			/* 1 … 1000 processes */
+	int concurrency;		/* 1 … 10000 jobs in each */
+	int priority;			/* internal scale */
+	char *priority_text;		/* as it is written */
+	char *priority_scale;		/* "" or a name */
+	bool large_first;
+	const struct priority_scale *scale;	/* never NULL; owned by conf */
+	int64_t timeout_ms;
+	int cancel_signal;
+	int64_t grace_ms;
+	int64_t expire_ms;		/* 0: never */
+	int64_t lease_ms;
+	int64_t poll_ms;
+	const struct retry_policy *retry;	/* never NULL; owned by conf */
+	struct retry_policy *own_retry;	/* in place; NULL: by name */
+	char **limits; size_t nlimits;
+	char *concurrency_key; int per_key;
+	char *fair;
+	char *unique;
+	int64_t unique_ms;		/* UNIQUE_DONE, UNIQUE_STARTED or ms */
+	bool breaker; double breaker_failures; int breaker_of; int64_t breaker_open_ms;
+	int64_t max_payload;		/* bytes */
+	const struct node *schema;	/* NULL: none */
+	struct { int64_t completed_ms, dead_ms, cancelled_ms, history_ms; } keep;
+	struct { int64_t jobs, age_ms, rss_bytes; } recycle;	/* 0: never for that reason */
+	const struct node *sandbox;	/* NULL: none */
+	struct sandbox_conf box;	/* the same, read */
+	char *log;			/* "" : the daemon's */
+	bool enabled;
+	/* Of everything that matters to its processes: also of its handlers,
+	 * what their *_file name, the policy, the database, the log. */
+	uint64_t digest;
+};
+#define UNIQUE_DONE (-1)
+#define UNIQUE_STARTED (-2)
+
+enum overlap { OVERLAP_ALLOW, OVERLAP_SKIP, OVERLAP_REPLACE };
+enum catch_up { CATCH_UP_NONE, CATCH_UP_LAST, CATCH_UP_ALL };
+
+struct schedule_conf {
+	char *name;
+	enum { SPEC_CRON, SPEC_EVERY, SPEC_AT } kind;
+	char *spec;			/* as written: "*\/30 * * * * *", "30s", an instant */
+	struct cron cron;
+	int64_t every_ms;
+	int64_t at_ms;			/* UTC, since the epoch */
+	char *timezone;
+	char *queue, *type;
+	char *data;			/* JSON object text */
+	const struct node *data_node;	/* the same; NULL: {} */
+	bool enabled;
+	char *description;
+	enum overlap overlap;
+	enum catch_up catch_up;
+	int64_t catch_up_window_ms;
+	int64_t jitter_ms;
+	int64_t starts_ms, ends_ms;	/* 0: open */
+	char *only_if, *for_each;	/* "" : none */
+	char **requires_env; size_t nrequires_env;
+};
+
+struct limit_conf {			/* 0: unlimited */
+	char *name;
+	int64_t rate_count, rate_period_ms;
+	int concurrency;
+	int64_t min_gap_ms;
+};
+
+struct hook_conf {
+	char *name;
+	char *queue, *type;
+	enum { VERIFY_NONE, VERIFY_STANDARD, VERIFY_TIMESTAMPED } scheme;
+	char *secret, *secret_file;	/* "" : not given so */
+	char *event_id;			/* "", header:NAME or data.PATH */
+};
+
+struct channel_conf {			/* one of email, webhook, exec */
+	char *name;
+	char **email; size_t nemail;
+	char *via;			/* the handler for email */
+	char *webhook;
+	char **exec; size_t nexec;
+};
+
+struct alert_conf {
+	char *name;
+	int metric;			/* index of conf_metrics */
+	char *above, *below, *clear;	/* a number, percentage or duration; "" : none */
+	int64_t window_ms, for_ms;
+	int min_jobs;
+	char **notify; size_t nnotify;
+	enum { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_CRITICAL } severity;
+};
+extern const char *const conf_metrics[];	/* NULL at the end */
+
+struct step_conf {
+	char *name;
+	char *queue, *type;
+	char **after; size_t nafter;
+	char *condition;		/* if: "" : always */
+	const struct node *data;	/* NULL: the workflow's */
+};
+
+struct workflow_conf {
+	char *name;
+	struct step_conf *steps; size_t nsteps;
+	struct step_conf on_failure;	/* queue "" : none */
+};
+
+struct conf {
+	char *path;			/* as given with -c */
+	struct node *root;
+	struct {
+		char *user, *group, *pid_file, *node, *timezone;
+		int64_t shutdown_timeout_ms;
+	} daemon;
+	struct {
+		char *url, *schema;
+		/*
+		 * "" : url is somebody else's server. Else the directory of a
+		 * cluster of our own, with the socket .s.PGSQL.5432 in it, and
+		 * url is made of it: user jobq, database jobq.
+		 */
+		char *embedded;
+		bool migrate_auto, pooler_transaction;
+	} database;
+	struct { char *file; enum log_level level; enum log_format format; } log;
+	struct {
+		char *listen;		/* "off", HOST:PORT, unix:PATH */
+		char *tokens_file, *tls_cert, *tls_key;
+		char *admin_key, *admin_key_file;	/* "" : not given so */
+		int64_t rate_count, rate_period_ms, max_body;
+	} api;
+	struct {
+		int64_t interval_ms, statistics_ms;
+		char *health_file, *report;
+	} monitor;
+	struct retry_policy *policies; size_t npolicies;	/* named ones */
+	struct limit_conf *limits; size_t nlimits;
+	struct handler_conf *handlers; size_t nhandlers;
+	struct queue_conf *queues; size_t nqueues;
+	struct schedule_conf *schedules; size_t nschedules;
+	struct priority_scale *scales; size_t nscales;	/* built-in ones at the end */
+	/* hooks, channels, alerts, workflows: as nodes (NULL: none), and read */
+	const struct node *hooks, *channels, *alerts, *workflows;
+	struct {
+		struct hook_conf *hooks; size_t nhooks;
+		struct channel_conf *channels; size_t nchannels;
+		struct alert_conf *alerts; size_t nalerts;
+		struct workflow_conf *workflows; size_t nworkflows;
+	} read;
+	/* "hooks", "queues.fair": sections and keys that are set and that this
+	 * version does not act on, each once; for a warning. */
+	char **unused; size_t nunused;
+	uint64_t shared_digest;		/* of what every child depends on */
+	uint64_t whole_digest;		/* of everything */
+	char **files; size_t nfiles;	/* path and what it includes */
+};
+
+/*
+ * What conf needs to know of the drivers, which live a layer above. A driver
+ * checks all keys of the handler's map but `driver`, the unknown ones too.
+ */
+struct conf_drivers {
+	const char *const *(*names)(void);	/* all of this build, NULL at the end */
+	/* calls the driver's check() */
+	void (*check)(const char *driver, const struct node *options, struct conf_sink *);
+};
+
+/*
+ * Read, substitute, check, fill in. Without drivers (NULL) the handlers'
+ * options are not looked at: for a program that runs no jobs. Returns the
+ * configuration, with *complaints NULL; or NULL, with all complaints in
+ * *complaints (lines "FILE:LINE:COL: message\n", caller frees).
+ */
+struct conf *conf_load(const char *path, const struct conf_drivers *,
+    char **complaints);
+void conf_free(struct conf *);
+/* The effective configuration as YAML that conf_load() takes again; literal
+ * secrets as ***, in a form that passes. */
+void conf_dump(const struct conf *, FILE *);
+const char *conf_library(void);	/* libyaml and its version */
+/* Where the configuration is when -c is not given: $JOBQD_CONF, else SYSCONFDIR/jobqd.yml. */
+const char *conf_default_path(void);
+
+const struct queue_conf *conf_queue(const struct conf *, const char *name);
+const struct handler_conf *conf_handler(const struct conf *, const char *name);
+
+/* Keys whose change needs a restart and that differ between the two, as in
+ * "daemon.pid_file, database.embedded", or NULL; caller frees. */
+char *conf_restart_keys(const struct conf *old, const struct conf *new);
+
+#endif

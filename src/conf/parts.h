@@ -1,0 +1,86 @@
+/*
+ * What the table of keys calls for keys that are more than one value, and
+ * what is wrong with texts. Inside conf/ only.
+ */
+#ifndef CONF_PARTS_H
+#define CONF_PARTS_H
+
+#include "conf/dump.h"
+#include "conf/keys.h"
+
+/* check.c: what is wrong with a text, or NULL. */
+const char *check_not_empty(const char *);
+const char *check_name(const char *);
+const char *check_queue_name(const char *);
+const char *check_node_name(const char *);
+const char *check_timezone(const char *);
+const char *check_database(const char *);
+const char *check_schema(const char *);
+const char *check_socket_directory(const char *);
+const char *check_listen(const char *);
+const char *check_cron(const char *);
+const char *check_path(const char *);
+const char *check_path_or_tenant(const char *);
+const char *check_event_id(const char *);
+const char *check_webhook(const char *);
+const char *check_amount(const char *);
+
+/* policy.c: retry policies and scales of priorities. */
+void policy_read_shape(struct key_reader *, const struct node_entry *, void *);
+void policy_read_max(struct key_reader *, const struct node_entry *, void *);
+void policy_read_on(struct key_reader *, const struct node_entry *, void *);
+void policy_dump_shape(struct dump *, const struct key *, const void *);
+void policy_dump_max(struct dump *, const struct key *, const void *);
+void policy_dump_on(struct dump *, const struct key *, const void *);
+void policies_add_default(struct conf *);
+void scale_read_names(struct key_reader *, const struct node_entry *, void *);
+void scale_dump_names(struct dump *, const struct key *, const void *);
+void scale_free_names(void *);
+void scales_add_builtin(struct conf *);
+/* A name of the scale or a number of it, as it is stored; -1: neither. */
+int scale_priority(const struct priority_scale *, const char *text);
+
+/* queue.c */
+extern const struct key breaker_keys[];
+void queue_read_later(struct key_reader *, const struct node_entry *, void *);
+void queue_read_retry(struct key_reader *, const struct node_entry *, void *);
+void queue_read_until(struct key_reader *, const struct node_entry *, void *);
+void queue_read_breaker(struct key_reader *, const struct node_entry *, void *);
+void queue_dump_handler(struct dump *, const struct key *, const void *);
+void queue_dump_types(struct dump *, const struct key *, const void *);
+void queue_dump_retry(struct dump *, const struct key *, const void *);
+void queue_dump_until(struct dump *, const struct key *, const void *);
+void queue_dump_breaker(struct dump *, const struct key *, const void *);
+void queue_free_types(void *);
+void queue_free_retry(void *);
+
+/* section.c */
+void conf_read_include(struct key_reader *, const struct node_entry *, void *);
+void database_finish(struct key_reader *, const struct node_entry *, void *);
+void api_finish(struct key_reader *, const struct node_entry *, void *);
+void handler_finish(struct key_reader *, const struct node_entry *, void *);
+void handler_dump(struct dump *, const struct key *, const void *);
+void schedule_read_cron(struct key_reader *, const struct node_entry *, void *);
+void schedule_read_every(struct key_reader *, const struct node_entry *, void *);
+void schedule_read_at(struct key_reader *, const struct node_entry *, void *);
+void schedule_dump_spec(struct dump *, const struct key *, const void *);
+void schedule_free_spec(void *);
+void schedule_finish(struct key_reader *, const struct node_entry *, void *);
+
+/*
+ * link.c: what only all sections together can tell: names that point nowhere,
+ * handlers' options, cycles. Sets the pointers between the parts.
+ */
+void conf_link(struct conf *, const struct conf_drivers *, struct conf_sink *);
+/* queue.c: the part of it for one queue. */
+void queue_link(struct conf *, struct queue_conf *, const struct node_entry *,
+    struct conf_sink *);
+/*
+ * KEY: there is no WHAT "typed", with the nearest one, at the entry's place.
+ * array: count structs of that size that begin with their names.
+ */
+void complain_missing(struct conf_sink *, const struct node_entry *,
+    const char *key, const char *what, const char *typed, const void *array,
+    size_t count, size_t size);
+
+#endif
