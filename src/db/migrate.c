@@ -1,0 +1,301 @@
+/*
+ * The schema: creating it, and telling it the configuration. See migrate.h.
+ */
+#include "config.h"
+
+#include "db/migrate.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/xalloc.h"
+#include "db/pg.h"
+#include "db/pgsync.h"
+#include "db/sqltext.h"
+#include "db/stmt.h"
+#include "os/instance.h"
+
+/* Made apart from the schema, since it needs other rights. */
+#define ROLES_TEXT "95-roles"
+
+static int schema_version(PGconn *, const char *schema, int *version,
+    struct err *);
+static int too_new(int version, struct err *);
+static char *text_of(const struct sqltext *, const char *schema);
+static int execute(PGconn *, const struct sqltext *, const char *schema,
+    struct err *);
+static int command(PGconn *, const char *sql, struct err *);
+static void put_queue(struct buf *, const struct queue_conf *);
+static void put_schedule(struct buf *, const struct schedule_conf *);
+static void put_text(struct buf *, const char *key, const char *value);
+static void put_number(struct buf *, const char *key, int64_t value);
+
+int
+migrate_run(PGconn *db, const char *schema, struct err *e)
+{
+	const char *params[] = { schema };
+	PGresult *res;
+	int version = 0, status = 0;
+
+	if (command(db, "BEGIN", e) < 0)
+		return -1;
+	/* Nodes that start together: one does it, the others find it done. */
+	res = pgsync_query(db, "SELECT pg_advisory_xact_lock("
+	    "hashtextextended('jobqd migrate ' || $1, 0))", 1, params, e);
+	PQclear(res);
+	if (res == NULL || schema_version(db, schema, &version, e) < 0)
+		status = -1;
+	else if (version > SCHEMA_VERSION)
+		status = too_new(version, e);
+	/* An older version would be brought up here, a step a version. */
+	for (const struct sqltext *t = sqltext;
+	    status == 0 && version == 0 && t->name != NULL; t++)
+		if (strcmp(t->name, ROLES_TEXT) != 0)
+			status = execute(db, t, schema, e);
+	if (status < 0) {
+		PQclear(PQexec(db, "ROLLBACK"));
+		return -1;
+	}
+	return command(db, "COMMIT", e);
+}
+
+int
+migrate_check(PGconn *db, const char *schema, struct err *e)
+{
+	int version;
+
+	if (schema_version(db, schema, &version, e) < 0)
+		return -1;
+	if (version > SCHEMA_VERSION)
+		return too_new(version, e);
+	if (version < SCHEMA_VERSION)
+		return err_code(e, ERR_CONFIG, "the schema \"%s\" is %s: run "
+		    "\"jobqctl migrate\", or set database.migrate to auto",
+		    schema, version == 0 ? "not there" : "of an older jobqd");
+	return 0;
+}
+
+void
+migrate_print(FILE *out, const char *schema)
+{
+	fputs("BEGIN;\n", out);
+	for (const struct sqltext *t = sqltext; t->name != NULL; t++) {
+		char *text;
+
+		if (strcmp(t->name, ROLES_TEXT) == 0)
+			continue;
+		text = text_of(t, schema);
+		fputs(text, out);
+		free(text);
+	}
+	fputs("COMMIT;\n", out);
+}
+
+int
+migrate_roles(PGconn *db, const char *schema, struct err *e)
+{
+	for (const struct sqltext *t = sqltext; t->name != NULL; t++)
+		if (strcmp(t->name, ROLES_TEXT) == 0)
+			return execute(db, t, schema, e);
+	return err_set(e, "this build has no roles");
+}
+
+/* 0: there is none. */
+static int
+schema_version(PGconn *db, const char *schema, int *version, struct err *e)
+{
+	const char *params[] = { schema };
+	PGresult *res;
+	char *sql;
+	bool there;
+
+	*version = 0;
+	res = pgsync_query(db, "SELECT to_regclass(quote_ident($1) || '.meta') "
+	    "IS NOT NULL", 1, params, e);
+	if (res == NULL)
+		return -1;
+	there = pg_true(res, 0, 0);
+	PQclear(res);
+	if (!there)
+		return 0;
+	sql = stmt_in_schema("SELECT schema_version FROM jobq.meta", schema);
+	res = pgsync_query(db, sql, 0, NULL, e);
+	free(sql);
+	if (res == NULL)
+		return -1;
+	if (PQntuples(res) == 1)
+		*version = (int)pg_int(res, 0, 0);
+	PQclear(res);
+	return 0;
+}
+
+static int
+too_new(int version, struct err *e)
+{
+	return err_code(e, ERR_CONFIG, "the schema is of version %d and this "
+	    "jobqd knows %d: install a newer jobqd", version, SCHEMA_VERSION);
+}
+
+/*
+ * In these files the word jobq, alone, is the schema's name: also where no dot
+ * follows, and in strings. The name is one that needs no quotes (the
+ * configuration sees to it).
+ */
+static char *
+text_of(const struct sqltext *t, const char *schema)
+{
+	struct buf b = { 0 };
+
+	for (const char *const *line = t->lines; *line != NULL; line++) {
+		const char *from = *line, *p = from;
+
+		while ((p = strstr(p, SCHEMA_DEFAULT)) != NULL) {
+			const char *after = p + strlen(SCHEMA_DEFAULT);
+
+			if ((p == *line || (!isalnum((unsigned char)p[-1]) &&
+			    p[-1] != '_')) &&
+			    !isalnum((unsigned char)*after) && *after != '_') {
+				buf_put(&b, from, (size_t)(p - from));
+				buf_str(&b, schema);
+				from = after;
+			}
+			p = after;
+		}
+		buf_str(&b, from);
+		buf_char(&b, '\n');
+	}
+	return buf_detach(&b);
+}
+
+static int
+execute(PGconn *db, const struct sqltext *t, const char *schema, struct err *e)
+{
+	char *text = text_of(t, schema);
+	int status = command(db, text, e);
+
+	free(text);
+	return status < 0 ? err_prepend(e, "schema %s, part %s", schema,
+	    t->name) : 0;
+}
+
+/* Any number of statements. */
+static int
+command(PGconn *db, const char *sql, struct err *e)
+{
+	PGresult *res = PQexec(db, sql);
+	ExecStatusType status = PQresultStatus(res);
+
+	if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+		pg_error(res, e);
+		if (PQstatus(db) == CONNECTION_BAD && e != NULL)
+			e->code = ERR_DOWN;
+		PQclear(res);
+		return -1;
+	}
+	PQclear(res);
+	return 0;
+}
+
+int
+migrate_register(PGconn *db, const struct conf *conf, struct err *e)
+{
+	struct buf b = { 0 };
+	const char *params[1];
+	PGresult *res;
+	char *sql;
+
+	buf_char(&b, '{');
+	put_text(&b, "node", conf->daemon.node);
+	put_text(&b, "instance", instance_id());
+	put_text(&b, "version", PACKAGE_VERSION);
+	buf_str(&b, "\"queues\":[");
+	for (size_t i = 0; i < conf->nqueues; i++) {
+		buf_str(&b, i > 0 ? ",{" : "{");
+		put_queue(&b, &conf->queues[i]);
+	}
+	buf_str(&b, "],\"schedules\":[");
+	for (size_t i = 0; i < conf->nschedules; i++) {
+		buf_str(&b, i > 0 ? ",{" : "{");
+		put_schedule(&b, &conf->schedules[i]);
+	}
+	buf_char(&b, ']');
+	if (conf->workflows != NULL) {
+		char *workflows = node_json(conf->workflows);
+
+		buf_printf(&b, ",\"workflows\":%s", workflows);
+		free(workflows);
+	}
+	buf_char(&b, '}');
+	params[0] = b.data;
+	sql = stmt_in_schema("SELECT jobq.register($1::jsonb)",
+	    conf->database.schema);
+	res = pgsync_query(db, sql, 1, params, e);
+	free(sql);
+	buf_clear(&b);
+	PQclear(res);
+	return res == NULL ? -1 : 0;
+}
+
+static void
+put_queue(struct buf *b, const struct queue_conf *q)
+{
+	put_text(b, "name", q->name);
+	put_number(b, "workers", q->workers);
+	put_number(b, "priority", q->priority);
+	put_number(b, "max_payload", q->max_payload);
+	put_number(b, "max_attempts", q->retry->attempts);
+	put_text(b, "unique", q->unique);
+	put_number(b, "unique_until_ms", q->unique_ms);
+	put_text(b, "key", q->concurrency_key);
+	put_number(b, "lease_ms", q->lease_ms);
+	put_number(b, "expire_ms", q->expire_ms);
+	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"keep\":{",
+	    q->scale->large_first ? "true" : "false",
+	    q->enabled ? "true" : "false");
+	put_number(b, "completed_ms", q->keep.completed_ms);
+	put_number(b, "dead_ms", q->keep.dead_ms);
+	put_number(b, "cancelled_ms", q->keep.cancelled_ms);
+	buf_printf(b, "\"history_ms\":%" PRId64 "}}", q->keep.history_ms);
+}
+
+static void
+put_schedule(struct buf *b, const struct schedule_conf *s)
+{
+	static const char *const overlaps[] = {
+		[OVERLAP_ALLOW] = "allow",
+		[OVERLAP_SKIP] = "skip",
+		[OVERLAP_REPLACE] = "replace",
+	};
+
+	put_text(b, "name", s->name);
+	put_text(b, "queue", s->queue);
+	put_text(b, "type", s->type);
+	put_text(b, "spec", s->spec);
+	put_text(b, "timezone", s->timezone);
+	put_text(b, "description", s->description);
+	put_text(b, "overlap", overlaps[s->overlap]);
+	buf_printf(b, "\"data\":%s,\"enabled\":%s}",
+	    s->data != NULL && *s->data != '\0' ? s->data : "{}",
+	    s->enabled ? "true" : "false");
+}
+
+/* "key":"value", with the comma; an empty text for NULL. */
+static void
+put_text(struct buf *b, const char *key, const char *value)
+{
+	if (value == NULL)
+		value = "";
+	buf_printf(b, "\"%s\":", key);
+	buf_json(b, value, strlen(value));
+	buf_char(b, ',');
+}
+
+static void
+put_number(struct buf *b, const char *key, int64_t value)
+{
+	buf_printf(b, "\"%s\":%" PRId64 ",", key, value);
+}

@@ -1,0 +1,64 @@
+/*
+ * One asynchronous PostgreSQL connection on a loop, in pipeline mode.
+ * Connects, reconnects with back-off (0.1 s doubling to 1 s, each by a half
+ * more or less), keeps statements in order and gives each its own transaction (a Sync after each).
+ * Only unnamed statements with parameters: right behind a transaction pooler.
+ */
+#ifndef DB_PG_H
+#define DB_PG_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+
+#include "base/err.h"
+#include "os/loop.h"
+
+struct pg;
+
+struct pg_ops {
+	void (*up)(struct pg *, void *arg);		/* connected, also again */
+	/* Lost or refused; statements not answered have been called back with
+	 * NULL before. fatal: a wrong database, role or password, not worth
+	 * another try at start; it is tried again all the same. */
+	void (*down)(struct pg *, const char *reason, bool fatal, void *arg);
+	void (*notify)(struct pg *, const char *channel, const char *payload, void *arg);
+};
+
+/* res: the result, borrowed; NULL: the connection was lost before the answer
+ * (it may or may not have been done). An SQL error is a result of status
+ * PGRES_FATAL_ERROR. Called when the transaction has ended. */
+typedef void pg_result_fn(struct pg *, PGresult *res, void *arg);
+
+/* url: a conninfo or URI; setup: NULL or statements sent after each connect,
+ * before up() (SET …; LISTEN …), one a string, NULL at the end; copied.
+ * Connecting starts with the loop's next turn. A connection that gives no
+ * answer for 30 s is dropped. */
+struct pg *pg_new(struct loop *, const char *url, const char *application_name,
+    const char *const *setup, const struct pg_ops *, void *arg);
+void pg_free(struct pg *);		/* unanswered statements are called back with NULL */
+
+bool pg_is_up(const struct pg *);
+
+/* Queue a statement; text parameters, NULL allowed; cb may be NULL (an error
+ * is logged). -1 with e (ERR_DOWN) when not connected. Parameters are copied
+ * before it returns. */
+int pg_query(struct pg *, const char *sql, int nparams, const char *const *params,
+    pg_result_fn *cb, void *arg, struct err *e);
+
+const char *pg_library(void);	/* libpq and its version */
+
+/* Helpers for what comes back. */
+int64_t pg_int(const PGresult *, int row, int column);		/* 0 for NULL */
+const char *pg_text(const PGresult *, int row, int column);	/* NULL for NULL */
+bool pg_true(const PGresult *, int row, int column);
+/* The server did the statement; otherwise it is logged, as what, unless the
+ * answer was lost (NULL). */
+bool pg_ok(const PGresult *, const char *what);
+/* An SQL error of the server's state (shutting down, no connection left, a
+ * deadlock …) and not of the statement: the same may succeed later. */
+bool pg_is_passing(const PGresult *);
+/* "message; detail; hint (SQLSTATE x)" of a failed result, one line, into e;
+ * ERR_CONFIG when a right is missing. */
+int pg_error(const PGresult *, struct err *e);
+
+#endif

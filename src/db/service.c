@@ -1,0 +1,182 @@
+/*
+ * A child of the master with one connection: see service.h.
+ */
+#include "config.h"
+
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "db/service.h"
+#include "db/stmt.h"
+#include "os/proc.h"
+
+static void on_message(struct chan *, uint32_t, const void *, size_t, int, void *);
+static void on_closed(struct chan *, const char *, void *);
+static void on_up(struct pg *, void *);
+static void on_down(struct pg *, const char *, bool, void *);
+static void on_notify(struct pg *, const char *, const char *, void *);
+static void on_term(int, void *);
+
+/* A pooler hands the connection to others between transactions: nothing set
+ * on it would last. */
+static void
+open_connection(struct service *s)
+{
+	static const struct pg_ops ops = { on_up, on_down, on_notify };
+	char *listen = s->ops->notify == NULL ? NULL :
+	    stmt_listen(s->conf->database.schema);
+	char *name = xasprintf("jobqd %s", s->ops->name);
+	const char *const setup[] = { "SET jit = off", listen, NULL };
+
+	s->pg = pg_new(s->loop, s->conf->database.url, name,
+	    s->conf->database.pooler_transaction ? NULL : setup, &ops, s);
+	free(name);
+	free(listen);
+}
+
+void
+service_init(struct service *s, const struct conf *conf,
+    const struct service_ops *ops, void *arg)
+{
+	static const struct chan_ops chan_ops = { on_message, on_closed };
+
+	log_process("%s", ops->name);
+	proc_title("jobqd: %s", ops->name);
+	*s = (struct service){ .ops = ops, .arg = arg, .conf = conf };
+	s->loop = loop_new();
+	loop_signal(s->loop, SIGTERM, on_term, s);
+	s->master = chan_new(s->loop, PROC_CHANNEL_FD, &chan_ops, s);
+	open_connection(s);
+}
+
+void
+service_run(struct service *s)
+{
+	loop_run(s->loop);
+}
+
+void
+service_leave(struct service *s)
+{
+	loop_stop(s->loop);
+}
+
+void
+service_disconnect(struct service *s)
+{
+	pg_free(s->pg);
+	s->pg = NULL;
+}
+
+void
+service_clear(struct service *s)
+{
+	chan_free(s->master);
+	loop_free(s->loop);
+}
+
+void
+service_tell(struct service *s, enum msg_type type, const char *text)
+{
+	struct buf b = { 0 };
+
+	if (s->master == NULL)
+		return;
+	msg_put_str(&b, text);
+	chan_send(s->master, type, b.data, b.len, -1);
+	buf_clear(&b);
+}
+
+void
+service_ready(struct service *s)
+{
+	if (s->ready || s->master == NULL)
+		return;
+	s->ready = true;
+	chan_send(s->master, MSG_READY, NULL, 0, -1);
+}
+
+/*
+ * The master
+ */
+
+static void
+on_message(struct chan *master, uint32_t type, const void *body, size_t len,
+    int fd, void *arg)
+{
+	struct service *s = arg;
+	struct msg_reader r;
+
+	if (fd >= 0)
+		close(fd);
+	msg_read(&r, body, len);
+	if (type == MSG_PING)
+		chan_send(master, MSG_PONG, NULL, 0, -1);
+	else if (type == MSG_STOP && s->ops->stop != NULL)
+		s->ops->stop(s->arg);
+	else if (type == MSG_STOP)
+		service_leave(s);
+	else if (!s->ops->message(type, &r, s->arg))
+		log_warn("unexpected message", "type=%u", type);
+}
+
+static void
+on_closed(struct chan *master, const char *reason, void *arg)
+{
+	struct service *s = arg;
+
+	log_debug("master gone", "reason=%s", reason);
+	chan_free(master);
+	s->master = NULL;
+	service_leave(s);
+}
+
+static void
+on_term(int signo, void *arg)
+{
+	(void)signo;
+	service_leave(arg);
+}
+
+/*
+ * The connection
+ */
+
+static void
+on_up(struct pg *pg, void *arg)
+{
+	struct service *s = arg;
+
+	(void)pg;
+	if (s->away)
+		log_info("database is back", "");
+	s->away = false;
+	s->ops->up(s->arg);
+}
+
+static void
+on_down(struct pg *pg, const char *reason, bool fatal, void *arg)
+{
+	struct service *s = arg;
+
+	(void)pg;
+	(void)fatal;	/* the setup process has been let in before */
+	if (!s->away)
+		log_warn("database is away", "reason=%s", reason);
+	s->away = true;
+	s->ops->down(reason, s->arg);
+}
+
+static void
+on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
+{
+	struct service *s = arg;
+
+	(void)pg;
+	(void)channel;
+	if (s->ops->notify != NULL)
+		s->ops->notify(payload, s->arg);
+}

@@ -1,0 +1,289 @@
+-- Enqueueing: the producers' interface, inside the caller's own transaction.
+
+-- Wake the leaders of a queue, if one of them sleeps. The mask is read before
+-- the caller commits, so a leader that falls asleep meanwhile is missed: it
+-- looks again soon.
+create function jobq.nudge(queue_id smallint, queue text) returns void
+language plpgsql as $$
+begin
+	if ((select last_value from jobq.sleepers) - 1) >> (queue_id % 62) & 1 = 1 then
+		perform pg_notify('jobq', queue);
+	end if;
+end
+$$;
+
+-- Give a job its chance to run: a turn, or a timer when it is for later.
+create function jobq.put_turn(job bigint, queue_id smallint, lane smallint,
+    run_at timestamptz, attempt smallint) returns void
+language plpgsql as $$
+begin
+	if run_at is null or run_at <= clock_timestamp() then
+		insert into jobq.turn (job, slot, queue, lane, attempt)
+		select put_turn.job, last_value, queue_id, put_turn.lane, put_turn.attempt
+		from jobq.turn_slot;
+		return;
+	end if;
+	insert into jobq.timer (job, run_at, queue, lane, attempt)
+	values (put_turn.job, put_turn.run_at, queue_id, put_turn.lane, put_turn.attempt);
+	if jobq.us(run_at) < (select last_value from jobq.next_due) then
+		perform pg_notify('jobq', '*due');
+	end if;
+end
+$$;
+
+-- The lane of a priority as producers write it, and back.
+create function jobq.lane(q jobq.queue, priority int) returns smallint
+language plpgsql immutable as $$
+begin
+	if priority is null then
+		return q.priority;
+	elsif priority between 0 and 99 then
+		return case when q.large_first then 99 - priority else priority end;
+	end if;
+	raise exception 'priority % is not in 0 … 99', priority using errcode = '22023',
+	    hint = 'Lower runs first: critical 1, high 3, normal 5, low 8, very_low 10.';
+end
+$$;
+
+-- Is the data what a job may have? Raises when not.
+create function jobq.check_data(q jobq.queue, data jsonb) returns void
+language plpgsql immutable as $$
+declare
+	size bigint;
+begin
+	if data is null or jsonb_typeof(data) <> 'object' then
+		raise exception 'data is %, not an object',
+		    coalesce(nullif(jsonb_typeof(data), 'null'), 'null')
+		using errcode = '22023', hint = 'Give a JSON object, e.g. {"to": "a@example.com"}.';
+	end if;
+	-- the text is what travels and what its reader must hold: 1e131071 is short only as jsonb
+	size := octet_length(data::text);
+	if size > q.max_payload then
+		raise exception 'data has % bytes, queue "%" takes %', size, q.name, q.max_payload
+		using errcode = '54000',
+		    hint = 'Store large things elsewhere and pass a reference, or raise max_payload of the queue.';
+	end if;
+end
+$$;
+
+-- Take a unique key for a job. Null: it is the job's now; else who has it.
+-- Waits for a transaction that is just taking the same key.
+create function jobq.take_key(q jobq.queue, key text, job bigint) returns bigint
+language plpgsql as $$
+declare
+	owner bigint;
+	ends timestamptz := case when q.unique_ms >= 0
+	    then clock_timestamp() + jobq.ms(q.unique_ms) end;
+begin
+	if octet_length(key) > 1024 then
+		raise exception 'the unique key has % bytes, 1024 are allowed', octet_length(key)
+		using errcode = '54000', hint = 'Use a hash of it.';
+	end if;
+	loop
+		insert into jobq.uniq (queue, key, job, until)
+		values (q.id, take_key.key, take_key.job, ends)
+		on conflict do nothing;
+		if found then
+			return null;
+		end if;
+		-- only read: a lock on the row would hold up the end of that job
+		-- for as long as the caller's transaction lasts
+		select u.job into owner from jobq.uniq u
+		where u.queue = q.id and u.key = take_key.key
+		    and (u.until is null or u.until > clock_timestamp());
+		if found then
+			return owner;
+		end if;
+		update jobq.uniq u set job = take_key.job, until = ends
+		where u.queue = q.id and u.key = take_key.key and u.until <= clock_timestamp();
+		if found then
+			return null;
+		end if;		-- it ended in between: again
+	end loop;
+end
+$$;
+
+-- Look at the jobs a new one is to wait for: null when all have completed
+-- (nothing to wait for), else whether one of them ended otherwise.
+create function jobq.check_after(parents bigint[]) returns boolean
+language plpgsql as $$
+declare
+	p bigint;
+	o smallint;
+	waiting boolean := false;
+begin
+	if cardinality(parents) > 1000 then
+		raise exception 'a job can wait for 1000 others, not %', cardinality(parents)
+		using errcode = '54000';
+	end if;
+	foreach p in array parents loop
+		o := jobq.final_outcome(p);
+		if o is null and (p is null or p > (select last_value from jobq.job_id) or p < 1) then
+			raise exception 'after: there is no job %', coalesce(p::text, 'NULL')
+			using errcode = '22023', hint = 'Give ids that enqueue has returned.';
+		elsif o in (3, 4, 6) then
+			return true;
+		elsif o = 0 then
+			waiting := true;
+		end if;		-- gone with its history: it had ended long ago
+	end loop;
+	return case when waiting then false end;
+end
+$$;
+
+-- Enqueue a job, in the caller's transaction. Returns its id, or that of the
+-- job which has the unique key.
+--   priority      lower runs first; null: the queue's
+--   run_at/delay  not before; one of them
+--   after         ids of jobs that must have completed before; if one ends
+--                 dead or cancelled, this one is cancelled
+-- Errors: 22023 unknown queue, data no object, a value out of its range;
+-- 54000 something too large. Nothing is stored then.
+create function jobq.enqueue(queue text, type text default '', data jsonb default '{}',
+    priority int default null, run_at timestamptz default null, delay interval default null,
+    unique_key text default null, tenant text default null, max_attempts int default null,
+    timeout interval default null, tags text[] default null, after bigint[] default null,
+    key text default null) returns bigint
+language plpgsql as $$
+declare
+	q jobq.queue;
+	me bigint;
+	owner bigint;
+	my_lane smallint;
+	limit_ms bigint;
+	broken boolean;		-- null: nothing to wait for
+begin
+	q := jobq.queue_get(queue);
+	perform jobq.check_data(q, data);
+	my_lane := jobq.lane(q, priority);
+	if delay is not null then
+		if run_at is not null then
+			raise exception 'run_at and delay are both given' using errcode = '22023',
+			    hint = 'Give one of them.';
+		end if;
+		run_at := clock_timestamp() + delay;
+	end if;
+	if not isfinite(run_at) or run_at > timestamptz '9999-01-01 00:00 UTC' then
+		raise exception 'run_at % is out of range', run_at using errcode = '22023',
+		    hint = 'Give an instant before the year 9999.';
+	end if;
+	if max_attempts < 1 or max_attempts > 30000 then
+		raise exception 'max_attempts % is not in 1 … 30000', max_attempts using errcode = '22023';
+	end if;
+	if timeout is not null then
+		limit_ms := least(extract(epoch from timeout) * 1000, 2147483647);
+		if limit_ms < 1 then
+			raise exception 'timeout % is not positive', timeout using errcode = '22023';
+		end if;
+	end if;
+	if octet_length(type) > 255 or octet_length(tenant) > 255 or octet_length(key) > 1024
+	    or cardinality(tags) > 100 or octet_length(array_to_string(tags, ',')) > 4096 then
+		raise exception 'type, tenant, key or tags are too long' using errcode = '54000',
+		    hint = 'Limits: type and tenant 255 bytes, key 1024, 100 tags of 4096 bytes together.';
+	end if;
+	if unique_key is null and q.unique_path <> '' then
+		unique_key := jobq.lookup(jsonb_build_object('data', data), q.unique_path) #>> '{}';
+	end if;
+	if key is null and q.key_path <> '' then
+		key := left(jobq.lookup(jsonb_build_object('data', data), q.key_path) #>> '{}', 255);
+	end if;
+
+	me := nextval('jobq.job_id');
+	if unique_key is not null then
+		owner := jobq.take_key(q, unique_key, me);
+		if owner is not null then
+			return owner;
+		end if;
+	end if;
+	insert into jobq.job (id, queue, priority, max_attempts, timeout_ms, created_at,
+	    run_at, type, data, tenant, tags, unique_key, key, after)
+	values (me, q.id, my_lane, enqueue.max_attempts, limit_ms,
+	    clock_timestamp(), enqueue.run_at, coalesce(enqueue.type, ''), enqueue.data,
+	    enqueue.tenant, enqueue.tags, enqueue.unique_key, enqueue.key,
+	    nullif(enqueue.after, '{}'));
+	if after is not null then
+		broken := jobq.check_after(after);
+	end if;
+	if broken is null then
+		perform jobq.put_turn(me, q.id, my_lane, run_at, 1::smallint);
+	else
+		-- a parent that ends while this transaction is open does not see
+		-- these rows: sweep() finds them
+		insert into jobq.blocked (job, queue, lane, run_at, waits_for)
+		values (me, q.id, my_lane, enqueue.run_at, enqueue.after);
+		insert into jobq.waits (parent, job)
+		select distinct p, me from unnest(enqueue.after) p;
+		if broken then
+			perform jobq.settle(after);
+		end if;
+	end if;
+	perform jobq.nudge(q.id, q.name);
+	return me;
+end
+$$;
+
+-- Enqueue many jobs of a queue: an array of objects whose members are
+-- enqueue()'s arguments. All or none; returns the ids in order.
+create function jobq.enqueue_many(queue text, jobs jsonb) returns setof bigint
+language plpgsql as $$
+declare
+	j jsonb;
+	n int := 0;
+begin
+	perform jobq.queue_get(queue);
+	if jobs is null or jsonb_typeof(jobs) <> 'array' then
+		raise exception 'jobs is no array' using errcode = '22023',
+		    hint = 'Give [{"type": …, "data": {…}}, …].';
+	end if;
+	for j in select value from jsonb_array_elements(jobs) loop
+		n := n + 1;
+		return next jobq.enqueue_object(queue, j, format('job %s', n));
+	end loop;
+end
+$$;
+
+-- Enqueue one job whose arguments are the members of an object; what: how
+-- errors call it.
+create function jobq.enqueue_object(queue text, j jsonb, what text) returns bigint
+language plpgsql as $$
+declare
+	odd text;
+begin
+	if jsonb_typeof(j) <> 'object' then
+		raise exception '% is no object', what using errcode = '22023';
+	end if;
+	select k into odd from jsonb_object_keys(j) k
+	where k <> all ('{type,data,priority,run_at,delay,unique_key,tenant,max_attempts,timeout,tags,after,key}')
+	limit 1;
+	if found then
+		raise exception '% has an unknown member "%"', what, left(odd, 63) using errcode = '22023',
+		    hint = 'Members are type, data, priority, run_at, delay, unique_key, tenant, max_attempts, timeout, tags, after, key.';
+	end if;
+	return jobq.enqueue(queue,
+	    type => coalesce(j ->> 'type', ''),
+	    data => case when j ? 'data' then j -> 'data' else '{}' end,
+	    priority => (j ->> 'priority')::int,
+	    run_at => (j ->> 'run_at')::timestamptz,
+	    delay => (j ->> 'delay')::interval,
+	    unique_key => j ->> 'unique_key',
+	    tenant => j ->> 'tenant',
+	    max_attempts => (j ->> 'max_attempts')::int,
+	    timeout => (j ->> 'timeout')::interval,
+	    tags => jobq.texts(j -> 'tags'),
+	    after => jobq.texts(j -> 'after')::bigint[],
+	    key => j ->> 'key');
+end
+$$;
+
+-- The elements of a JSON array as texts; null for null.
+create function jobq.texts(a jsonb) returns text[]
+language plpgsql immutable as $$
+begin
+	if a is null or jsonb_typeof(a) = 'null' then
+		return null;
+	elsif jsonb_typeof(a) <> 'array' then
+		raise exception 'tags and after are arrays' using errcode = '22023';
+	end if;
+	return array(select jsonb_array_elements_text(a));
+end
+$$;

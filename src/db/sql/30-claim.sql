@@ -1,0 +1,354 @@
+-- Claiming: a pool takes a batch of turns by moving its queue's cursors.
+--
+-- Turns are read in the order (xid, job). A transaction that is still running
+-- when a cursor passes its xid is kept in `waiting`; when it has ended, its
+-- rows, if any, are taken from behind the cursor (`late`). All is seen through
+-- one snapshot, taken first: rows of transactions it does not show are left
+-- alone even where a later statement could see them.
+--
+-- Plans must be good with any statistics, also with those of an empty table:
+-- the settings leave nothing but the indexes, and `offset 0` keeps a look-up
+-- by key from becoming a join.
+
+-- The locks of this schema: claims of a queue (and what must not run beside
+-- them) take (claim_lock(), queue id).
+create function jobq.claim_lock() returns int
+language sql immutable parallel safe as $$ select hashtext('jobq') $$;
+
+-- A claim's cursors, on their way through the lanes.
+create type jobq.cursors as (
+	snapshot pg_snapshot,
+	lanes smallint[],
+	xid xid8[],
+	job bigint[],
+	late_lane smallint[],
+	late_xid xid8[],
+	late_job bigint[],
+	taken bigint[],			-- jobs taken so far …
+	attempts smallint[],		-- … and which attempt each is
+	room int			-- how many may still be taken
+);
+
+-- Where a queue's claims stand, as seen by a new snapshot; room for n.
+create function jobq.cursors_at(last jobq.claim, n int) returns jobq.cursors
+language plpgsql as $$
+declare
+	c jobq.cursors;
+begin
+	c.snapshot := pg_current_snapshot();
+	c.lanes := coalesce(last.lanes, '{}');
+	c.xid := coalesce(last.cursor_xid, '{}');
+	c.job := coalesce(last.cursor_job, '{}');
+	c.late_lane := coalesce(last.late_lane, '{}');
+	c.late_xid := coalesce(last.late_xid, '{}');
+	c.late_job := coalesce(last.late_job, '{}');
+	c.taken := '{}';
+	c.attempts := '{}';
+	c.room := n;
+	if cardinality(last.waiting) > 0 then
+		-- what a cursor had passed and has ended since: to be read from its start
+		select c.late_lane || coalesce(array_agg(l.lane), '{}'),
+		    c.late_xid || coalesce(array_agg(w.xid), '{}'),
+		    c.late_job || coalesce(array_agg(0::bigint), '{}')
+		into c.late_lane, c.late_xid, c.late_job
+		from unnest(last.waiting) w(xid), unnest(c.lanes, c.xid) l(lane, xid)
+		where w.xid < l.xid and pg_visible_in_snapshot(w.xid, c.snapshot);
+	end if;
+	return c;
+end
+$$;
+
+-- Take of a lane what came late: from behind its cursor.
+create function jobq.take_late(c inout jobq.cursors, queue_id smallint, lane smallint)
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	jobs bigint[];
+	atts smallint[];
+	xids xid8[];
+	n int;
+begin
+	select array_agg(t.job order by t.xid, t.job), array_agg(t.attempt order by t.xid, t.job),
+	    array_agg(t.xid order by t.xid, t.job)
+	into jobs, atts, xids
+	from (
+		select h.xid, r.job, r.attempt
+		from (
+			select l.xid, l.job from unnest(c.late_lane, c.late_xid, c.late_job) l(lane, xid, job)
+			where l.lane = take_late.lane order by l.xid
+		) h, lateral (
+			select distinct on (t.xid, t.job) t.job, t.attempt from jobq.turn t
+			where t.queue = queue_id and t.lane = take_late.lane
+			    and t.xid = h.xid and t.job > h.job
+			order by t.xid, t.job limit c.room
+		) r
+		order by h.xid, r.job limit c.room
+	) t;
+	n := coalesce(cardinality(jobs), 0);
+	-- read to the end where there was room left; else up to the last one taken
+	select coalesce(array_agg(l.lane), '{}'), coalesce(array_agg(l.xid), '{}'),
+	    coalesce(array_agg(case when l.lane = take_late.lane and l.xid = xids[n]
+	        then jobs[n] else l.job end), '{}')
+	into c.late_lane, c.late_xid, c.late_job
+	from unnest(c.late_lane, c.late_xid, c.late_job) l(lane, xid, job)
+	where l.lane <> take_late.lane or (n = c.room and l.xid >= xids[n]);
+	c.taken := c.taken || jobs;
+	c.attempts := c.attempts || atts;
+	c.room := c.room - n;
+end
+$$;
+
+-- Take of a lane what is ahead of its cursor, and move the cursor.
+create function jobq.take_next(c inout jobq.cursors, queue_id smallint, lane smallint)
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	i int := array_position(c.lanes, lane);
+	jobs bigint[];
+	atts smallint[];
+	xids xid8[];
+	n int;
+begin
+	if i is null then
+		c.lanes := c.lanes || lane;
+		c.xid := c.xid || '0'::xid8;
+		c.job := c.job || 0::bigint;
+		i := cardinality(c.lanes);
+	end if;
+	select array_agg(t.job), array_agg(t.attempt), array_agg(t.xid)
+	into jobs, atts, xids
+	from (
+		-- a row may be there twice: maintain() copies what an old slot still has
+		select distinct on (t.xid, t.job) t.xid, t.job, t.attempt from jobq.turn t
+		where t.queue = queue_id and t.lane = take_next.lane
+		    and (t.xid, t.job) > (c.xid[i], c.job[i])
+		    and pg_visible_in_snapshot(t.xid, c.snapshot)
+		order by t.xid, t.job limit c.room
+	) t;
+	n := coalesce(cardinality(jobs), 0);
+	if n > 0 then
+		c.xid[i] := xids[n];
+		c.job[i] := jobs[n];
+		c.taken := c.taken || jobs;
+		c.attempts := c.attempts || atts;
+		c.room := c.room - n;
+	end if;
+end
+$$;
+
+-- Take up to n turns of a queue: the lanes from 0 on, of each first what came
+-- late, oldest first. Lanes are found as they come; nobody registers them.
+create function jobq.take(last jobq.claim, queue_id smallint, n int) returns jobq.cursors
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	c jobq.cursors := jobq.cursors_at(last, n);
+	l smallint := -1;
+begin
+	while c.room > 0 loop
+		select t.lane into l from jobq.turn t
+		where t.queue = queue_id and t.lane > l
+		order by t.lane limit 1;
+		exit when not found;
+		if l = any (c.late_lane) then
+			c := jobq.take_late(c, queue_id, l);
+		end if;
+		if c.room > 0 then
+			c := jobq.take_next(c, queue_id, l);
+		end if;
+	end loop;
+	if c.room > 0 then	-- all lanes that have rows were read to their ends
+		c.late_lane := '{}';
+		c.late_xid := '{}';
+		c.late_job := '{}';
+	end if;
+	return c;
+end
+$$;
+
+-- The last claim of a queue: nulls when there is none.
+create function jobq.last_claim(queue_id smallint) returns jobq.claim
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	last jobq.claim;
+begin
+	select * into last from jobq.claim c
+	where c.queue = queue_id order by c.batch desc limit 1;
+	return last;
+end
+$$;
+
+-- Append a claim: what was taken, and where the cursors are now.
+create function jobq.add_claim(last jobq.claim, c jobq.cursors, queue_id smallint,
+    pool bigint) returns bigint
+language plpgsql as $$
+declare
+	b bigint := coalesce(last.batch, 0) + 1;
+begin
+	insert into jobq.claim (slot, queue, batch, pool, jobs, attempts, lanes,
+	    cursor_xid, cursor_job, waiting, late_lane, late_xid, late_job)
+	select s.last_value, queue_id, b, add_claim.pool, c.taken, c.attempts, c.lanes,
+	    c.xid, c.job,
+	    array(select x from pg_snapshot_xip(c.snapshot) x where x < (select max(m) from unnest(c.xid) m)),
+	    c.late_lane, c.late_xid, c.late_job
+	from jobq.claim_slot s;
+	return b;
+end
+$$;
+
+-- Lease up to n jobs of a queue to a pool: the most urgent, oldest first.
+-- Returns none when the queue is paused or the pool is not registered (any
+-- more). Must be alone in its transaction, of level READ COMMITTED.
+--   charged, crashes  ended attempts that count, and crashes among them
+--   alone             to be run with no other job in its worker
+--   max_attempts, timeout_ms  0: the policy's, the queue's
+create function jobq.claim(pool bigint, queue_id smallint, n int)
+returns table (batch bigint, id bigint, attempt int, charged int, crashes int,
+    alone boolean, type text, data text, priority int, max_attempts int,
+    timeout_ms int, tenant text, has_unique boolean, late_ms bigint)
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set jit = off
+set plan_cache_mode = force_generic_plan as $$
+#variable_conflict use_column
+declare
+	last jobq.claim;
+	c jobq.cursors;
+	b bigint;
+	until_started boolean;
+begin
+	if current_setting('transaction_isolation') <> 'read committed' then
+		raise exception 'claim needs the isolation level READ COMMITTED' using errcode = '25001';
+	end if;
+	-- a claim that a crash of the server loses is only a claim made again
+	perform set_config('synchronous_commit', 'off', true);
+	perform pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
+	select q.unique_ms = -2 into until_started from jobq.queue q
+	where q.id = claim.queue_id and not q.paused
+	    and exists (select from jobq.pool p where p.id = claim.pool and p.queue = claim.queue_id);
+	if not found or n < 1 then
+		return;
+	end if;
+	loop
+		last := jobq.last_claim(queue_id);
+		c := jobq.take(last, queue_id, least(n, 10000));
+		if cardinality(c.taken) = 0 then
+			-- keep the list of what to wait for short while the queue is idle
+			if cardinality(last.waiting) > 0 or cardinality(last.late_xid) > 0 then
+				perform jobq.add_claim(last, c, queue_id, pool);
+			end if;
+			return;
+		end if;
+		b := jobq.add_claim(last, c, queue_id, pool);
+		if until_started then
+			delete from jobq.uniq u where u.job = any (c.taken) and u.until is null;
+		end if;
+		return query
+		select b, j.id, t.attempt::int, coalesce(h.charged, 0), coalesce(h.crashes, 0),
+		    coalesce(h.alone, false), j.type, j.data::text, j.priority::int,
+		    coalesce(j.max_attempts, 0), coalesce(j.timeout_ms, 0), j.tenant,
+		    j.unique_key is not null,
+		    greatest(0, (extract(epoch from clock_timestamp() - coalesce(j.run_at, j.created_at)) * 1000)::bigint)
+		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
+		lateral (select * from jobq.job j where j.id = t.job limit 1) j
+		left join lateral (select * from jobq.charges(j.id) x where t.attempt > 1 limit 1) h on true
+		where not exists (select from jobq.attempt a
+		    where a.job = t.job and a.attempt = t.attempt offset 0)
+		order by t.n;
+		if found then
+			return;
+		end if;		-- all of them had been cancelled or deleted: the next ones
+	end loop;
+end
+$$;
+
+-- What a job's ended attempts count: failures that are charged, crashes among
+-- them, since it was last granted more; and whether it must run alone next.
+create function jobq.charges(job bigint, out charged int, out crashes int, out alone boolean)
+language plpgsql stable as $$
+begin
+	select count(*) filter (where a.outcome = 2 and not a.fresh),
+	    count(*) filter (where a.outcome = 2 and a.class = 8 and not a.fresh),
+	    coalesce(bool_or(a.outcome = 2 and a.class = 8), false)
+	        or coalesce((array_agg(a.alone order by a.attempt desc))[1], false)
+	into charged, crashes, alone
+	from (
+		select a.*, a.attempt <= coalesce(max(a.attempt) filter (where a.granted) over (), 0) as fresh
+		from jobq.attempt a where a.job = charges.job
+	) a;
+end
+$$;
+
+-- Which of these queues have something to claim and are not paused.
+create function jobq.look(queue_ids smallint[]) returns setof smallint
+language plpgsql as $$
+declare
+	q smallint;
+begin
+	for q in select k.id from jobq.queue k where k.id = any (queue_ids) and not k.paused loop
+		if cardinality((jobq.take(jobq.last_claim(q), q, 1)).taken) > 0 then
+			return next q;
+		end if;
+	end loop;
+end
+$$;
+
+-- Turns of a queue that nobody has claimed, in order of their lanes. Turns of
+-- jobs that were cancelled or deleted meanwhile are among them.
+create function jobq.open_turns(queue_id smallint)
+returns table (lane smallint, xid xid8, job bigint, attempt smallint)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	last jobq.claim := jobq.last_claim(queue_id);
+	l record;
+begin
+	for l in
+		with recursive lanes as (
+			(select t.lane from jobq.turn t where t.queue = queue_id order by t.lane limit 1)
+			union all
+			select (select t.lane from jobq.turn t where t.queue = queue_id and t.lane > p.lane
+			    order by t.lane limit 1)
+			from lanes p where p.lane is not null
+		)
+		select k.lane, coalesce(c.xid, '0'::xid8) as xid, coalesce(c.job, 0) as job
+		from lanes k left join unnest(last.lanes, last.cursor_xid, last.cursor_job) c(lane, xid, job)
+		    on c.lane = k.lane
+		where k.lane is not null order by k.lane
+	loop
+		return query
+		select distinct on (t.xid, t.job) t.lane, t.xid, t.job, t.attempt from jobq.turn t
+		where t.queue = queue_id and t.lane = l.lane and (t.xid, t.job) > (l.xid, l.job)
+		order by t.xid, t.job;
+		if cardinality(last.waiting) > 0 or cardinality(last.late_xid) > 0 then
+			return query
+			select distinct on (t.xid, t.job) t.lane, t.xid, t.job, t.attempt
+			from (
+				select w.xid, 0::bigint as job from unnest(last.waiting) w(xid) where w.xid < l.xid
+				union all
+				select u.xid, u.job from unnest(last.late_lane, last.late_xid, last.late_job) u(lane, xid, job)
+				where u.lane = l.lane
+			) h, lateral (
+				select * from jobq.turn k where k.queue = queue_id and k.lane = l.lane
+				    and k.xid = h.xid and k.job > h.job
+			) t
+			order by t.xid, t.job;
+		end if;
+	end loop;
+end
+$$;
+
+-- How many jobs of a queue are ready, and since when the oldest of them is.
+create function jobq.ready_of(queue_id smallint, out ready bigint, out oldest_ready_at timestamptz)
+language sql stable as $$
+	select count(*), (
+		select min(coalesce(j.run_at, j.created_at))
+		from jobq.job j where j.id = any ((array_agg(o.job))[1:50]))
+	from jobq.open_turns(queue_id) o
+	where not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0)
+$$;

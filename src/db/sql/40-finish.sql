@@ -1,0 +1,276 @@
+-- The ends of attempts. Inserting the row of (job, attempt) is the fence: of
+-- all who say how an attempt ended the first is accepted, and whoever comes
+-- later gets nothing back.
+
+-- Attempts of a pool that completed, without anything special about them.
+--   results        JSON texts or nulls; null: none has one
+--   run_us         how long each ran; ago_us: how long ago that ended
+-- Returns the accepted ones. A result that jsonb refuses is an error (22P02,
+-- 22P05, 22003) and nothing is stored.
+create function jobq.finish_ok(pool bigint, jobs bigint[], attempts int[], results text[],
+    run_us bigint[], ago_us bigint[], workers int[])
+returns table (job bigint, attempt int)
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+#variable_conflict use_column
+declare
+	p jobq.pool;
+	ended timestamptz := clock_timestamp();
+	done bigint[];
+	nums smallint[];
+begin
+	select * into p from jobq.pool k where k.id = finish_ok.pool;
+	with a as (
+		insert into jobq.attempt (job, attempt, queue, outcome, worker, node,
+		    started_at, finished_at, pool, result)
+		select u.job, u.attempt, coalesce(p.queue, (select j.queue from jobq.job j where j.id = u.job), 0),
+		    1, u.worker, p.node,
+		    ended - (u.ago + u.run) * interval '1 microsecond',
+		    ended - u.ago * interval '1 microsecond', finish_ok.pool, u.result::jsonb
+		from unnest(jobs, attempts, results, run_us, ago_us, workers)
+		    u(job, attempt, result, run, ago, worker)
+		on conflict do nothing
+		returning job, attempt
+	)
+	select array_agg(a.job), array_agg(a.attempt) into done, nums from a;
+	if done is null then
+		return;
+	end if;
+	insert into jobq.tally (queue, completed) values (coalesce(p.queue, 0), cardinality(done));
+	perform jobq.ended(done);
+	return query select u.job, u.attempt::int from unnest(done, nums) u(job, attempt);
+end
+$$;
+
+-- Attempts of a pool that ended in any way. Arrays of the same length, or
+-- null where nobody has such a value.
+--   outcomes   1 completed, 2 failed, 3 dead, 4 cancelled, 5 lost
+--   classes    why (0: nothing failed)
+--   delays_ms  for failed and lost: when the next attempt may run
+--   alone      for lost: another job may have crashed their worker
+-- Returns the accepted ones.
+create function jobq.finish(pool bigint, jobs bigint[], attempts int[], outcomes int[],
+    classes int[], errors text[], results text[], delays_ms bigint[], run_us bigint[],
+    ago_us bigint[], workers int[], exit_statuses int[], signals int[], cpu_ms bigint[],
+    rss_kb bigint[], alone boolean[])
+returns table (job bigint, attempt int)
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+#variable_conflict use_column
+declare
+	p jobq.pool;
+	ended timestamptz := clock_timestamp();
+	done bigint[];
+	nums smallint[];
+	outs smallint[];
+begin
+	select * into p from jobq.pool k where k.id = finish.pool;
+	with a as (
+		insert into jobq.attempt (job, attempt, queue, outcome, class, worker, node, signal,
+		    exit_status, started_at, finished_at, pool, cpu_ms, max_rss_kb, alone, error, result)
+		select u.job, u.attempt, coalesce(p.queue, (select j.queue from jobq.job j where j.id = u.job), 0),
+		    u.outcome, coalesce(u.class, 0), u.worker, p.node, nullif(u.signal, 0), nullif(u.status, -1),
+		    ended - (coalesce(u.ago, 0) + coalesce(u.run, 0)) * interval '1 microsecond',
+		    ended - coalesce(u.ago, 0) * interval '1 microsecond', finish.pool,
+		    nullif(u.cpu, -1), nullif(u.rss, -1), nullif(u.alone, false), u.error, u.result::jsonb
+		from unnest(jobs, attempts, outcomes, classes, errors, results, run_us, ago_us, workers,
+		    exit_statuses, signals, cpu_ms, rss_kb, finish.alone)
+		    u(job, attempt, outcome, class, error, result, run, ago, worker, status, signal, cpu, rss, alone)
+		where u.outcome between 1 and 5
+		on conflict do nothing
+		returning job, attempt, outcome
+	)
+	select array_agg(a.job), array_agg(a.attempt), array_agg(a.outcome) into done, nums, outs from a;
+	if done is null then
+		return;
+	end if;
+	insert into jobq.tally (queue, completed, failed, dead, cancelled, lost)
+	select coalesce(p.queue, 0), count(*) filter (where o = 1), count(*) filter (where o = 2),
+	    count(*) filter (where o = 3), count(*) filter (where o = 4), count(*) filter (where o = 5)
+	from unnest(outs) o;
+	perform case when exists (select from jobq.cancel_request c where c.job = j.id)
+	    then jobq.stop_waiting(j.id, (d.attempt + 1)::smallint, j.queue)
+	    else jobq.put_turn(j.id, j.queue, j.priority,
+	        case when u.delay > 0 then ended + jobq.ms(u.delay) end, (d.attempt + 1)::smallint) end
+	from unnest(done, nums, outs) d(job, attempt, outcome),
+	lateral (select u.delay from unnest(jobs, attempts, delays_ms) u(job, attempt, delay)
+	    where u.job = d.job and u.attempt = d.attempt limit 1) u,
+	lateral (select * from jobq.job j where j.id = d.job limit 1) j
+	where d.outcome in (2, 5);
+	insert into jobq.dead (job, queue, attempt, class, fingerprint, died_at)
+	select j.id, j.queue, d.attempt, a.class, jobq.fingerprint(j.type, a.class, a.error), a.finished_at
+	from unnest(done, nums, outs) d(job, attempt, outcome),
+	lateral (select * from jobq.job j where j.id = d.job limit 1) j,
+	lateral (select * from jobq.attempt a where a.job = d.job and a.attempt = d.attempt limit 1) a
+	where d.outcome = 3
+	on conflict do nothing;
+	perform jobq.ended((select array_agg(d.job) from unnest(done, outs) d(job, outcome)
+	    where d.outcome in (1, 3, 4)));
+	return query select u.job, u.attempt::int from unnest(done, nums) u(job, attempt);
+end
+$$;
+
+-- What follows from the end of jobs: their unique keys are free, and whoever
+-- waits for them goes on. Costs two look-ups a job when there is neither.
+create function jobq.ended(jobs bigint[]) returns void
+language plpgsql
+set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+begin
+	delete from jobq.uniq u where u.job = any (jobs) and u.until is null;
+	perform jobq.settle(array(select distinct w.parent from jobq.waits w where w.parent = any (jobs)));
+end
+$$;
+
+-- These jobs have ended: release the jobs that waited for them and no longer
+-- wait for another; cancel those of which one has not completed; take the
+-- workflows further. What another transaction is just releasing is left to it
+-- (should that one fail, or not see our end, sweep() comes by again).
+create function jobq.settle(parents bigint[]) returns void
+language plpgsql as $$
+declare
+	b jobq.blocked;
+	w bigint;
+	outs smallint[];
+	cancelled bigint[];
+begin
+	while cardinality(parents) > 0 loop
+		cancelled := '{}';
+		for b in
+			select k.* from jobq.blocked k
+			where k.job = any (array(select t.job from jobq.waits t
+			    where t.parent = any (parents) and t.job > 0))
+			order by k.job for update skip locked
+		loop
+			outs := array(select coalesce(jobq.final_outcome(p), 1::smallint) from unnest(b.waits_for) p);
+			if outs && '{3,4,6}' then
+				if jobq.end_waiting(b.job, 1::smallint, b.queue, format('job %s, which it waited for, ended %s',
+				    (select u.p from unnest(b.waits_for, outs) u(p, o) where u.o in (3, 4, 6) limit 1),
+				    (select jobq.outcome_name(o) from unnest(outs) o where o in (3, 4, 6) limit 1))) then
+					cancelled := cancelled || b.job;
+				end if;
+			elsif 0 = any (outs) then
+				continue;
+			else
+				perform jobq.put_turn(b.job, b.queue, b.lane, b.run_at, 1::smallint);
+			end if;
+			delete from jobq.blocked k where k.job = b.job;
+			delete from jobq.waits t where t.job = b.job and t.parent = any (b.waits_for);
+		end loop;
+		for w in
+			select r.id from jobq.workflow_run r
+			where r.id = any (array(select t.workflow from jobq.waits t
+			    where t.parent = any (parents) and t.workflow > 0))
+			order by r.id for update skip locked
+		loop
+			perform jobq.workflow_go(w);
+		end loop;
+		parents := cancelled;
+	end loop;
+end
+$$;
+
+-- End a job that waits, as cancelled, under the number its attempt would have
+-- had. False when that number has ended already.
+create function jobq.end_waiting(job bigint, attempt smallint, queue_id smallint, why text)
+returns boolean
+language plpgsql as $$
+begin
+	insert into jobq.attempt (job, attempt, queue, outcome, finished_at, error)
+	values (end_waiting.job, end_waiting.attempt, queue_id, 4, clock_timestamp(), why)
+	on conflict do nothing;
+	if not found then
+		return false;
+	end if;
+	insert into jobq.tally (queue, cancelled) values (queue_id, 1);
+	delete from jobq.uniq u where u.job = end_waiting.job and u.until is null;
+	return true;
+end
+$$;
+
+-- The same for one that somebody asked to stop, with what follows from it.
+create function jobq.stop_waiting(job bigint, attempt smallint, queue_id smallint) returns void
+language plpgsql as $$
+begin
+	if jobq.end_waiting(job, attempt, queue_id, 'cancelled by '
+	    || coalesce((select c.by from jobq.cancel_request c where c.job = stop_waiting.job limit 1), 'nobody')) then
+		perform jobq.ended(array[job]);
+	end if;
+end
+$$;
+
+-- Find waits whose parent has ended without its end seeing them (both
+-- transactions were open at the same time), and settle them. Looks at n rows
+-- a call and goes round all of them.
+create function jobq.sweep(n int) returns int
+language plpgsql
+set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	start bigint := (select last_value from jobq.sweep_at);
+	parents bigint[];
+	over bigint[];
+begin
+	select array_agg(t.parent) into parents
+	from (select w.parent from jobq.waits w where w.parent >= start order by w.parent limit n) t;
+	if start > 0 and coalesce(cardinality(parents), 0) < n then
+		perform setval('jobq.sweep_at', 0);
+	elsif cardinality(parents) = n then
+		-- further than the first: one parent may have more than n waiting
+		perform setval('jobq.sweep_at', greatest(parents[n], start + 1));
+	end if;
+	select array_agg(p) into over from (select distinct unnest(parents) p) d
+	where jobq.final_outcome(p) is distinct from 0;
+	perform jobq.settle(over);
+	return coalesce(cardinality(over), 0);
+end
+$$;
+
+-- Complete a job inside the handler's own transaction, so that its effects
+-- and its end are one. token: as given to the handler, POOL.BATCH.ATTEMPT.
+-- False: the job is no longer that handler's; roll back.
+create function jobq.complete(id bigint, token text, result jsonb default null) returns boolean
+language plpgsql as $$
+declare
+	t bigint[];
+	p jobq.pool;
+begin
+	if token !~ '^\d{1,18}\.\d{1,18}\.\d{1,5}$' then
+		raise exception 'the token is not one of jobqd' using errcode = '22023',
+		    hint = 'Pass the token of the job as it was given to the handler.';
+	end if;
+	t := string_to_array(token, '.')::bigint[];
+	select * into p from jobq.pool k where k.id = t[1];
+	if not found or not jobq.holds(p, complete.id, t[3]::smallint, t[2]) then
+		return false;
+	end if;
+	insert into jobq.attempt (job, attempt, queue, outcome, node, started_at, finished_at, pool, result)
+	select complete.id, t[3], p.queue, 1, p.node,
+	    coalesce((select c.at from jobq.claim c where c.queue = p.queue and c.batch = t[2]), clock_timestamp()),
+	    clock_timestamp(), p.id, complete.result
+	on conflict do nothing;
+	if not found then
+		return false;
+	end if;
+	insert into jobq.tally (queue, completed) values (p.queue, 1);
+	perform jobq.ended(array[complete.id]);
+	return true;
+end
+$$;
+
+-- Has the pool this attempt of this job on lease, from that batch?
+create function jobq.holds(p jobq.pool, job bigint, attempt smallint, batch bigint) returns boolean
+language sql stable as $$
+	select (exists (
+		select from jobq.claim c, unnest(c.jobs, c.attempts) u(job, attempt)
+		where c.queue = p.queue and c.batch = holds.batch and c.pool = p.id
+		    and u.job = holds.job and u.attempt = holds.attempt)
+	    or exists (
+		select from jobq.held h where h.pool = p.id and h.job = holds.job
+		    and h.attempt = holds.attempt and h.batch = holds.batch))
+	    and not exists (
+		select from jobq.released r where r.pool = p.id and r.job = holds.job
+		    and r.attempt = holds.attempt and r.batch >= holds.batch)
+	    and not exists (
+		select from jobq.attempt a where a.job = holds.job and a.attempt = holds.attempt)
+$$;

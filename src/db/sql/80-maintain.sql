@@ -1,0 +1,484 @@
+-- Keeping house. The monitor calls maintain() each interval. Nothing here
+-- waits for a lock, or holds one that others wait for longer than it takes to
+-- change a few rows of the catalog: what cannot be had at once is left for
+-- the next time. A dump that runs for an hour costs disk, and nothing else.
+
+-- How many ids a partition spans.
+create function jobq.part_width() returns bigint
+language sql immutable parallel safe as $$ select 1000000000::bigint $$;
+
+-- Lock tables exclusively if nobody else has anything to do with them now.
+create function jobq.try_lock(variadic tables text[]) returns boolean
+language plpgsql as $$
+begin
+	for i in 1 .. 20 loop
+		begin
+			execute format('lock table %s in access exclusive mode nowait',
+			    (select string_agg(format('only jobq.%I', t), ', ') from unnest(tables) t));
+			return true;
+		exception when lock_not_available then
+			perform pg_sleep(0.005 * random());
+		end;
+	end loop;
+	return false;
+end
+$$;
+
+-- Make the partition of ids that follows the last one, unless one is ready.
+-- The default partition is locked for a moment, since it might hold such ids.
+-- Null: not now.
+create function jobq.part_make() returns text
+language plpgsql as $$
+declare
+	n int;
+	low bigint;
+	high bigint;
+	t text;
+begin
+	select coalesce(max(p.id), 0) + 1, coalesce(max(p.hi), 1) into n, low from jobq.part p;
+	high := (low / jobq.part_width() + 1) * jobq.part_width();
+	if exists (select from jobq.part p where p.lo > (select last_value from jobq.job_id)) then
+		return null;
+	end if;
+	if not jobq.try_lock('job_default', 'attempt_default') then
+		return null;
+	end if;
+	foreach t in array '{job,attempt}'::text[] loop
+		execute format('create table jobq.%I (like jobq.%I including all)', t || '_' || n, t);
+		-- says what the bounds say, so that attaching it elsewhere reads no row
+		execute format('alter table jobq.%I add constraint %I check (%3$I >= %4$s and %3$I < %5$s)',
+		    t || '_' || n, t || '_ids', case t when 'job' then 'id' else 'job' end, low, high);
+		execute format('alter table jobq.%I attach partition jobq.%I for values from (%s) to (%s)',
+		    t, t || '_' || n, low, high);
+	end loop;
+	insert into jobq.part (id, lo, hi) values (n, low, high);
+	return format('made partition %s for the ids from %s', n, low);
+end
+$$;
+
+-- Let new jobs get ids of the next partition, when the current one is large
+-- (1 GB) or old (a sixth of the shortest time completed jobs are kept).
+create function jobq.part_cut() returns text
+language plpgsql as $$
+declare
+	at bigint := (select last_value from jobq.job_id);
+	p jobq.part;
+	next jobq.part;
+	size bigint;
+	live int := (select count(*) from jobq.part k where k.state = 'live');
+	age interval := (select greatest(jobq.ms(min(q.keep_completed_ms) / 6), '1 minute') from jobq.queue q);
+begin
+	select * into p from jobq.part k where k.state = 'live' and at >= k.lo and at < k.hi;
+	if not found then
+		select * into next from jobq.part k where k.lo > at order by k.lo limit 1;
+		if found then
+			perform setval('jobq.job_id', next.lo, false);
+			return format('ids go on at %s', next.lo);
+		end if;
+		return null;
+	end if;
+	select * into next from jobq.part k where k.lo >= p.hi order by k.lo limit 1;
+	if not found then
+		return null;	-- none made yet
+	end if;
+	size := pg_table_size(format('jobq.job_%s', p.id)) + pg_table_size(format('jobq.attempt_%s', p.id));
+	if size < 65536 or live > 12
+	    or (size < 1073741824 and clock_timestamp() < p.made_at + age) then
+		return null;
+	end if;
+	perform setval('jobq.job_id', next.lo, false);
+	update jobq.part k set cut_at = clock_timestamp() where k.id = p.id;
+	update jobq.part k set made_at = clock_timestamp() where k.id = next.id;
+	return format('partition %s is full (%s), ids go on at %s', p.id, pg_size_pretty(size), next.lo);
+end
+$$;
+
+-- The jobs of a partition that must stay: not finished, or kept longer.
+create function jobq.part_keepers(part_id int) returns bigint[]
+language plpgsql as $$
+declare
+	keep bigint[];
+begin
+	execute format($q$
+		select array_agg(j.id)
+		from jobq.job_%1$s j
+		join jobq.queue q on q.id = j.queue
+		left join jobq.attempt_%1$s a on a.job = j.id and a.outcome in (1, 3, 4, 6)
+		where case a.outcome
+		    when 1 then a.finished_at > now() - jobq.ms(q.keep_completed_ms)
+		    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms)
+		    when 4 then a.finished_at > now() - jobq.ms(q.keep_cancelled_ms)
+		    when 6 then false
+		    else true end$q$, part_id) into keep;
+	return coalesce(keep, '{}');
+end
+$$;
+
+-- Remove the oldest partition of jobs whose time is over: the few that must
+-- stay go to the default partition, the ended attempts become history, and
+-- the rest is dropped as a whole. Null: nothing to do, or not now. A
+-- partition of which more than 20,000 must stay is left until they are fewer.
+create function jobq.part_drop() returns text
+language plpgsql as $$
+declare
+	p jobq.part;
+	keep bigint[];
+	shortest interval := (select jobq.ms(least(min(q.keep_completed_ms), min(q.keep_cancelled_ms))) from jobq.queue q);
+begin
+	select * into p from jobq.part k
+	where k.state = 'live' and k.cut_at <= now() - shortest
+	    and coalesce(k.checked_at, '-infinity') <= now() - least(shortest / 10, '10 minutes')
+	order by k.checked_at nulls first, k.id limit 1;
+	-- nobody may bring a dead job of it back from here on
+	if not found or not pg_try_advisory_xact_lock(jobq.claim_lock(), -2 - p.id) then
+		return null;
+	end if;
+	keep := jobq.part_keepers(p.id);
+	if cardinality(keep) > 20000 then
+		update jobq.part k set checked_at = clock_timestamp() where k.id = p.id;
+		return null;
+	end if;
+	if not jobq.try_lock('job', 'attempt', 'history', 'job_default', 'attempt_default', 'history_default',
+	    'job_' || p.id, 'attempt_' || p.id) then
+		return null;
+	end if;
+	execute format('alter table jobq.job detach partition jobq.job_%s', p.id);
+	execute format('alter table jobq.attempt detach partition jobq.attempt_%s', p.id);
+	execute format('insert into jobq.job select j.* from unnest($1) k join jobq.job_%s j on j.id = k', p.id) using keep;
+	execute format('with d as (delete from jobq.attempt_%s where job = any ($1) returning *)
+	    insert into jobq.attempt select * from d', p.id) using keep;
+	execute format('alter table jobq.history attach partition jobq.attempt_%s for values from (%s) to (%s)',
+	    p.id, p.lo, p.hi);
+	execute format('drop table jobq.job_%s', p.id);
+	update jobq.part k set state = 'history' where k.id = p.id;
+	delete from jobq.output o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
+	delete from jobq.progress o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
+	delete from jobq.dead o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
+	return format('dropped partition %s, %s of its jobs stay', p.id, cardinality(keep));
+end
+$$;
+
+-- Drop the oldest partition of history that no queue wants kept.
+create function jobq.history_drop() returns text
+language plpgsql as $$
+declare
+	p jobq.part;
+	longest interval := (select jobq.ms(max(q.keep_history_ms)) from jobq.queue q);
+begin
+	select * into p from jobq.part k
+	where k.state = 'history' and k.cut_at < now() - longest order by k.id limit 1;
+	if not found or not jobq.try_lock('history', 'history_default', 'attempt_' || p.id) then
+		return null;
+	end if;
+	execute format('drop table jobq.attempt_%s', p.id);
+	delete from jobq.part k where k.id = p.id;
+	return format('dropped the history of partition %s', p.id);
+end
+$$;
+
+-- Remove what is over among the jobs that outlived their partitions, at most
+-- n; their attempts become history, and old history goes.
+create function jobq.default_clean(n int) returns text
+language plpgsql as $$
+declare
+	gone bigint[];
+begin
+	select array_agg(t.id) into gone
+	from (
+		select j.id
+		from jobq.job_default j
+		join jobq.queue q on q.id = j.queue
+		join jobq.attempt_default a on a.job = j.id and a.outcome in (1, 3, 4)
+		where a.finished_at <= now() - jobq.ms(case a.outcome when 1 then q.keep_completed_ms
+		    when 3 then q.keep_dead_ms else q.keep_cancelled_ms end)
+		limit n
+	) t;
+	delete from jobq.history_default h using jobq.queue q
+	where q.id = h.queue and h.finished_at <= now() - jobq.ms(q.keep_history_ms);
+	if gone is null then
+		return null;
+	end if;
+	delete from jobq.dead d where d.job = any (gone);
+	delete from jobq.output o where o.job = any (gone);
+	delete from jobq.progress o where o.job = any (gone);
+	delete from jobq.job_default j where j.id = any (gone);
+	with d as (delete from jobq.attempt_default a where a.job = any (gone) returning *)
+	insert into jobq.history select * from d on conflict do nothing;
+	return format('removed %s jobs that had outlived their partitions', cardinality(gone));
+end
+$$;
+
+-- Up to n turns of a slot that are still to be claimed; with `since` only
+-- those that snapshot does not show.
+create function jobq.slot_turns(slot int, since pg_snapshot, n int)
+returns table (xid xid8, job bigint, queue smallint, lane smallint, attempt smallint)
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+begin
+	return query execute format($q$
+		with recursive lanes as (
+			(select t.queue, t.lane from jobq.turn_%1$s t order by t.queue, t.lane limit 1)
+			union all
+			select k.queue, k.lane from lanes l, lateral (
+				select t.queue, t.lane from jobq.turn_%1$s t
+				where (t.queue, t.lane) > (l.queue, l.lane)
+				order by t.queue, t.lane limit 1) k
+		)
+		select t.xid, t.job, l.queue, l.lane, t.attempt
+		from lanes l
+		cross join lateral jobq.last_claim(l.queue) c
+		left join lateral (
+			select u.xid, u.job from unnest(c.lanes, c.cursor_xid, c.cursor_job) u(lane, xid, job)
+			where u.lane = l.lane
+		) p on true
+		cross join lateral (
+			select k.xid, k.job, k.attempt from jobq.turn_%1$s k
+			where k.queue = l.queue and k.lane = l.lane
+			    and (k.xid, k.job) > (coalesce(p.xid, '0'), coalesce(p.job, 0)) and k.xid >= $1
+			union all
+			select k.xid, k.job, k.attempt
+			from (
+				select w.xid, 0::bigint as job from unnest(c.waiting) w(xid) where w.xid < p.xid
+				union all
+				select u.xid, u.job from unnest(c.late_lane, c.late_xid, c.late_job) u(lane, xid, job)
+				where u.lane = l.lane
+			) h, lateral (
+				select * from jobq.turn_%1$s m
+				where m.queue = l.queue and m.lane = l.lane and m.xid = h.xid and m.job > h.job
+			) k
+		) t
+		where $2 is null or not pg_visible_in_snapshot(t.xid, $2)
+		limit $3$q$, slot)
+	using coalesce(pg_snapshot_xmin(since), '0'), since, n;
+end
+$$;
+
+-- Empty a slot of turn. Turns of it that are still to be claimed are copied
+-- to the current slot first, just as they are: a claim takes a turn once,
+-- however often it is there. They hold nothing up, and keep their places.
+-- Null: busy, or more than n turns are open.
+create function jobq.turn_empty(slot int, n int) returns text
+language plpgsql as $$
+declare
+	s pg_snapshot := pg_current_snapshot();
+	copied bigint;
+begin
+	if (select count(*) from jobq.slot_turns(slot, null, n + 1)) > n then
+		return null;
+	end if;
+	insert into jobq.turn (xid, job, slot, queue, lane, attempt)
+	select t.xid, t.job, k.last_value, t.queue, t.lane, t.attempt
+	from jobq.slot_turns(turn_empty.slot, null, null) t, jobq.turn_slot k
+	where pg_visible_in_snapshot(t.xid, s);
+	get diagnostics copied = row_count;
+	if not jobq.try_lock('turn_' || slot)
+	    or exists (select from jobq.slot_turns(turn_empty.slot, s, 1)) then
+		raise exception 'not now' using errcode = '55P03';
+	end if;
+	execute format('truncate jobq.turn_%s', slot);
+	return format('emptied turn slot %s%s', slot,
+	    case when copied > 0 then format(', %s turns moved on', copied) else '' end);
+exception when lock_not_available then
+	return null;	-- the copies are undone
+end
+$$;
+
+-- Empty a slot of turn, and let new turns go to an empty one when there is
+-- something in the current one. A slot of which much is still to be claimed
+-- stays as it is, and nothing is added to it; only when all are so the
+-- smallest is copied, at most a million turns of it.
+create function jobq.turn_rotate() returns text
+language plpgsql as $$
+declare
+	current int := (select last_value from jobq.turn_slot);
+	line text;
+	s record;
+	other int;
+	smallest int;
+begin
+	for s in
+		select i as slot, pg_relation_size(format('jobq.turn_%s', i)) as size
+		from generate_series(0, 3) i where i <> current order by 2, 1
+	loop
+		if s.size = 0 then
+			other := coalesce(other, s.slot);
+			continue;
+		end if;
+		smallest := coalesce(smallest, s.slot);
+		line := jobq.turn_empty(s.slot, 20000);
+		if line is not null then
+			other := coalesce(other, s.slot);
+			exit;
+		end if;
+	end loop;
+	if other is null and pg_relation_size(format('jobq.turn_%s', current)) > 268435456 then
+		line := jobq.turn_empty(smallest, 1000000);
+		other := case when line is not null then smallest end;
+	end if;
+	if other is not null and pg_relation_size(format('jobq.turn_%s', current)) >= 131072 then
+		perform setval('jobq.turn_slot', other);
+	end if;
+	return line;
+end
+$$;
+
+-- The same for claims.
+create function jobq.claim_rotate() returns text
+language plpgsql as $$
+declare
+	current int := (select last_value from jobq.claim_slot);
+	line text;
+	s int;
+	other int;
+begin
+	for s in
+		select i from generate_series(0, 3) i where i <> current
+		order by pg_relation_size(format('jobq.claim_%s', i)), i
+	loop
+		if pg_relation_size(format('jobq.claim_%s', s)) = 0 then
+			other := coalesce(other, s);
+			continue;
+		end if;
+		line := jobq.claim_empty(s);
+		if line is not null then
+			other := coalesce(other, s);
+			exit;
+		end if;
+	end loop;
+	if other is not null and pg_relation_size(format('jobq.claim_%s', current)) >= 131072 then
+		perform setval('jobq.claim_slot', other);
+	end if;
+	return line;
+end
+$$;
+
+-- Empty a slot of claim: the last claim of a queue is repeated in the current
+-- slot, and open ones go to `held`. Nobody claims of these queues meanwhile.
+create function jobq.claim_empty(slot int) returns text
+language plpgsql as $$
+declare
+	q smallint;
+	last jobq.claim;
+	queues smallint[];
+	fine boolean;
+begin
+	execute format('select array_agg(distinct queue) from jobq.claim_%s', slot) into queues;
+	foreach q in array coalesce(queues, '{}') loop
+		if not pg_try_advisory_xact_lock(jobq.claim_lock(), q) then
+			raise exception 'not now' using errcode = '55P03';
+		end if;
+		last := jobq.last_claim(q);
+		if last.slot = claim_empty.slot then
+			insert into jobq.claim
+			select k.last_value, last.queue, last.batch + 1, 0, last.at, '{}', '{}',
+			    last.lanes, last.cursor_xid, last.cursor_job, last.waiting,
+			    last.late_lane, last.late_xid, last.late_job
+			from jobq.claim_slot k;
+		end if;
+		execute format($q$
+			insert into jobq.held (pool, job, attempt, batch, at)
+			select l.pool, l.job, l.attempt, l.batch, l.at
+			from jobq.lease l join jobq.claim_%s c on c.queue = l.queue and c.batch = l.batch
+			where l.queue = $1 on conflict do nothing$q$, slot) using q;
+	end loop;
+	-- a claim that began before the slots changed may have come since
+	execute format('select not exists (select from jobq.claim_%s c where c.queue <> all ($1))', slot)
+	into fine using coalesce(queues, '{}');
+	if not fine or not jobq.try_lock('claim_' || slot) then
+		raise exception 'not now' using errcode = '55P03';
+	end if;
+	execute format('truncate jobq.claim_%s', slot);
+	return format('emptied claim slot %s', slot);
+exception when lock_not_available then
+	return null;
+end
+$$;
+
+-- Sum the tally up into pieces of five minutes.
+create function jobq.tally_fold() returns void
+language sql as $$
+	with d as (
+		delete from jobq.tally returning *
+	)
+	insert into jobq.total as t (queue, at, completed, failed, dead, cancelled, lost)
+	select queue, jobq.five_minutes(at), sum(completed), sum(failed), sum(dead), sum(cancelled), sum(lost)
+	from d group by 1, 2
+	on conflict (queue, at) do update
+	set completed = t.completed + excluded.completed, failed = t.failed + excluded.failed,
+	    dead = t.dead + excluded.dead, cancelled = t.cancelled + excluded.cancelled,
+	    lost = t.lost + excluded.lost
+$$;
+
+-- Small things whose time is over.
+create function jobq.sweep_out() returns void
+language plpgsql as $$
+begin
+	delete from jobq.uniq u where u.until <= clock_timestamp();
+	delete from jobq.held h where exists (select from jobq.attempt a
+	    where a.job = h.job and a.attempt = h.attempt)
+	    or not exists (select from jobq.pool p where p.id = h.pool);
+	delete from jobq.cancel_request c where c.at < clock_timestamp() - interval '1 minute'
+	    and (c.pool is null or exists (select from jobq.attempt a
+	        where a.job = c.job and a.attempt = c.attempt));
+	delete from jobq.released r where not exists (select from jobq.pool p
+	    where p.id = r.pool and p.oldest_batch <= r.batch);
+	delete from jobq.total t using jobq.queue q where q.id = t.queue
+	    and t.at < now() - jobq.ms(greatest(q.keep_completed_ms, q.keep_cancelled_ms, 604800000));
+	delete from jobq.statistic s where s.at < now() - interval '90 days';
+	delete from jobq.audit a where a.at < now() - interval '1 year';
+	delete from jobq.workflow_run w where w.state <> 'running' and w.finished_at < now() - interval '90 days';
+	delete from jobq.node n where n.seen < now() - interval '30 days'
+	    and not exists (select from jobq.pool p where p.node = n.id);
+end
+$$;
+
+-- One round of all this; the lines are for the log. One at a time in the
+-- cluster; whoever else calls it returns at once. Of what locks a table
+-- exclusively only one thing is done, and last: the lock goes with the end of
+-- this statement, and no work comes after it.
+create function jobq.maintain() returns setof text
+language plpgsql
+set lock_timeout = '1s' as $$
+declare
+	line text;
+	first int;
+begin
+	if not pg_try_advisory_xact_lock(jobq.claim_lock(), -2) then
+		return;
+	end if;
+	update jobq.meta set last_xid = pg_current_xact_id();
+	perform jobq.sweep_out();
+	perform jobq.tally_fold();
+	if exists (select from jobq.waits) then
+		perform jobq.sweep(10000);
+	end if;
+	line := jobq.default_clean(10000);
+	if line is not null then
+		return next line;
+	end if;
+	line := jobq.part_cut();
+	if line is not null then
+		return next line;
+	end if;
+	-- another one first each time, so that none has to stand back for ever
+	first := nextval('jobq.round') % 5;
+	for i in 0 .. 4 loop
+		line := case (first + i) % 5
+		    when 0 then jobq.part_make()
+		    when 1 then jobq.turn_rotate()
+		    when 2 then jobq.claim_rotate()
+		    when 3 then jobq.part_drop()
+		    else jobq.history_drop() end;
+		if line is not null then
+			return next line;
+			return;
+		end if;
+	end loop;
+end
+$$;
+
+-- The first partitions: one for now, one ahead.
+do $$ begin
+	perform jobq.part_make();
+	perform jobq.part_make();
+end $$;

@@ -1,0 +1,131 @@
+-- The views: what people and tools read.
+
+-- Every job with its state. By id it is a few look-ups; by state see jobs_in().
+create view jobq.jobs as
+	select j.id, q.name as queue, j.type,
+	    case when a.outcome in (1, 3, 4) then jobq.outcome_name(a.outcome)
+	        when l.job is not null then 'running'
+	        when b.job is not null then 'blocked'
+	        when t.attempt > 1 then 'retrying'
+	        when t.job is not null then 'scheduled'
+	        else 'ready' end as state,
+	    (case when q.large_first then 99 - j.priority else j.priority end)::int as priority,
+	    j.data, a.result, a.error,
+	    nullif(jobq.class_name(a.class), '') as error_class,
+	    coalesce(l.attempt, a.attempt, 0)::int as attempt,
+	    coalesce(j.max_attempts, q.max_attempts) as max_attempts,
+	    p.pct::int as progress, p.note as progress_note,
+	    j.tenant, j.tags, j.unique_key, j.key,
+	    coalesce(t.run_at, j.run_at, j.created_at) as run_at,
+	    j.created_at,
+	    coalesce(l.at, a.started_at) as started_at,
+	    case when a.outcome in (1, 3, 4) then a.finished_at end as finished_at,
+	    n.name as node,
+	    q.name || '/' || coalesce(w.slot, a.worker) as worker,
+	    s.workflow
+	from jobq.job j
+	join jobq.queue q on q.id = j.queue
+	left join lateral (select * from jobq.attempt k where k.job = j.id
+	    order by k.attempt desc limit 1) a on true
+	left join jobq.lease l on l.job = j.id
+	left join jobq.pool o on o.id = l.pool
+	left join jobq.worker w on w.pool = l.pool and w.job = j.id
+	left join jobq.node n on n.id = coalesce(o.node, a.node)
+	left join jobq.timer t on t.job = j.id
+	left join jobq.blocked b on b.job = j.id
+	left join jobq.progress p on p.job = j.id
+	left join jobq.step s on s.job = j.id
+	where case a.outcome
+	    when 1 then a.finished_at > now() - jobq.ms(q.keep_completed_ms)
+	    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms)
+	    when 4 then a.finished_at > now() - jobq.ms(q.keep_cancelled_ms)
+	    else true end;
+
+-- The ended attempts, also those of jobs that are gone.
+create view jobq.attempts as
+	select a.job as job_id, a.attempt::int, jobq.outcome_name(a.outcome) as outcome,
+	    nullif(jobq.class_name(a.class), '') as class, a.error, a.started_at, a.finished_at,
+	    n.name as node, q.name || '/' || a.worker as worker, a.exit_status,
+	    a.signal::int, a.cpu_ms, a.max_rss_kb, a.result, q.name as queue
+	from (select * from jobq.attempt union all select * from jobq.history) a
+	left join jobq.queue q on q.id = a.queue
+	left join jobq.node n on n.id = a.node
+	where a.outcome < 6;
+
+-- The queues with how many jobs are in which state.
+create view jobq.queues as
+	select q.name, q.paused, q.pause_reason,
+	    exists (select from jobq.serves s join jobq.node n on n.id = s.node
+	        where s.queue = q.id and n.seen > now() - interval '1 minute') as served,
+	    coalesce(t.scheduled, 0) as scheduled, coalesce(b.blocked, 0) as blocked, r.ready,
+	    coalesce(l.running, 0) as running, coalesce(t.retrying, 0) as retrying,
+	    greatest(0, coalesce(c.completed, 0)) as completed, coalesce(d.dead, 0) as dead,
+	    greatest(0, coalesce(c.cancelled, 0)) as cancelled,
+	    r.oldest_ready_at, coalesce(w.workers, 0) as workers
+	from jobq.queue q
+	left join (select queue, count(*) filter (where attempt = 1) as scheduled,
+	    count(*) filter (where attempt > 1) as retrying from jobq.timer group by queue) t on t.queue = q.id
+	left join (select queue, count(*) as blocked from jobq.blocked group by queue) b on b.queue = q.id
+	left join (select queue, count(*) as running from jobq.lease group by queue) l on l.queue = q.id
+	left join (select k.queue, count(*) as dead from jobq.dead k join jobq.queue q on q.id = k.queue
+	    where k.died_at > now() - jobq.ms(q.keep_dead_ms) group by k.queue) d on d.queue = q.id
+	left join (select p.queue, count(*) as workers from jobq.worker k join jobq.pool p on p.id = k.pool
+	    group by p.queue) w on w.queue = q.id
+	left join lateral (select sum(k.completed) filter (where k.at > now() - jobq.ms(q.keep_completed_ms))::bigint as completed,
+	        sum(k.cancelled) filter (where k.at > now() - jobq.ms(q.keep_cancelled_ms))::bigint as cancelled
+	    from (select queue, at, completed, cancelled from jobq.total
+	        union all select queue, at, completed, cancelled from jobq.tally) k
+	    where k.queue = q.id) c on true
+	left join lateral jobq.ready_of(q.id) r on true;
+
+create view jobq.dead_letters as
+	select d.job as job_id, q.name as queue, j.type, a.error,
+	    nullif(jobq.class_name(d.class), '') as error_class, d.fingerprint,
+	    d.attempt::int as attempts, d.died_at, d.reviewed_by, d.reviewed_at, d.notes,
+	    j.tenant, j.data
+	from jobq.dead d
+	join jobq.job j on j.id = d.job
+	join jobq.queue q on q.id = d.queue
+	left join jobq.attempt a on a.job = d.job and a.attempt = d.attempt
+	where d.died_at > now() - jobq.ms(q.keep_dead_ms);
+
+create view jobq.schedules as
+	select s.name, q.name as queue, s.type, s.spec, s.timezone, s.enabled, s.paused,
+	    s.last_run, s.next_run, s.last_job as last_job_id, s.lateness_ms, s.missed,
+	    s.served, s.description, s.data
+	from jobq.schedule s join jobq.queue q on q.id = s.queue;
+
+create view jobq.workers as
+	select n.name as node, q.name as queue, q.name || '/' || w.slot as worker, w.pid, w.state,
+	    w.job as job_id, w.since, w.jobs, w.rss_kb
+	from jobq.worker w
+	join jobq.pool p on p.id = w.pool
+	join jobq.queue q on q.id = p.queue
+	join jobq.node n on n.id = p.node;
+
+create view jobq.nodes as
+	select n.name, n.instance, n.version, n.started_at, n.seen,
+	    n.seen > now() - interval '1 minute' as alive,
+	    array(select q.name from jobq.serves s join jobq.queue q on q.id = s.queue
+	        where s.node = n.id order by q.name) as queues
+	from jobq.node n;
+
+create view jobq.workflows as
+	select w.id, w.name, w.state,
+	    (select coalesce(jsonb_object_agg(s.name, jsonb_build_object('job_id', s.job, 'state',
+	        coalesce(case when s.state = 'active' then (select j.state from jobq.jobs j where j.id = s.job) end, s.state))), '{}')
+	    from jobq.step s where s.workflow = w.id) as steps,
+	    w.data, w.failed_step, w.error, w.created_at, w.finished_at
+	from jobq.workflow_run w;
+
+create view jobq.alerts as
+	select a.name, nullif(a.queue, '') as queue, a.state, a.value, a.since, a.acknowledged_by,
+	    a.silenced_until, a.ended_at
+	from jobq.alert a;
+
+create view jobq.statistics as
+	select s.at, s.queue, s.type, s.tenant, s.completed, s.failed, s.wait_p50_ms, s.wait_p99_ms,
+	    s.run_p50_ms, s.run_p99_ms, s.ready
+	from jobq.statistic s;
+
+-- The table audit is read as it is: at, actor, action, target, detail.

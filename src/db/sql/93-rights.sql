@@ -1,0 +1,22 @@
+-- Who may do what. Nobody but the schema's owner (jobqd's role), until the
+-- roles of 95-roles are made; what these may call runs with the owner's
+-- rights, and finds nothing of a caller's making in its search path.
+
+revoke all on all functions in schema jobq from public;
+alter default privileges in schema jobq revoke all on functions from public;
+
+do $$
+declare
+	f regprocedure;
+begin
+	for f in
+		select p.oid::regprocedure from pg_proc p
+		where p.pronamespace = 'jobq'::regnamespace and p.proname in ('enqueue', 'enqueue_many',
+		    'workflow', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'queue_remove',
+		    'progress', 'complete', 'review', 'retry_dead', 'schedule_run', 'schedule_pause',
+		    'schedule_resume', 'ready_of')
+	loop
+		execute format('alter function %s security definer set search_path = pg_catalog, pg_temp', f);
+	end loop;
+end
+$$;

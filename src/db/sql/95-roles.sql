@@ -1,0 +1,41 @@
+-- Three group roles, made on request (jobqctl migrate --roles), for people
+-- and programs other than jobqd: grant them to login roles. Making them needs
+-- CREATEROLE; where they exist already it is enough to own the schema.
+--   jobq_producer  enqueue, enqueue_many, workflow, and nothing else
+--   jobq_reader    the views
+--   jobq_admin     both, and what people do to jobs, queues and schedules
+do $$
+declare
+	r text;
+	f regprocedure;
+begin
+	foreach r in array '{jobq_producer,jobq_reader,jobq_admin}'::text[] loop
+		if not exists (select from pg_roles where rolname = r) then
+			execute format('create role %I nologin', r);
+		end if;
+	end loop;
+	for f, r in
+		select p.oid::regprocedure, g.role
+		from pg_proc p
+		join (values
+			('jobq_producer', '{enqueue,enqueue_many,workflow}'::text[]),
+			('jobq_reader', '{outcome_name,class_name,ms,ready_of}'),
+			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,
+			    cancel,retry,delete,pause,resume,clear,queue_remove,progress,complete,
+			    review,retry_dead,schedule_run,schedule_pause,schedule_resume}')
+		) g(role, names) on p.proname = any (g.names)
+		where p.pronamespace = 'jobq'::regnamespace
+	loop
+		execute format('grant execute on function %s to %I', f, r);
+	end loop;
+end
+$$;
+
+grant usage on schema jobq to jobq_producer, jobq_reader, jobq_admin;
+
+grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.dead_letters, jobq.schedules,
+	jobq.workers, jobq.nodes, jobq.workflows, jobq.alerts, jobq.statistics, jobq.audit
+to jobq_reader, jobq_admin;
+-- what "jobqctl job show" and "job log" tell beyond the views
+grant select on jobq.job, jobq.attempt, jobq.output, jobq.cancel_request
+to jobq_reader, jobq_admin;

@@ -1,0 +1,126 @@
+# Who may end an attempt: exactly one, whatever is claimed twice, taken away,
+# given back or lost.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Jobqd;
+use Schema;
+use Test::More tests => 46;
+
+my $pg = schema();
+queues($pg, work => { lease_ms => 1000 });
+my ($pool, $q) = pool($pg, 'work');
+sub put { return $pg->query("SELECT jobq.enqueue('work'" . ($_[0] || '') . ')') }
+sub row { return $pg->query("SELECT outcome FROM jobq.attempts WHERE job_id = $_[0] AND attempt = $_[1]") }
+
+# a claim that a crash of the server lost: the same attempt is handed out twice
+my $id = put();
+is_deeply [ claim($pg, $pool, $q) ], ["$id:1"], 'claimed';
+$pg->query("DELETE FROM jobq.claim");	# as if it had never been written
+my ($pool2) = pool($pg, 'work');
+is_deeply [ claim($pg, $pool2, $q) ], ["$id:1"], 'a claim that was lost is made again, under the same number';
+is_deeply [ finish_ok($pg, $pool2, "$id:1") ], ["$id:1"], 'the first end is accepted';
+is_deeply [ finish_ok($pg, $pool, "$id:1") ], [], '… and no second one';
+is finish_failed($pg, $pool, "$id:1", 2), 0, '… of any kind';
+is state($pg, $id), 'completed', '… nor does it change anything';
+
+# two ends at the same moment
+$id = put();
+claim($pg, $pool, $q);
+my ($one, $two) = map { $pg->session } 1 .. 2;
+$one->query('BEGIN');
+is_deeply [ finish_ok($one, $pool, "$id:1") ], ["$id:1"], 'an end in an open transaction';
+$two->send("SELECT count(*) FROM jobq.finish_ok($pool, '{$id}', '{1}', NULL, '{0}', '{0}', '{0}')");
+$one->query('COMMIT');
+is $two->answer, 0, '… wins over one that waits for it';
+
+# a batch of which some are no longer ours
+my @ids = map { put() } 1 .. 4;
+my @got = claim($pg, $pool, $q);
+finish_ok($pg, $pool2, $got[1]);
+is_deeply [ sort(finish_ok($pg, $pool, @got)) ], [ sort @got[ 0, 2, 3 ] ], 'of a batch those that are ours';
+
+# failed, again at once, again later, dead
+$id = put();
+is_deeply [ claim($pg, $pool, $q) ], ["$id:1"], 'the first attempt';
+ok finish_failed($pg, $pool, "$id:1", 2, error => 'no luck', class => 5), 'fails';
+is_deeply [ claim($pg, $pool, $q) ], ["$id:2"], 'the second follows at once';
+is $pg->query("SELECT error || ' ' || error_class || ' ' || attempt FROM jobq.jobs WHERE id = $id"), 'no luck network 2',
+    'the job shows the last error while it runs again';
+ok finish_failed($pg, $pool, "$id:2", 2, delay => 3600_000), 'fails with a delay';
+is state($pg, $id), 'retrying', 'waits for its third attempt';
+is_deeply [ claim($pg, $pool, $q) ], [], '… which is not there yet';
+is $pg->query("SELECT jobq.retry($id)"), 't', 'somebody wants it now';
+is_deeply [ claim($pg, $pool, $q) ], ["$id:3"], '… and has it';
+is $pg->query("SELECT charged || ' ' || crashes || ' ' || alone FROM jobq.charges($id)"), '2 0 false', 'two failures are charged';
+ok finish_failed($pg, $pool, "$id:3", 3, error => 'gave up after 17 tries'), 'the last one';
+is state($pg, $id), 'dead', 'it is dead';
+is $pg->query("SELECT error || ' ' || attempts FROM jobq.dead_letters WHERE job_id = $id"), 'gave up after 17 tries 3', '… and a dead letter';
+
+# crashes
+$id = put();
+claim($pg, $pool, $q);
+finish_failed($pg, $pool, "$id:1", 5, class => 9, alone => 1);
+is $pg->query("SELECT id || ' ' || attempt || ' ' || charged || ' ' || alone FROM jobq.claim($pool, $q\::smallint, 1)"),
+    "$id 2 0 true", 'lost beside a crash: the next number, uncharged, alone';
+finish_failed($pg, $pool, "$id:2", 2, class => 8);
+is $pg->query("SELECT id || ' ' || attempt || ' ' || charged || ' ' || crashes || ' ' || alone FROM jobq.claim($pool, $q\::smallint, 1)"),
+    "$id 3 1 1 true", 'a crash is charged, and the job stays alone';
+finish_ok($pg, $pool, "$id:3");
+
+# given back
+$id = put();
+claim($pg, $pool, $q);
+is $pg->query("SELECT jobq.release($pool, '{$id}', '{1}')"), 1, 'given back';
+is state($pg, $id), 'ready', '… it is ready';
+is $pg->query("SELECT jobq.release($pool, '{$id}', '{1}')"), 0, '… only once';
+is_deeply [ claim($pg, $pool, $q) ], ["$id:1"], '… and claimed again under the same number, by the same pool';
+is state($pg, $id), 'running', 'which runs it now';
+$pg->query("SELECT jobq.release($pool, '{$id}', '{1}')");
+is_deeply [ claim($pg, $pool2, $q) ], ["$id:1"], '… or by another';
+my $mine = put();
+claim($pg, $pool, $q);
+
+# a pool is gone
+is $pg->query("SELECT jobq.reap($pool)"), 1, 'reap takes what the pool has, not what it gave back';
+is row($mine, 1), 'lost', 'its attempt is lost';
+is state($pg, $id), 'running', '… the other pool runs on';
+is $pg->query("SELECT jobq.reap($pool)"), 0, 'a second reap finds nothing';
+is_deeply [ claim($pg, $pool, $q) ], [], 'a reaped pool gets no jobs';
+is $pg->query("SELECT alive FROM jobq.beat($pool, NULL, '{}', '{}', '{}', '{}', '{}', '{}')"), 'f', '… and is told';
+is_deeply [ finish_ok($pg, $pool, "$mine:1") ], [], '… and its results are void';
+is_deeply [ claim($pg, $pool2, $q) ], ["$mine:2"], 'the job has its next turn';
+is $pg->query("SELECT charged FROM jobq.charges($mine)"), 0, '… uncharged';
+
+# stale pools; a claim counts as a sign of life
+($pool) = pool($pg, 'work', 'far');
+$id = put();
+claim($pg, $pool, $q);
+$pg->query("UPDATE jobq.pool SET seen = now() - interval '1 hour' WHERE id = $pool");
+is $pg->query("SELECT count(*) FROM jobq.reap_stale() WHERE pool = $pool"), 0, 'who has just claimed is not stale';
+my $stale;
+wait_for { $stale = $pg->query("SELECT node || ' ' || queue || ' ' || jobs FROM jobq.reap_stale() WHERE pool = $pool") } 'the pool to be stale';
+is $stale, 'far work 1', 'who says nothing for the lease is reaped';
+is_deeply [ grep { $_ eq "$id:2" } claim($pg, (pool($pg, 'work'))[0], $q) ], ["$id:2"], '… and its jobs go on';
+
+# a claim runs beside a reap: one of the two has the job
+($pool) = pool($pg, 'work');
+put() for 1 .. 5;
+$one->query('BEGIN');
+claim($one, $pool, $q);
+$two->send("SELECT jobq.reap($pool)");
+$one->query('COMMIT');
+is $two->answer, 5, 'a reap waits for a claim, and takes what it took';
+
+# the handler's own transaction
+($pool) = pool($pg, 'work');
+@got = claim($pg, $pool, $q);
+my $batch = $pg->query("SELECT max(batch) FROM jobq.claim WHERE pool = $pool");
+my ($job, $attempt) = split /:/, $got[0];
+$pg->query('CREATE TABLE effect (job bigint)');
+is $pg->query("BEGIN; INSERT INTO effect VALUES ($job); SELECT jobq.complete($job, '$pool.$batch.$attempt', '{\"a\":1}'); COMMIT"), 't',
+    'complete with the effects in one transaction';
+is_deeply [ finish_ok($pg, $pool, $got[0]) ], [], '… after which no other end counts';
+is $pg->query("SELECT jobq.complete($job, '$pool.$batch.$attempt', '{}') OR jobq.complete($job + 1, '$pool.999.1', '{}')"), 'f',
+    'a token that is not (or no longer) the job\'s completes nothing';
