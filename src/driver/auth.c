@@ -1,0 +1,175 @@
+/*
+ * Authorisation of HTTP requests: see auth.h.
+ */
+#include "config.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/xalloc.h"
+#include "conf/conf.h"
+#include "driver/auth.h"
+
+#define TOKEN_LIFE_S 3600		/* when the server does not say */
+#define TOKEN_LIFE_MAX_S 86400		/* whatever it says */
+#define TOKEN_MARGIN_S 30		/* renewed so long before its end */
+
+static void
+complain(struct conf_sink *sink, const struct node *at, const char *text)
+{
+	conf_complain(sink, at->file, at->line, at->column, "%s", text);
+}
+
+static void
+check_basic(const struct node *basic, struct conf_sink *sink)
+{
+	static const char *const keys[] = {
+		"user", "password", "password_file", NULL
+	};
+
+	if (basic->kind != NODE_MAP) {
+		complain(sink, basic, "basic: needs a map {user, password}");
+		return;
+	}
+	node_known_keys(basic, keys, sink);
+	if (node_get(basic, "user") == NULL)
+		complain(sink, basic, "basic: user is missing");
+}
+
+static void
+check_oauth2(const struct node *oauth, struct conf_sink *sink)
+{
+	static const char *const keys[] = {
+		"token_url", "client_id", "client_secret",
+		"client_secret_file", "scope", NULL
+	};
+	const char *url = "";
+
+	if (oauth->kind != NODE_MAP) {
+		complain(sink, oauth,
+		    "oauth2: needs a map {token_url, client_id, client_secret}");
+		return;
+	}
+	node_known_keys(oauth, keys, sink);
+	node_str(oauth, "token_url", &url, sink);
+	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+		complain(sink, oauth, "oauth2: token_url needs to be a URL");
+	if (node_get(oauth, "client_id") == NULL)
+		complain(sink, oauth, "oauth2: client_id is missing");
+}
+
+void
+auth_check(const struct node *auth, struct conf_sink *sink)
+{
+	static const char *const keys[] = {
+		"bearer", "bearer_file", "basic", "oauth2", NULL
+	};
+
+	if (auth->kind != NODE_MAP || auth->count != 1) {
+		complain(sink, auth,
+		    "auth: needs one of bearer, bearer_file, basic, oauth2");
+		return;
+	}
+	node_known_keys(auth, keys, sink);
+	if (node_get(auth, "basic") != NULL)
+		check_basic(node_get(auth, "basic"), sink);
+	if (node_get(auth, "oauth2") != NULL)
+		check_oauth2(node_get(auth, "oauth2"), sink);
+}
+
+static bool
+is_printable(const char *s)
+{
+	for (; s != NULL && *s != '\0'; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			return false;
+	return true;
+}
+
+int
+auth_open(struct auth *a, const struct node *auth, struct err *e)
+{
+	const struct node *map;
+	const char *user = "";
+
+	if (auth == NULL)
+		return 0;
+	if ((map = node_get(auth, "basic")) != NULL) {
+		a->kind = AUTH_BASIC;
+		node_str(map, "user", &user, NULL);
+		a->password = node_secret(map, "password", NULL);
+	} else if ((map = node_get(auth, "oauth2")) != NULL) {
+		a->kind = AUTH_OAUTH2;
+		node_str(map, "client_id", &user, NULL);
+		node_str(map, "token_url", &a->token_url, NULL);
+		node_str(map, "scope", &a->scope, NULL);
+		a->password = node_secret(map, "client_secret", NULL);
+	} else {
+		a->kind = AUTH_BEARER;
+		a->bearer = node_secret(auth, "bearer", NULL);
+	}
+	a->user = xstrdup(user);
+	if (!is_printable(a->bearer) ||
+	    (a->kind == AUTH_BEARER && a->bearer == NULL))
+		return err_set(e, "auth: the bearer token is missing or has a "
+		    "control character");
+	return 0;
+}
+
+void
+auth_wipe(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
+void
+auth_close(struct auth *a)
+{
+	auth_wipe(a->password);
+	auth_wipe(a->bearer);
+	free(a->user);
+}
+
+bool
+auth_is_ready(const struct auth *a)
+{
+	return a->kind != AUTH_OAUTH2 ||
+	    (a->bearer != NULL && mono_now() < a->token_until);
+}
+
+void
+auth_drop_token(struct auth *a)
+{
+	if (a->kind != AUTH_OAUTH2)
+		return;
+	auth_wipe(a->bearer);
+	a->bearer = NULL;
+}
+
+int
+auth_take_token(struct auth *a, const char *answer, size_t len, struct err *e)
+{
+	json_t *all = json_loadb(answer ? answer : "", len, 0, NULL);
+	const char *token = json_string_value(json_object_get(all, "access_token"));
+	json_t *life = json_object_get(all, "expires_in");
+	double seconds = json_is_number(life) ? json_number_value(life) :
+	    TOKEN_LIFE_S;
+	bool good = token != NULL && token[0] != '\0';
+
+	for (const char *p = token; good && *p != '\0'; p++)
+		good = (unsigned char)*p > ' ' && (unsigned char)*p < 0x7f;
+	if (good) {
+		auth_drop_token(a);
+		a->bearer = xstrdup(token);
+		if (seconds > TOKEN_LIFE_MAX_S)
+			seconds = TOKEN_LIFE_MAX_S;
+		seconds -= seconds > 2 * TOKEN_MARGIN_S ? TOKEN_MARGIN_S :
+		    seconds / 2;
+		a->token_until = mono_now() + (mono_t)(seconds * (double)MONO_SECOND);
+	}
+	json_decref(all);
+	return good ? 0 : err_set(e, "the answer has no access_token");
+}

@@ -1,0 +1,196 @@
+/*
+ * The command of a job: see command.h.
+ */
+#include "config.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/xalloc.h"
+#include "conf/conf.h"
+#include "core/template.h"
+#include "driver/command.h"
+#include "driver/data.h"
+#include "os/spawn.h"
+
+#define ARGS_MAX 1000
+
+static void
+check_text(const struct node_entry *entry, const char *what,
+    struct conf_sink *sink)
+{
+	const struct node *value = entry->value;
+	struct err e;
+
+	if (value->kind != NODE_SCALAR)
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "%s: needs a single value", what);
+	else if (template_check(value->text, &e) < 0)
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "%s: %s", what, e.msg);
+}
+
+static void
+check_argv(const struct node *options, struct conf_sink *sink)
+{
+	const struct node *argv = node_get(options, "argv");
+
+	if (argv == NULL || argv->kind != NODE_LIST || argv->count == 0 ||
+	    argv->count > ARGS_MAX) {
+		const struct node *at = argv ? argv : options;
+
+		conf_complain(sink, at->file, at->line, at->column,
+		    "argv: needs a list: the program and its arguments");
+		return;
+	}
+	for (size_t i = 0; i < argv->count; i++)
+		check_text(&argv->entries[i], "argv", sink);
+	if (argv->entries[0].value->kind == NODE_SCALAR &&
+	    argv->entries[0].value->text[0] == '\0')
+		conf_complain(sink, argv->entries[0].file,
+		    argv->entries[0].line, argv->entries[0].column,
+		    "argv: the program's name is empty");
+}
+
+static void
+check_env(const struct node *options, struct conf_sink *sink)
+{
+	const struct node_entry *env = node_entry(options, "env");
+
+	if (env == NULL)
+		return;
+	if (env->value->kind != NODE_MAP) {
+		conf_complain(sink, env->file, env->line, env->column,
+		    "env: needs a map of names and values");
+		return;
+	}
+	for (size_t i = 0; i < env->value->count; i++) {
+		const struct node_entry *var = &env->value->entries[i];
+
+		if (var->key[0] == '\0' || strchr(var->key, '=') != NULL ||
+		    strncmp(var->key, "JOBQ_", 5) == 0)
+			conf_complain(sink, var->file, var->line, var->column,
+			    "env: \"%s\" cannot be the name of a variable "
+			    "(no \"=\", not JOBQ_…)", var->key);
+		check_text(var, "env", sink);
+	}
+}
+
+void
+command_check(const struct node *options, struct conf_sink *sink)
+{
+	static const char *const keys[] = {
+		"driver", "argv", "env", "directory", NULL
+	};
+	const char *directory = "/";
+
+	node_known_keys(options, keys, sink);
+	check_argv(options, sink);
+	check_env(options, sink);
+	node_str(options, "directory", &directory, sink);
+	if (directory[0] != '/')
+		conf_complain(sink, node_entry(options, "directory")->file,
+		    node_entry(options, "directory")->line,
+		    node_entry(options, "directory")->column,
+		    "directory: needs an absolute path");
+}
+
+static int
+expand(struct strings *s, const char *prefix, const char *text,
+    const json_t *data, struct err *e)
+{
+	struct buf b = { .len = 0 };
+
+	buf_str(&b, prefix);
+	if (template_expand(text, data, &b, e) < 0) {
+		buf_clear(&b);
+		return -1;
+	}
+	strings_take(s, buf_detach(&b));
+	return 0;
+}
+
+static int
+make_argv(const struct node *options, const json_t *data, struct strings *argv,
+    struct err *e)
+{
+	const struct node *list = node_get(options, "argv");
+
+	for (size_t i = 0; i < list->count; i++)
+		if (expand(argv, "", list->entries[i].value->text, data, e) < 0)
+			return err_prepend(e, "argv");
+	return 0;
+}
+
+static void
+put_variable(struct strings *env, const char *name, const char *value)
+{
+	strings_take(env, xasprintf("%s=%s", name, value));
+}
+
+static bool
+has_variable(const struct strings *env, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < env->n; i++)
+		if (strncmp(env->v[i], name, len) == 0 && env->v[i][len] == '=')
+			return true;
+	return false;
+}
+
+/* What is the configuration's, then the job, then a little of our own: not all
+ * of it, since secrets of the daemon may be there. */
+static int
+make_env(const struct run *run, const json_t *data, struct strings *env,
+    struct err *e)
+{
+	static const char *const passed[] = {
+		"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME",
+	};
+	const struct node *map = node_get(run->ctx->handler->options, "env");
+	char number[24];
+
+	for (size_t i = 0; map != NULL && i < map->count; i++) {
+		char *name = xasprintf("%s=", map->entries[i].key);
+		int rc = expand(env, name, map->entries[i].value->text, data, e);
+
+		free(name);
+		if (rc < 0)
+			return err_prepend(e, "env");
+	}
+	snprintf(number, sizeof(number), "%lld", (long long)run->job->id);
+	put_variable(env, "JOBQ_ID", number);
+	snprintf(number, sizeof(number), "%d", run->job->attempt);
+	put_variable(env, "JOBQ_ATTEMPT", number);
+	put_variable(env, "JOBQ_TOKEN", run->token);
+	put_variable(env, "JOBQ_QUEUE", run->ctx->queue->name);
+	put_variable(env, "JOBQ_TYPE", run->job->type);
+	put_variable(env, "JOBQ_TENANT", run->job->tenant ? run->job->tenant : "");
+	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
+		if (getenv(passed[i]) != NULL && !has_variable(env, passed[i]))
+			put_variable(env, passed[i], getenv(passed[i]));
+	if (!has_variable(env, "PATH"))
+		put_variable(env, "PATH", SPAWN_PATH);
+	return 0;
+}
+
+int
+command_make(const struct run *run, struct strings *argv, struct strings *env,
+    struct err *e)
+{
+	const struct node *options = run->ctx->handler->options;
+	json_t *data = data_read(run->job, e);
+	int rc;
+
+	if (data == NULL)
+		return -1;
+	rc = make_argv(options, data, argv, e);
+	if (rc == 0)
+		rc = make_env(run, data, env, e);
+	json_decref(data);
+	return rc;
+}

@@ -1,0 +1,22 @@
+/*
+ * What the driver exec runs for a job: arguments and environment, from the
+ * handler's options and the job. Nothing of it is read by a shell. Pure, but
+ * for the daemon's own environment, of which a little is passed on.
+ */
+#ifndef DRIVER_COMMAND_H
+#define DRIVER_COMMAND_H
+
+#include "driver/driver.h"
+#include "driver/strings.h"
+
+/* Complain of what is wrong with argv, env, directory. */
+void command_check(const struct node *options, struct conf_sink *);
+
+/*
+ * Append the arguments, the program first, and the environment. -1 with e:
+ * what the job's data lacks or has too much of (class validation).
+ */
+int command_make(const struct run *, struct strings *argv, struct strings *env,
+    struct err *e);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * A driver: what runs a job of one kind of handler. Lives in a worker
+ * process. Nothing but this interface is known of a driver elsewhere; the list
+ * of them is driver_find()'s.
+ *
+ * A blocking driver ends the run before run() returns. A multiplexing one
+ * (DRIVER_MULTIPLEX) returns at once, works on the worker's loop and ends
+ * each run later; it may hold as many as the queue's concurrency. Both end a
+ * run by exactly one run_end().
+ */
+#ifndef DRIVER_DRIVER_H
+#define DRIVER_DRIVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "conf/node.h"
+#include "core/job.h"
+
+struct loop;
+struct driver;
+struct run;
+struct handler_conf;
+struct queue_conf;
+
+/* What a driver's host does for it: a worker, or a test. */
+struct run_ops {
+	void (*end)(struct run *, struct run_result *);
+	void (*progress)(struct run *, int pct, const char *note);
+	void (*output)(struct run *, const char *text, size_t len);
+	/* The result of the job's last attempt that left one, as JSON text;
+	 * NULL: none. The caller frees it. */
+	int (*previous)(struct run *, char **result, struct err *e);
+};
+
+/* One handler opened in one worker. */
+struct driver_ctx {
+	const struct driver *driver;
+	const struct handler_conf *handler;	/* options, already checked */
+	const struct queue_conf *queue;
+	struct loop *loop;
+	const struct run_ops *ops;		/* behind run_*() */
+	void *host;				/* whose ops these are; opaque to the driver */
+	void *state;				/* the driver's own */
+};
+
+/* One job while it runs; owned by the worker, valid until run_end(). */
+struct run {
+	struct driver_ctx *ctx;
+	const struct job *job;
+	char token[80];
+	int64_t timeout_ms;	/* then the leader cancels; bounds the peers' time-outs */
+	void *state;		/* the driver's own */
+};
+
+#define DRIVER_MULTIPLEX 1u
+/* Has a loop's callbacks end its runs, though one at a time: run() does not
+ * block. */
+#define DRIVER_ASYNC 2u
+/* run() itself can neither crash nor block: the leader need not be told that
+ * it begins. */
+#define DRIVER_QUICK 4u
+
+struct driver {
+	const char *name;
+	unsigned flags;
+	/*
+	 * Check a handler's options (a map node) and report each mistake at its
+	 * node by conf_complain(); run by -t as well, so it opens nothing.
+	 */
+	void (*check)(const struct node *options, struct conf_sink *);
+	/* Once in a worker, before its first run of that handler. -1 with e:
+	 * its jobs end as failed, class error. */
+	int (*open)(struct driver_ctx *, struct err *e);
+	void (*run)(struct driver_ctx *, struct run *);
+	/* Please end soon; why is CLASS_TIMEOUT or CLASS_NONE (asked by
+	 * somebody). The driver ends the run with any result; the leader knows
+	 * why it asked. NULL in a blocking driver. */
+	void (*cancel)(struct driver_ctx *, struct run *, enum job_class why);
+	void (*close)(struct driver_ctx *);
+	/* The library it stands on and its version; NULL: none. */
+	const char *(*library)(void);
+};
+
+const struct driver *driver_find(const char *name);	/* NULL: no such driver */
+/* Names of all drivers of this build, NULL at the end. */
+const char *const *driver_names(void);
+
+/* What drivers call: see run_ops. */
+/* Takes the result's members; the run is gone. */
+void run_end(struct run *, struct run_result *);
+void run_progress(struct run *, int pct, const char *note);	/* pct -1: the note alone */
+/* What is to be kept of its output: the end of it, when there is more than
+ * RUN_OUTPUT_MAX. */
+void run_output(struct run *, const char *text, size_t len);
+int run_previous(struct run *, char **result, struct err *e);
+#define RUN_OUTPUT_MAX (144u << 10)	/* bytes of run_output() in one attempt */
+
+/* The two usual ends. */
+void run_done(struct run *, char *result);		/* takes result: JSON text or NULL */
+void run_fail(struct run *, enum job_class, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif

@@ -1,0 +1,649 @@
+/*
+ * The driver http: webhooks and calls of HTTP services, many at once, by
+ * libcurl's multi interface on the worker's loop. What to send is made by
+ * request.c, who we are is auth.c's; here it travels.
+ *
+ * Every connection's address is looked at when its socket is made, after
+ * all name resolution, so that no spelling of a private address gets past.
+ * Answers are never followed elsewhere, and little of them is kept.
+ */
+#include "config.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/mono.h"
+#include "base/xalloc.h"
+#include "conf/conf.h"
+#include "driver/auth.h"
+#include "driver/drivers.h"
+#include "driver/netaddr.h"
+#include "driver/request.h"
+#include "os/loop.h"
+
+#define CONNECT_MS 10000
+#define TOKEN_MS 30000			/* to fetch an OAuth token */
+#define BODY_KEPT 4096			/* bytes of an answer, in the result */
+#define BODY_READ (1u << 20)		/* then the connection is cut */
+#define TOKEN_BODY (64u << 10)
+#define MESSAGE_BODY 200		/* of an answer, in a failure's message */
+
+/* A request on its way: of a job, or for the token (run NULL). */
+struct transfer {
+	struct http *http;
+	struct run *run;
+	struct request request;
+	CURL *easy;			/* NULL: waits for the token */
+	struct curl_slist *headers;
+	char error[CURL_ERROR_SIZE];
+	struct buf body;
+	size_t body_seen, body_max;
+	int64_t retry_after_ms;		/* -1: none */
+	bool refused_address;
+	TAILQ_ENTRY(transfer) link;	/* while it waits for the token */
+};
+TAILQ_HEAD(transfers, transfer);
+
+/* Opened once in a worker. */
+struct http {
+	struct driver_ctx *ctx;
+	CURLM *multi;
+	struct timer *timer;
+	bool allow_private;
+	int64_t timeout_ms, connect_ms;	/* 0: the job's */
+	char *sign_secret;		/* NULL: none of the handler */
+	const char *ca_file;		/* NULL: the system's */
+
+	struct auth auth;
+	struct transfer *fetch;		/* for the token, NULL: none on its way */
+	struct transfers waiting;
+};
+
+static void start(struct transfer *);
+static void transfer_done(struct transfer *, CURLcode);
+
+/*
+ * Options
+ */
+
+static void
+check(const struct node *options, struct conf_sink *sink)
+{
+	static const char *const keys[] = {
+		"driver", "url", "method", "headers", "sign", "auth",
+		"allow_private", "timeout", "connect_timeout", "ca_file", NULL
+	};
+	int64_t ms = 0;
+	bool yes = false;
+	const char *text = NULL;
+
+	node_known_keys(options, keys, sink);
+	request_check(options, sink);
+	if (node_get(options, "auth") != NULL)
+		auth_check(node_get(options, "auth"), sink);
+	node_bool(options, "allow_private", &yes, sink);
+	node_duration_ms(options, "timeout", &ms, sink);
+	node_duration_ms(options, "connect_timeout", &ms, sink);
+	node_str(options, "ca_file", &text, sink);
+}
+
+/*
+ * libcurl on the loop
+ */
+
+static void
+collect(struct http *h)
+{
+	CURLMsg *msg;
+	int left;
+
+	while ((msg = curl_multi_info_read(h->multi, &left)) != NULL) {
+		struct transfer *t;
+		CURLcode code = msg->data.result;
+
+		if (msg->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &t);
+		transfer_done(t, code);
+	}
+}
+
+static void
+on_socket(int fd, unsigned what, void *arg)
+{
+	struct http *h = arg;
+	int running;
+
+	curl_multi_socket_action(h->multi, fd,
+	    (what & LOOP_READ ? CURL_CSELECT_IN : 0) |
+	    (what & LOOP_WRITE ? CURL_CSELECT_OUT : 0), &running);
+	collect(h);
+}
+
+static void
+on_timer(void *arg)
+{
+	struct http *h = arg;
+	int running;
+
+	curl_multi_socket_action(h->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+	collect(h);
+}
+
+static int
+want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socketp)
+{
+	struct http *h = arg;
+	struct watch *watch = socketp;
+	unsigned events = (what & CURL_POLL_IN ? LOOP_READ : 0) |
+	    (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		watch_free(watch);
+		curl_multi_assign(h->multi, fd, NULL);
+	} else if (watch == NULL) {
+		watch = watch_new(h->ctx->loop, fd, events, on_socket, h);
+		curl_multi_assign(h->multi, fd, watch);
+	} else {
+		watch_set(watch, events);
+	}
+	return 0;
+}
+
+static int
+want_timer(CURLM *multi, long ms, void *arg)
+{
+	struct http *h = arg;
+
+	(void)multi;
+	if (ms < 0)
+		timer_stop(h->timer);
+	else
+		timer_set(h->timer, ms * MONO_MS);
+	return 0;
+}
+
+static curl_socket_t
+make_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
+{
+	struct transfer *t = arg;
+
+	(void)purpose;
+	if (!t->http->allow_private && netaddr_is_private(&to->addr)) {
+		t->refused_address = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+}
+
+static size_t
+take_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	size_t len = size * n, room = t->body_max - t->body.len;
+
+	buf_put(&t->body, data, len < room ? len : room);
+	t->body_seen += len;
+	return t->body_seen > BODY_READ ? 0 : len;	/* 0 ends the transfer */
+}
+
+static size_t
+take_header(char *data, size_t size, size_t n, void *arg)
+{
+	static const char name[] = "retry-after:";
+	struct transfer *t = arg;
+	size_t len = size * n, skip = sizeof(name) - 1;
+
+	if (len > 5 && strncasecmp(data, "HTTP/", 5) == 0)
+		t->retry_after_ms = -1;		/* a new head, after a 1xx */
+	if (len > skip && strncasecmp(data, name, skip) == 0) {
+		size_t end = len;
+
+		while (skip < end && (data[skip] == ' ' || data[skip] == '\t'))
+			skip++;
+		while (end > skip && (data[end - 1] == '\r' || data[end - 1] == '\n'))
+			end--;
+		t->retry_after_ms = request_retry_after_ms(data + skip,
+		    end - skip, time(NULL));
+	}
+	return len;
+}
+
+/*
+ * Transfers
+ */
+
+static struct transfer *
+transfer_new(struct http *h, struct run *run)
+{
+	struct transfer *t = xcalloc(1, sizeof(*t));
+
+	t->http = h;
+	t->run = run;
+	t->body_max = run ? BODY_KEPT : TOKEN_BODY;
+	t->retry_after_ms = -1;
+	if (run != NULL)
+		run->state = t;
+	return t;
+}
+
+static void
+transfer_free(struct transfer *t)
+{
+	if (t->easy != NULL) {
+		curl_multi_remove_handle(t->http->multi, t->easy);
+		curl_easy_cleanup(t->easy);
+	}
+	curl_slist_free_all(t->headers);
+	request_clear(&t->request);
+	buf_clear(&t->body);
+	free(t);
+}
+
+static void
+add_header(struct transfer *t, const char *text)
+{
+	t->headers = curl_slist_append(t->headers, text);
+}
+
+static void
+set_headers(struct transfer *t)
+{
+	const struct strings *all = &t->request.headers;
+
+	for (size_t i = 0; i < all->n; i++) {
+		const char *value = strchr(all->v[i], ':') + 2;
+
+		if (*value != '\0') {
+			add_header(t, all->v[i]);
+			continue;
+		}
+		/* How curl is told to send a header that is empty. */
+		char *name = xasprintf("%.*s;", (int)(value - 2 - all->v[i]),
+		    all->v[i]);
+		add_header(t, name);
+		free(name);
+	}
+	/* Else curl calls what is not there a form. */
+	if (t->request.body == NULL)
+		add_header(t, "Content-Type:");
+	/* Else curl waits a second for leave to send what is large. */
+	add_header(t, "Expect:");
+	if (t->run != NULL && t->http->auth.bearer != NULL) {
+		char *text = xasprintf("Authorization: Bearer %s",
+		    t->http->auth.bearer);
+
+		add_header(t, text);
+		auth_wipe(text);
+	}
+	curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
+}
+
+static void
+set_method(struct transfer *t)
+{
+	const struct request *r = &t->request;
+
+	if (r->body != NULL || strcmp(r->method, "POST") == 0 ||
+	    strcmp(r->method, "PUT") == 0 || strcmp(r->method, "PATCH") == 0) {
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE,
+		    (curl_off_t)r->body_len);
+		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDS,
+		    r->body ? r->body : "");
+	}
+	if (strcmp(r->method, "HEAD") == 0)
+		curl_easy_setopt(t->easy, CURLOPT_NOBODY, 1L);
+	else
+		curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, r->method);
+}
+
+static void
+set_times(struct transfer *t)
+{
+	struct http *h = t->http;
+	int64_t ms = h->timeout_ms, connect_ms = h->connect_ms;
+
+	if (t->run == NULL)
+		ms = TOKEN_MS;
+	else if (ms == 0 || ms > t->run->timeout_ms)
+		ms = t->run->timeout_ms;
+	if (connect_ms == 0)
+		connect_ms = CONNECT_MS;
+	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)ms);
+	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS,
+	    (long)(connect_ms < ms ? connect_ms : ms));
+}
+
+static void
+set_options(struct transfer *t)
+{
+	struct http *h = t->http;
+	CURL *c = t->easy;
+
+	curl_easy_setopt(c, CURLOPT_PRIVATE, t);
+	curl_easy_setopt(c, CURLOPT_URL, t->request.url);
+	/* Its resolver would use SIGALRM else, in a process with a loop. */
+	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+#if LIBCURL_VERSION_NUM >= 0x075500
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+	curl_easy_setopt(c, CURLOPT_PROTOCOLS,
+	    (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+	curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
+	/* Not even one of the environment: an address behind it is unseen. */
+	curl_easy_setopt(c, CURLOPT_PROXY, "");
+	curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, make_socket);
+	curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t);
+	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
+	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
+	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
+	curl_easy_setopt(c, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
+	if (h->ca_file != NULL)
+		curl_easy_setopt(c, CURLOPT_CAINFO, h->ca_file);
+	if ((t->run != NULL && h->auth.kind == AUTH_BASIC) ||
+	    (t->run == NULL && h->auth.kind == AUTH_OAUTH2)) {
+		curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
+		curl_easy_setopt(c, CURLOPT_USERNAME, h->auth.user);
+		curl_easy_setopt(c, CURLOPT_PASSWORD, h->auth.password);
+	}
+}
+
+static void
+start(struct transfer *t)
+{
+	t->easy = curl_easy_init();
+	if (t->easy == NULL)
+		fatal("libcurl has no memory", "driver=%s", "http");
+	set_options(t);
+	set_method(t);
+	set_times(t);
+	set_headers(t);
+	curl_multi_add_handle(t->http->multi, t->easy);
+}
+
+/*
+ * The end of a job's request
+ */
+
+static enum job_class
+class_of_error(const struct transfer *t, CURLcode code)
+{
+	curl_off_t connected = 0;
+
+	if (t->refused_address)
+		return CLASS_VALIDATION;
+	switch (code) {
+	case CURLE_URL_MALFORMAT:
+		return CLASS_VALIDATION;
+	case CURLE_OUT_OF_MEMORY:
+		return CLASS_RESOURCE;
+	case CURLE_OPERATION_TIMEDOUT:
+		curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+		return connected > 0 ? CLASS_TIMEOUT : CLASS_NETWORK;
+	default:
+		return CLASS_NETWORK;
+	}
+}
+
+static char *
+error_message(const struct transfer *t, CURLcode code)
+{
+	char where[256];
+
+	request_where(t->request.url, where, sizeof(where));
+	if (t->refused_address)
+		return xasprintf("%s: is at a private address; the handler's "
+		    "allow_private would let it", where);
+	return xasprintf("%s: %s", where,
+	    t->error[0] != '\0' ? t->error : curl_easy_strerror(code));
+}
+
+static char *
+status_message(const struct transfer *t, long status)
+{
+	char where[256];
+	size_t len = t->body.len < MESSAGE_BODY ? t->body.len : MESSAGE_BODY;
+
+	request_where(t->request.url, where, sizeof(where));
+	if (status >= 300 && status <= 399)
+		return xasprintf("%s: HTTP %ld: redirects are not followed",
+		    where, status);
+	return xasprintf("%s: HTTP %ld%s%.*s", where, status,
+	    len > 0 ? ": " : "", (int)len, len > 0 ? t->body.data : "");
+}
+
+static char *
+make_result(const struct transfer *t, long status)
+{
+	struct buf b = { .len = 0 };
+
+	buf_printf(&b, "{\"status\": %ld, \"body\": ", status);
+	buf_json(&b, t->body.data ? t->body.data : "", t->body.len);
+	buf_str(&b, "}");
+	return buf_detach(&b);
+}
+
+static void
+job_done(struct transfer *t, CURLcode code)
+{
+	struct run *run = t->run;
+	struct run_result r;
+	long status = 0;
+
+	run_result_init(&r);
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	/* With too long an answer the status is what counts. */
+	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && status != 0)) {
+		r.class = request_class(status, t->retry_after_ms >= 0);
+		r.retry_after_ms = t->retry_after_ms;
+		if (r.class != CLASS_NONE)
+			r.message = status_message(t, status);
+		r.result = make_result(t, status);
+		if (status == 401)
+			auth_drop_token(&t->http->auth);
+	} else {
+		r.class = class_of_error(t, code);
+		r.message = error_message(t, code);
+	}
+	transfer_free(t);
+	run_end(run, &r);
+}
+
+/*
+ * OAuth: client credentials for a token, kept by this worker
+ */
+
+static void
+token_done(struct transfer *t, CURLcode code)
+{
+	struct http *h = t->http;
+	struct transfers waiting = TAILQ_HEAD_INITIALIZER(waiting);
+	struct transfer *w;
+	enum job_class class = CLASS_NONE;
+	struct err e = { .code = ERR_NONE };
+	long status = 0;
+
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (code != CURLE_OK) {
+		class = class_of_error(t, code);
+		err_set(&e, "%s", t->error[0] ? t->error : curl_easy_strerror(code));
+		if (t->refused_address)
+			err_set(&e, "it is at a private address");
+	} else if (status != 200) {
+		class = request_class(status, false);
+		if (class == CLASS_VALIDATION || class == CLASS_NONE)
+			class = CLASS_AUTH;
+		err_set(&e, "HTTP %ld", status);
+	} else if (auth_take_token(&h->auth, t->body.data, t->body.len, &e) < 0) {
+		class = CLASS_AUTH;
+	}
+	h->fetch = NULL;
+	transfer_free(t);
+	TAILQ_CONCAT(&waiting, &h->waiting, link);
+	while ((w = TAILQ_FIRST(&waiting)) != NULL) {
+		struct run *run = w->run;
+
+		TAILQ_REMOVE(&waiting, w, link);
+		if (class == CLASS_NONE) {
+			start(w);
+			continue;
+		}
+		transfer_free(w);
+		run_fail(run, class, "no token from %s: %s", h->auth.token_url, e.msg);
+	}
+}
+
+static void
+fetch_token(struct http *h)
+{
+	struct transfer *t = transfer_new(h, NULL);
+	struct buf body = { .len = 0 };
+
+	buf_str(&body, "grant_type=client_credentials");
+	if (h->auth.scope != NULL && h->auth.scope[0] != '\0') {
+		char *scope = curl_easy_escape(NULL, h->auth.scope, 0);
+
+		buf_printf(&body, "&scope=%s", scope ? scope : "");
+		curl_free(scope);
+	}
+	t->request.url = xstrdup(h->auth.token_url);
+	t->request.method = xstrdup("POST");
+	t->request.body_len = body.len;
+	t->request.body = buf_detach(&body);
+	strings_take(&t->request.headers, xstrdup("Accept: application/json"));
+	h->fetch = t;
+	start(t);
+}
+
+static void
+transfer_done(struct transfer *t, CURLcode code)
+{
+	if (t->run != NULL)
+		job_done(t, code);
+	else
+		token_done(t, code);
+}
+
+/*
+ * The driver
+ */
+
+static void close_http(struct driver_ctx *);
+
+static int
+open_http(struct driver_ctx *ctx, struct err *e)
+{
+	const struct node *options = ctx->handler->options;
+	struct http *h = xcalloc(1, sizeof(*h));
+	bool usable;
+
+	h->ctx = ctx;
+	ctx->state = h;
+	TAILQ_INIT(&h->waiting);
+	node_bool(options, "allow_private", &h->allow_private, NULL);
+	node_duration_ms(options, "timeout", &h->timeout_ms, NULL);
+	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
+	node_str(options, "ca_file", &h->ca_file, NULL);
+	if (node_get(options, "sign") != NULL)
+		h->sign_secret = node_secret(node_get(options, "sign"), "secret",
+		    NULL);
+	usable = auth_open(&h->auth, node_get(options, "auth"), e) == 0;
+	h->timer = timer_new(ctx->loop, on_timer, h);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	h->multi = curl_multi_init();
+	if (h->multi == NULL)
+		err_set(e, "libcurl cannot start");
+	if (h->multi == NULL || !usable) {
+		close_http(ctx);
+		return -1;
+	}
+	curl_multi_setopt(h->multi, CURLMOPT_SOCKETFUNCTION, want_socket);
+	curl_multi_setopt(h->multi, CURLMOPT_SOCKETDATA, h);
+	curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, want_timer);
+	curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
+	/* Idle connections that are kept for the next request. */
+	curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS,
+	    (long)ctx->queue->concurrency);
+	return 0;
+}
+
+static void
+close_http(struct driver_ctx *ctx)
+{
+	struct http *h = ctx->state;
+
+	if (h->fetch != NULL)
+		transfer_free(h->fetch);
+	if (h->multi != NULL)
+		curl_multi_cleanup(h->multi);
+	timer_free(h->timer);
+	auth_close(&h->auth);
+	auth_wipe(h->sign_secret);
+	free(h);
+	curl_global_cleanup();
+	ctx->state = NULL;
+}
+
+static void
+run_http(struct driver_ctx *ctx, struct run *run)
+{
+	struct http *h = ctx->state;
+	struct transfer *t = transfer_new(h, run);
+	struct err e = { .code = ERR_NONE };
+
+	if (request_make(&t->request, ctx->handler->options, h->sign_secret,
+	    run->job, time(NULL), &e) < 0) {
+		transfer_free(t);
+		run_fail(run, CLASS_VALIDATION, "%s", e.msg);
+		return;
+	}
+	if (auth_is_ready(&h->auth)) {
+		start(t);
+		return;
+	}
+	auth_drop_token(&h->auth);
+	TAILQ_INSERT_TAIL(&h->waiting, t, link);
+	if (h->fetch == NULL)
+		fetch_token(h);
+}
+
+static void
+cancel(struct driver_ctx *ctx, struct run *run, enum job_class why)
+{
+	struct transfer *t = run->state;
+	struct http *h = ctx->state;
+
+	if (t->easy == NULL)
+		TAILQ_REMOVE(&h->waiting, t, link);
+	transfer_free(t);
+	run_fail(run, why == CLASS_NONE ? CLASS_ERROR : why,
+	    "stopped before the answer came");
+}
+
+static const char *
+library(void)
+{
+	return curl_version();
+}
+
+const struct driver driver_http = {
+	.name = "http",
+	.flags = DRIVER_MULTIPLEX | DRIVER_ASYNC,
+	.check = check,
+	.open = open_http,
+	.run = run_http,
+	.cancel = cancel,
+	.close = close_http,
+	.library = library,
+};

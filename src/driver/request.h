@@ -1,0 +1,60 @@
+/*
+ * The HTTP request of a job: from the handler's options and the job's data to
+ * the bytes to send, everything checked. Pure; knows nothing of curl.
+ *
+ * The handler's url and method win over the data's; headers of both are sent,
+ * the data's in place of the handler's of the same name. Data that has one of
+ * payload, body, secret is an envelope around what to send; else, when the
+ * url is the handler's, the data itself is the payload.
+ */
+#ifndef DRIVER_REQUEST_H
+#define DRIVER_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "conf/node.h"
+#include "core/job.h"
+#include "driver/strings.h"
+
+#define REQUEST_URL_MAX 8192
+#define REQUEST_HEADERS_MAX 100
+#define REQUEST_HEADER_MAX 8192		/* bytes of one */
+
+enum sign_scheme { SIGN_STANDARD, SIGN_TIMESTAMPED };
+
+struct request {
+	char *url;
+	char *method;			/* upper case */
+	struct strings headers;		/* "Name: value" */
+	char *body;			/* NULL: none */
+	size_t body_len;
+};
+
+/* Complaints about url, method, headers, sign of a handler. */
+void request_check(const struct node *options, struct conf_sink *);
+
+/*
+ *   secret	the handler's sign.secret as it was configured or read from its file, or NULL
+ *   now	seconds since the epoch, for the signature
+ * -1 with e: what is wrong with the data (class validation). Clear in either case.
+ */
+int request_make(struct request *, const struct node *options,
+    const char *secret, const struct job *, int64_t now, struct err *e);
+void request_clear(struct request *);
+
+/* "https://host.name", for messages: nothing of the URL that may be secret. */
+void request_where(const char *url, char *buf, size_t size);
+
+/*
+ * What an answer means.
+ *   retry_after	whether a usable Retry-After came with it
+ */
+enum job_class request_class(long status, bool retry_after);
+
+/* The milliseconds of a Retry-After value, seconds or a date; -1: neither. */
+int64_t request_retry_after_ms(const char *value, size_t len, int64_t now);
+
+#endif

@@ -1,0 +1,734 @@
+/*
+ * A worker: a process that runs jobs of one queue through its drivers. It
+ * takes them from its leader over descriptor 3 and gives the results back;
+ * it knows neither the database nor the master while all goes well.
+ *
+ * It runs `limit` jobs at once, one unless every driver of the queue can do
+ * more; what the leader sends ahead waits here. When the leader dies it
+ * finishes what it has begun, completes that itself (direct.c), and leaves.
+ *
+ * The leader owns time-outs: it asks by CANCEL, and has the worker killed
+ * when that does not help. SIGTERM ends the worker and everything it started.
+ */
+#include "config.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "core/msg.h"
+#include "driver/driver.h"
+#include "os/chan.h"
+#include "os/loop.h"
+#include "os/proc.h"
+#include "worker/direct.h"
+#include "worker/recent.h"
+#include "worker/worker.h"
+
+#define ALARM_SLACK 60			/* seconds; see begin_blocking() */
+#define TITLE_TYPE_MAX 64
+
+/* A job from its arrival to its end. */
+struct task {
+	struct run run;			/* first: the driver's view */
+	struct job job;
+	struct worker *worker;
+	int64_t pool;
+	mono_t started;			/* 0: waits */
+	bool cancelled;
+	enum job_class why;		/* of the cancel */
+	TAILQ_ENTRY(task) link;
+};
+TAILQ_HEAD(tasks, task);
+
+/* A handler of the queue, opened at its first job. */
+struct opened {
+	struct driver_ctx ctx;
+	bool open;
+};
+
+struct worker {
+	const struct conf *conf;
+	const struct queue_conf *queue;
+	int index;
+
+	struct loop *loop;
+	struct chan *leader;		/* NULL: gone */
+	struct timer *flush;		/* small messages leave together */
+	struct timer *overdue;		/* without a leader: our own ladder */
+	struct buf body;		/* of the message being made */
+
+	struct opened *handlers;	/* one for each entry of queue->types */
+	size_t limit;			/* jobs at once */
+	struct tasks waiting, running;
+	size_t nrunning;
+	struct task *starting;		/* whose driver's run() is on the stack */
+	bool pumping;
+	bool leaving;
+	int status;
+
+	struct recent recent;		/* endings the leader may not have saved */
+};
+
+static void on_message(struct chan *, uint32_t, const void *, size_t, int, void *);
+static void on_closed(struct chan *, const char *, void *);
+static void pump(struct worker *);
+
+static const struct chan_ops leader_ops = { on_message, on_closed };
+
+/*
+ * Messages to the leader
+ */
+
+static void
+send_body(struct worker *w, enum msg_type type)
+{
+	if (w->leader != NULL)
+		chan_send(w->leader, type, w->body.data, w->body.len, -1);
+	buf_reset(&w->body);
+}
+
+/* Messages of tiny jobs leave together, at the end of the loop's turn. */
+static void
+send_soon(struct worker *w, enum msg_type type)
+{
+	if (w->leader == NULL) {
+		buf_reset(&w->body);
+		return;
+	}
+	chan_cork(w->leader, true);
+	send_body(w, type);
+	if (!timer_pending(w->flush))
+		timer_set(w->flush, 0);
+}
+
+static void
+send_now(struct worker *w)
+{
+	if (w->leader != NULL)
+		chan_cork(w->leader, false);
+}
+
+static void
+on_flush(void *arg)
+{
+	send_now(arg);
+}
+
+static void
+put_key(struct worker *w, const struct task *t)
+{
+	msg_put_i64(&w->body, t->job.id);
+	msg_put_i64(&w->body, t->job.attempt);
+}
+
+static void
+show_title(const struct worker *w)
+{
+	const struct task *t = TAILQ_FIRST(&w->running);
+	char type[TITLE_TYPE_MAX + 1];
+	size_t i;
+
+	if (w->nrunning > 1) {
+		proc_title("jobqd: worker %s/%d %zu jobs", w->queue->name, w->index,
+		    w->nrunning);
+		return;
+	}
+	if (t == NULL) {
+		proc_title("jobqd: worker %s/%d", w->queue->name, w->index);
+		return;
+	}
+	for (i = 0; i < TITLE_TYPE_MAX && t->job.type[i] != '\0'; i++)
+		type[i] = iscntrl((unsigned char)t->job.type[i]) ? '?' :
+		    t->job.type[i];
+	type[i] = '\0';
+	proc_title("jobqd: worker %s/%d job %lld %s", w->queue->name, w->index,
+	    (long long)t->job.id, type);
+}
+
+/*
+ * What drivers call
+ */
+
+/*
+ * Keep the end of a task for the case that the leader dies before it is
+ * saved. A cancel may belong to a shutdown, whose jobs are handed back.
+ */
+static void
+remember(struct worker *w, const struct task *t, struct run_result *result,
+    int64_t run_us)
+{
+	bool wish = t->cancelled && t->why == CLASS_NONE;
+	struct finished end = {
+		.pool = t->pool, .job = t->job, .result = *result,
+		.run_us = run_us, .at = mono_now(), .cancelled = wish,
+	};
+
+	if (wish && w->leader != NULL) {
+		run_result_clear(result);
+		return;
+	}
+	end.job.type = end.job.data = end.job.tenant = NULL;
+	if (t->cancelled && !wish)
+		end.result.class = t->why;
+	recent_take(&w->recent, &end);
+}
+
+static struct task *
+task_of(struct run *run)
+{
+	return (struct task *)run;
+}
+
+static void
+task_free(struct task *t)
+{
+	job_clear(&t->job);
+	free(t);
+}
+
+static void
+host_end(struct run *run, struct run_result *result)
+{
+	struct task *t = task_of(run);
+	struct worker *w = t->worker;
+	int64_t run_us = t->started != 0 ? mono_now() - t->started : 0;
+	bool quick = w->starting == t &&
+	    (t->run.ctx == NULL || t->run.ctx->driver->flags & DRIVER_QUICK);
+
+	if (result->class != CLASS_NONE && result->message == NULL)
+		result->message = xstrdup(job_class_name(result->class));
+	run_result_bound(result);
+	put_key(w, t);
+	msg_put_i64(&w->body, run_us);
+	msg_put_result(&w->body, result);
+	send_soon(w, MSG_RESULT);
+	remember(w, t, result, run_us);
+	TAILQ_REMOVE(&w->running, t, link);
+	w->nrunning--;
+	if (w->starting == t)
+		w->starting = NULL;
+	if (!quick)
+		show_title(w);
+	task_free(t);
+	pump(w);
+}
+
+static void
+host_progress(struct run *run, int pct, const char *note)
+{
+	struct task *t = task_of(run);
+	struct worker *w = t->worker;
+
+	put_key(w, t);
+	msg_put_i64(&w->body, pct);
+	msg_put_str(&w->body, note);
+	send_soon(w, MSG_PROGRESS);
+}
+
+static void
+host_output(struct run *run, const char *text, size_t len)
+{
+	struct task *t = task_of(run);
+	struct worker *w = t->worker;
+
+	put_key(w, t);
+	msg_put_bytes(&w->body, text, len);
+	send_soon(w, MSG_OUTPUT);
+}
+
+static int
+host_previous(struct run *run, char **result, struct err *e)
+{
+	struct worker *w = task_of(run)->worker;
+	struct direct d = { w->conf, w->queue, w->index };
+
+	if (run->job->attempt <= 1)
+		return 0;
+	return direct_previous(&d, run->job, result, e);
+}
+
+static const struct run_ops host_ops = {
+	host_end, host_progress, host_output, host_previous,
+};
+
+/*
+ * Starting jobs
+ */
+
+/* The result of a run that no driver saw. */
+static void
+end_early(struct task *t, enum job_class class, const char *message)
+{
+	struct run_result r;
+
+	run_result_init(&r);
+	r.class = class;
+	r.message = xstrdup(message);
+	host_end(&t->run, &r);
+}
+
+/* The index of the entry of types: for this type, -1 if there is none. */
+static int
+find_type(const struct queue_conf *q, const char *type)
+{
+	int any = -1;
+
+	for (size_t i = 0; i < q->ntypes; i++) {
+		if (strcmp(q->types[i].type, type) == 0)
+			return (int)i;
+		if (q->types[i].type[0] == '\0')
+			any = (int)i;
+	}
+	return any;
+}
+
+static void
+refuse_type(struct task *t)
+{
+	const struct queue_conf *q = t->worker->queue;
+	struct buf b = { .len = 0 };
+
+	buf_printf(&b, "queue %s has no handler for jobs of type \"%s\"; it has:",
+	    q->name, t->job.type);
+	for (size_t i = 0; i < q->ntypes; i++)
+		buf_printf(&b, "%s %s", i > 0 ? "," : "", q->types[i].type);
+	end_early(t, CLASS_VALIDATION, b.data);
+	buf_clear(&b);
+}
+
+/* Two types of one handler share what is open. */
+static struct driver_ctx *
+open_handler(struct worker *w, size_t type, struct err *e)
+{
+	const struct handler_conf *h = w->queue->types[type].handler;
+	struct opened *o = &w->handlers[type];
+
+	for (size_t i = 0; i < w->queue->ntypes; i++)
+		if (w->queue->types[i].handler == h) {
+			o = &w->handlers[i];
+			break;
+		}
+	if (o->open)
+		return &o->ctx;
+	o->ctx.driver = driver_find(h->driver);
+	o->ctx.handler = h;
+	o->ctx.queue = w->queue;
+	o->ctx.loop = w->loop;
+	o->ctx.ops = &host_ops;
+	o->ctx.host = w;
+	if (o->ctx.driver == NULL) {
+		err_set(e, "handler %s: this build has no driver %s", h->name,
+		    h->driver);
+		return NULL;
+	}
+	if (o->ctx.driver->open != NULL && o->ctx.driver->open(&o->ctx, e) < 0) {
+		err_prepend(e, "handler %s", h->name);
+		return NULL;
+	}
+	o->open = true;
+	return &o->ctx;
+}
+
+/*
+ * A driver that blocks hears no leader. Should the leader be gone as well,
+ * nobody would end a run that hangs: so the kernel does, later than
+ * everybody else.
+ */
+static void
+begin_blocking(struct task *t)
+{
+	int64_t ms = t->run.timeout_ms + t->worker->queue->grace_ms;
+
+	alarm((unsigned)(ms / 1000) + ALARM_SLACK);
+	t->run.ctx->driver->run(t->run.ctx, &t->run);
+	alarm(0);
+}
+
+static void
+run_task(struct worker *w, struct task *t)
+{
+	unsigned flags = t->run.ctx->driver->flags;
+
+	if (flags & DRIVER_QUICK) {
+		w->starting = t;
+		t->run.ctx->driver->run(t->run.ctx, &t->run);
+		if (w->starting == NULL)
+			return;		/* its result says that it began */
+		w->starting = NULL;
+	}
+	put_key(w, t);
+	send_soon(w, MSG_STARTED);
+	/* Told before the driver begins: should it take this process down,
+	 * the leader knows which job to blame. */
+	send_now(w);
+	show_title(w);
+	if (flags & DRIVER_QUICK)
+		return;
+	if (flags & (DRIVER_ASYNC | DRIVER_MULTIPLEX))
+		t->run.ctx->driver->run(t->run.ctx, &t->run);
+	else
+		begin_blocking(t);
+}
+
+static void
+begin(struct worker *w, struct task *t)
+{
+	const struct type_conf *type;
+	struct err e = { .code = ERR_NONE };
+	int index;
+
+	TAILQ_REMOVE(&w->waiting, t, link);
+	TAILQ_INSERT_TAIL(&w->running, t, link);
+	w->nrunning++;
+	t->started = mono_now();
+	index = find_type(w->queue, t->job.type);
+	if (index < 0) {
+		refuse_type(t);
+		return;
+	}
+	type = &w->queue->types[index];
+	t->run.job = &t->job;
+	t->run.timeout_ms = t->job.timeout_ms ? t->job.timeout_ms :
+	    type->timeout_ms ? type->timeout_ms : w->queue->timeout_ms;
+	job_token(t->run.token, sizeof(t->run.token), t->pool, t->job.batch,
+	    t->job.attempt);
+	t->run.ctx = open_handler(w, (size_t)index, &e);
+	if (t->run.ctx == NULL)
+		end_early(t, CLASS_ERROR, e.msg);
+	else
+		run_task(w, t);
+}
+
+/* Start what may start; leave when there is nothing and that was the wish. */
+static void
+pump(struct worker *w)
+{
+	struct task *t;
+
+	if (w->pumping)
+		return;
+	w->pumping = true;
+	while (w->nrunning < w->limit && (t = TAILQ_FIRST(&w->waiting)) != NULL)
+		begin(w, t);
+	w->pumping = false;
+	if (w->leaving && w->nrunning == 0 && TAILQ_EMPTY(&w->waiting))
+		loop_stop(w->loop);
+}
+
+/*
+ * Messages from the leader
+ */
+
+static void
+on_job(struct worker *w, struct msg_reader *r)
+{
+	struct task *t = xcalloc(1, sizeof(*t));
+
+	t->worker = w;
+	if (msg_get_job(r, &t->job, &t->pool) < 0)
+		fatal("the leader sent a malformed job", "bytes=%zu", r->left);
+	TAILQ_INSERT_TAIL(&w->waiting, t, link);
+	pump(w);
+}
+
+static struct task *
+find_task(const struct tasks *tasks, int64_t id, int64_t attempt)
+{
+	struct task *t;
+
+	TAILQ_FOREACH(t, tasks, link)
+		if (t->job.id == id && t->job.attempt == attempt)
+			return t;
+	return NULL;
+}
+
+static void
+cancel_running(struct task *t, enum job_class why)
+{
+	const struct driver *driver = t->run.ctx->driver;
+
+	t->cancelled = true;
+	t->why = why;
+	if (driver->cancel != NULL)
+		driver->cancel(t->run.ctx, &t->run, why);
+}
+
+/* A job that ended meanwhile is no longer here, and that is fine. */
+static void
+on_cancel(struct worker *w, struct msg_reader *r)
+{
+	int64_t id = msg_get_i64(r), attempt = msg_get_i64(r);
+	enum job_class why = msg_get_u32(r) == CLASS_TIMEOUT ? CLASS_TIMEOUT :
+	    CLASS_NONE;
+	struct task *t = find_task(&w->running, id, attempt);
+
+	if (t != NULL) {
+		if (!t->cancelled)
+			cancel_running(t, why);
+		return;
+	}
+	t = find_task(&w->waiting, id, attempt);
+	if (t == NULL)
+		return;
+	TAILQ_REMOVE(&w->waiting, t, link);
+	TAILQ_INSERT_TAIL(&w->running, t, link);
+	w->nrunning++;
+	t->cancelled = true;
+	t->why = why;
+	end_early(t, why == CLASS_NONE ? CLASS_ERROR : why,
+	    "stopped before it began");
+}
+
+/* Behind a run that takes longer than the leader thought. */
+static void
+on_recall(struct worker *w, struct msg_reader *r)
+{
+	int64_t id = msg_get_i64(r), attempt = msg_get_i64(r);
+	struct task *t = find_task(&w->waiting, id, attempt);
+
+	if (t == NULL)
+		return;
+	put_key(w, t);
+	send_soon(w, MSG_RETURNED);
+	TAILQ_REMOVE(&w->waiting, t, link);
+	task_free(t);
+}
+
+static void
+on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
+    void *arg)
+{
+	struct worker *w = arg;
+	struct msg_reader r;
+
+	(void)c;
+	msg_read(&r, body, len);
+	if (fd >= 0)
+		close(fd);
+	switch (type) {
+	case MSG_JOB:
+		on_job(w, &r);
+		break;
+	case MSG_CANCEL:
+		on_cancel(w, &r);
+		break;
+	case MSG_RECALL:
+		on_recall(w, &r);
+		break;
+	case MSG_LEAVE:
+		w->leaving = true;
+		pump(w);
+		break;
+	default:
+		log_warn("unexpected message", "type=%u", type);
+	}
+}
+
+/*
+ * Without a leader
+ */
+
+static void
+release_waiting(struct worker *w)
+{
+	struct direct d = { w->conf, w->queue, w->index };
+	int64_t *jobs;
+	int *attempts;
+	size_t n = 0;
+	struct task *t;
+	struct err e;
+
+	if (TAILQ_EMPTY(&w->waiting))
+		return;
+	TAILQ_FOREACH(t, &w->waiting, link)
+		n++;
+	jobs = xcalloc(n, sizeof(*jobs));
+	attempts = xcalloc(n, sizeof(*attempts));
+	n = 0;
+	int64_t pool = TAILQ_FIRST(&w->waiting)->pool;
+	while ((t = TAILQ_FIRST(&w->waiting)) != NULL) {
+		jobs[n] = t->job.id;
+		attempts[n++] = t->job.attempt;
+		TAILQ_REMOVE(&w->waiting, t, link);
+		task_free(t);
+	}
+	/* Failing that, the monitor takes them back when we are gone. */
+	if (direct_release(&d, pool, jobs, attempts, n, &e) < 0)
+		log_warn("jobs not handed back", "count=%zu reason=%s", n, e.msg);
+	free(jobs);
+	free(attempts);
+}
+
+/* In the order of their ends. */
+static void
+complete_recent(struct worker *w)
+{
+	struct direct d = { w->conf, w->queue, w->index };
+	struct finished ends[RECENT_MAX];
+	size_t n = recent_list(&w->recent, mono_now(), ends);
+	struct err e;
+
+	if (direct_finish(&d, ends, n, &e) < 0) {
+		log_error("completing without the leader failed", "reason=%s",
+		    e.msg);
+		w->status = 1;
+	}
+}
+
+/* Our own cancel ladder: first the driver is asked, then everything ends. */
+static void
+on_overdue(void *arg)
+{
+	struct worker *w = arg;
+	mono_t now = mono_now(), next = MONO_SECOND;
+	struct task *t, *following;
+
+	for (t = TAILQ_FIRST(&w->running); t != NULL; t = following) {
+		mono_t due = t->started + t->run.timeout_ms * MONO_MS;
+
+		following = TAILQ_NEXT(t, link);
+		if (now < due)
+			continue;
+		if (now >= due + w->queue->grace_ms * MONO_MS) {
+			proc_kill_children(NULL, 0);
+			t->cancelled = true;
+			t->why = CLASS_TIMEOUT;
+			end_early(t, CLASS_TIMEOUT, "did not end in time");
+		} else if (!t->cancelled) {
+			cancel_running(t, CLASS_TIMEOUT);
+		}
+	}
+	timer_set(w->overdue, next);
+}
+
+static void
+on_closed(struct chan *c, const char *reason, void *arg)
+{
+	struct worker *w = arg;
+
+	chan_free(c);
+	w->leader = NULL;
+	if (w->leaving && w->nrunning == 0)
+		return;
+	log_warn("the leader is gone", "reason=%s running=%zu", reason,
+	    w->nrunning);
+	w->leaving = true;
+	release_waiting(w);
+	w->overdue = timer_new(w->loop, on_overdue, w);
+	timer_set(w->overdue, 0);
+	pump(w);
+}
+
+/*
+ * The process
+ */
+
+/* Nothing this worker started may outlive it. */
+static void
+on_term(int signo)
+{
+	proc_kill_children(NULL, 0);
+	signal(signo, SIG_DFL);
+	raise(signo);
+}
+
+static void
+handle_term(void)
+{
+	struct sigaction act = { .sa_handler = on_term };
+
+	sigemptyset(&act.sa_mask);
+	sigaction(SIGTERM, &act, NULL);
+}
+
+/* What the queue's drivers have in common. */
+static unsigned
+common_flags(const struct queue_conf *q)
+{
+	unsigned flags = DRIVER_MULTIPLEX | DRIVER_ASYNC;
+
+	for (size_t i = 0; i < q->ntypes; i++) {
+		const struct driver *d = driver_find(q->types[i].handler->driver);
+
+		flags &= d == NULL ? 0 : d->flags;
+	}
+	return flags;
+}
+
+static void
+say_hello(struct worker *w)
+{
+	msg_put_i64(&w->body, getpid());
+	msg_put_u32(&w->body, (uint32_t)w->limit);
+	msg_put_u32(&w->body, common_flags(w->queue) != 0);
+	send_soon(w, MSG_HELLO);
+}
+
+static void
+close_handlers(struct worker *w)
+{
+	for (size_t i = 0; i < w->queue->ntypes; i++) {
+		struct driver_ctx *ctx = &w->handlers[i].ctx;
+
+		if (w->handlers[i].open && ctx->driver->close != NULL)
+			ctx->driver->close(ctx);
+	}
+	free(w->handlers);
+}
+
+static void
+worker_init(struct worker *w, const struct conf *conf,
+    const struct queue_conf *queue, int index)
+{
+	w->conf = conf;
+	w->queue = queue;
+	w->index = index;
+	w->loop = loop_new();
+	w->flush = timer_new(w->loop, on_flush, w);
+	w->limit = common_flags(queue) & DRIVER_MULTIPLEX ?
+	    (size_t)queue->concurrency : 1;
+	w->handlers = xcalloc(queue->ntypes, sizeof(*w->handlers));
+	TAILQ_INIT(&w->waiting);
+	TAILQ_INIT(&w->running);
+	w->leader = chan_new(w->loop, PROC_CHANNEL_FD, &leader_ops, w);
+}
+
+int
+worker_main(const struct conf *conf, const struct queue_conf *queue, int index)
+{
+	struct worker *w = xcalloc(1, sizeof(*w));
+	int status;
+
+	log_process("worker %s/%d", queue->name, index);
+	proc_adopt_orphans();
+	handle_term();
+	worker_init(w, conf, queue, index);
+	show_title(w);
+	say_hello(w);
+	loop_run(w->loop);
+	if (w->leader != NULL) {
+		send_now(w);
+		chan_flush(w->leader);
+	} else {
+		complete_recent(w);
+	}
+	proc_kill_children(NULL, 0);
+	close_handlers(w);
+	chan_free(w->leader);
+	recent_clear(&w->recent);
+	timer_free(w->flush);
+	if (w->overdue != NULL)
+		timer_free(w->overdue);
+	loop_free(w->loop);
+	buf_clear(&w->body);
+	status = w->status;
+	free(w);
+	return status;
+}

@@ -1,0 +1,160 @@
+"""Compare jobqd's mails with what Python's email package reads in them.
+
+    python3 mime_oracle.py PROGRAM COUNT SEED
+
+PROGRAM is t/unit/mail_text. COUNT random mails: names, subjects, headers,
+texts and attachments of many alphabets, lengths and line ends. Prints each
+difference and ends with "N compared, M differ".
+"""
+import base64
+import email
+import email.header
+import email.policy
+import email.utils
+import json
+import random
+import re
+import subprocess
+import sys
+
+ALPHABETS = [
+    "abcdefghijklmnopqrstuvwxyz", "ABC xyz 012 .,;:-", "äöüßÄÖÜé ñ",
+    "日本語中文한국어", "🚚🔧😀 ", "\"\\()<>@,;:.[]=?_ ", "=?UTF-8?B?QQ==?=", "a b  c   ",
+]
+
+
+def word(rng, low, high):
+    alphabet = rng.choice(ALPHABETS)
+    return "".join(rng.choice(alphabet) for _ in range(rng.randint(low, high)))
+
+
+def line(rng, limit=120):
+    text = " ".join(word(rng, 0, 20) for _ in range(rng.randint(0, 12)))
+    return text[:rng.choice([5, 40, limit])]
+
+
+def body(rng):
+    if rng.random() < 0.05:
+        return ""
+    parts = []
+    for _ in range(rng.randint(1, 30)):
+        parts.append(rng.choice([
+            lambda: line(rng), lambda: ".", lambda: "..", lambda: "From me",
+            lambda: "x" * rng.choice([75, 76, 77, 998, 999, 3000]), lambda: "tab\t",
+            lambda: "--=_jobqd_mixed", lambda: "trailing ", lambda: "ü" * rng.randint(1, 200),
+            lambda: "a=3D b=", lambda: ""])())
+    end = rng.choice(["\n", "\n", "\r\n", "\r"])
+    return end.join(parts) + (end if rng.random() < 0.5 else "")
+
+
+def address(rng):
+    local = "".join(rng.choice("abcdef.+-_09") for _ in range(rng.randint(1, 20))).strip(".")
+    local = re.sub(r"\.\.+", ".", local) or "x"
+    domain = ".".join("".join(rng.choice("abcdefxyz09") for _ in range(rng.randint(1, 12)))
+                      for _ in range(rng.randint(1, 4)))
+    return local + "@" + domain
+
+
+def mailbox(rng):
+    plain = address(rng)
+    name = word(rng, 0, 40).strip()
+    if rng.random() < 0.4 or not name:
+        return plain, "", plain
+    quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{quoted} <{plain}>", name, plain
+
+
+def make(rng):
+    """A job's data, and what is to be read in its mail."""
+    data, want = {}, {}
+    for key in ("to", "cc", "reply_to"):
+        if key == "to" or rng.random() < 0.4:
+            boxes = [mailbox(rng) for _ in range(rng.randint(1, 5))]
+            data[key] = [b[0] for b in boxes] if rng.random() < 0.6 else ", ".join(b[0] for b in boxes)
+            want[key] = [(b[1], b[2]) for b in boxes]
+    if rng.random() < 0.3:
+        data["bcc"] = [address(rng)]
+    data["subject"] = want["subject"] = line(rng, 400)
+    if rng.random() < 0.8:
+        data["text"] = body(rng)
+    if rng.random() < 0.5 or "text" not in data:
+        data["html"] = "<p>" + body(rng) + "</p>"
+    if rng.random() < 0.4:
+        value = line(rng, 300)
+        data["headers"] = {"X-Random": value}
+        want["header"] = value
+    if rng.random() < 0.5:
+        data["attachments"], want["attachments"] = [], []
+        for _ in range(rng.randint(1, 4)):
+            # get_filename() takes a pair of quotes or <> off, whoever put it there.
+            name = re.sub(r"[/\\]", "", word(rng, 1, rng.choice([10, 60]))).strip('"<> ') or "f"
+            content = rng.randbytes(rng.choice([0, 1, 2, 3, 56, 57, 58, 5000]))
+            data["attachments"].append({"filename": name, "type": "application/x-test",
+                                        "content": base64.b64encode(content).decode()})
+            want["attachments"].append((name, content))
+    return data, want
+
+
+def lines(text):
+    return re.sub(r"\r\n|\r|\n", "\n", text).rstrip("\n")
+
+
+def boxes(raw, name):
+    """By the older functions: those behind policy.default put blanks between
+    the encoded words of a name, which RFC 2047 forbids."""
+    value = email.message_from_bytes(raw).get(name)
+    if value is None:
+        return []
+    pairs = email.utils.getaddresses([re.sub(r"\r\n(?=[ \t])", "", value)])
+    return [(str(email.header.make_header(email.header.decode_header(n))), a) for n, a in pairs]
+
+
+def differences(data, want, answer):
+    if "error" in answer:
+        return ["refused: " + answer["error"]]
+    found = []
+    raw = answer["mail"].encode("ascii")
+    message = email.message_from_bytes(raw, policy=email.policy.default)
+
+    def same(what, got, expected):
+        if got != expected:
+            found.append(f"{what}: got {got!r}, want {expected!r}")
+
+    for one in raw.split(b"\r\n"):
+        if b"\n" in one or b"\r" in one or len(one) > 998:
+            found.append(f"a bad line: {one[:80]!r}")
+    for part in message.walk():
+        same("defects", [str(d) for d in part.defects], [])
+    same("subject", str(message["subject"]), want["subject"])
+    for key, name in (("to", "To"), ("cc", "Cc"), ("reply_to", "Reply-To")):
+        same(name, boxes(raw, name), want.get(key, []))
+    same("Bcc", message["Bcc"], None)
+    if "header" in want:
+        same("X-Random", str(message["X-Random"]), want["header"])
+    for kind, key in (("plain", "text"), ("html", "html")):
+        part = message.get_body((kind,))
+        same(kind, lines(part.get_content()) if part else None,
+             lines(data[key]) if key in data else None)
+    got = [(a.get_filename(), a.get_payload(decode=True)) for a in message.iter_attachments()]
+    same("attachments", got, want.get("attachments", []))
+    everyone = {a for b in ("to", "cc") for _, a in want.get(b, [])} | set(data.get("bcc", []))
+    same("recipients", {r.lower() for r in answer["recipients"]}, {r.lower() for r in everyone})
+    return found
+
+
+def main():
+    program, count, rng = sys.argv[1], int(sys.argv[2]), random.Random(int(sys.argv[3]))
+    mails = [make(rng) for _ in range(count)]
+    text = "".join(json.dumps(d, ensure_ascii=rng.random() < 0.5) + "\n" for d, _ in mails)
+    out = subprocess.run([program], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+    answers = [json.loads(one) for one in out.decode().split("\n") if one]
+    differ = 0
+    for (data, want), answer in zip(mails, answers, strict=True):
+        found = differences(data, want, answer)
+        if found:
+            differ += 1
+            print(json.dumps(data)[:300], *(one[:1000] for one in found), sep="\n    ")
+    print(f"{count} compared, {differ} differ")
+
+
+main()

@@ -1,0 +1,141 @@
+#include "unit.h"
+
+#include "driver/request.h"
+
+#define NOW 1700000000		/* Tue, 14 Nov 2023 22:13:20 GMT */
+
+static int64_t
+after(const char *value)
+{
+	return request_retry_after_ms(value, strlen(value), NOW);
+}
+
+static void
+test_request_retry_after(void **state)
+{
+	(void)state;
+	assert_int_equal(after("0"), 0);
+	assert_int_equal(after("120"), 120000);
+	assert_int_equal(after("120 "), 120000);
+	assert_int_equal(after("99999999999999999999"), INT64_C(999999999000));
+	assert_int_equal(after("Tue, 14 Nov 2023 22:13:50 GMT"), 30000);
+	assert_int_equal(after("Tuesday, 14-Nov-23 22:13:50 GMT"), 30000);
+	assert_int_equal(after("Tue Nov 14 22:13:50 2023"), 30000);
+	assert_int_equal(after("Tue, 14 Nov 2023 22:00:00 GMT"), 0);
+	assert_int_equal(after(""), -1);
+	assert_int_equal(after("-1"), -1);
+	assert_int_equal(after("1.5"), -1);
+	assert_int_equal(after("soon"), -1);
+	assert_int_equal(after("Tue, 14 Nov 2023 22:13:50 GMT; x"), -1);
+}
+
+static void
+test_request_class(void **state)
+{
+	(void)state;
+	assert_int_equal(request_class(200, false), CLASS_NONE);
+	assert_int_equal(request_class(299, true), CLASS_NONE);
+	assert_int_equal(request_class(302, false), CLASS_VALIDATION);
+	assert_int_equal(request_class(404, true), CLASS_VALIDATION);
+	assert_int_equal(request_class(401, false), CLASS_AUTH);
+	assert_int_equal(request_class(403, false), CLASS_AUTH);
+	assert_int_equal(request_class(408, false), CLASS_NETWORK);
+	assert_int_equal(request_class(425, false), CLASS_NETWORK);
+	assert_int_equal(request_class(429, false), CLASS_RATE_LIMIT);
+	assert_int_equal(request_class(503, false), CLASS_NETWORK);
+	assert_int_equal(request_class(503, true), CLASS_RATE_LIMIT);
+	assert_int_equal(request_class(599, true), CLASS_NETWORK);
+}
+
+static void
+test_request_where(void **state)
+{
+	char where[64];
+
+	(void)state;
+	request_where("https://user:word@host.example:8443/path?key=secret",
+	    where, sizeof(where));
+	assert_string_equal(where, "https://host.example:8443");
+	request_where("http://host", where, sizeof(where));
+	assert_string_equal(where, "http://host");
+	request_where("http://a@b@[::1]:1?x@y", where, sizeof(where));
+	assert_string_equal(where, "http://[::1]:1");
+}
+
+static int
+make(const char *data, struct request *r, struct err *e)
+{
+	static const struct node options = { .kind = NODE_MAP };
+	char type[] = "t", text[1024];
+	struct job job = { .id = 7, .attempt = 1, .type = type, .data = text };
+
+	strcpy(text, data);
+	return request_make(r, &options, NULL, &job, NOW, e);
+}
+
+static void
+test_request_make(void **state)
+{
+	struct request r;
+	struct err e;
+
+	(void)state;
+	assert_int_equal(make("{\"url\":\"http://h/\",\"payload\": {\"b\": 1.0, \"a\":[ ]} ,"
+	    "\"method\":\"put\",\"headers\":{\"A\":\"1\",\"a\":\"2\"}}", &r, &e), 0);
+	assert_string_equal(r.url, "http://h/");
+	assert_string_equal(r.method, "PUT");
+	assert_string_equal(r.body, "{\"b\": 1.0, \"a\":[ ]}");
+	assert_int_equal(r.body_len, strlen(r.body));
+	assert_int_equal(r.headers.n, 2);
+	assert_string_equal(r.headers.v[0], "a: 2");
+	assert_string_equal(r.headers.v[1], "Content-Type: application/json");
+	request_clear(&r);
+	assert_int_equal(make("{\"url\":\"http://h/\",\"x\":1}", &r, &e), 0);
+	assert_null(r.body);
+	request_clear(&r);
+}
+
+/* Whatever the data: no crash, and no header or URL with a line end. */
+static void
+test_request_fuzz(void **state)
+{
+	static const char seed[] = "{\"url\":\"http://h/\",\"payload\":{\"a\":1},"
+	    "\"headers\":{\"A\":\"1\"},\"secret\":\"s\",\"eventType\":\"e\"}";
+	uint64_t chances = 11;
+	int made = 0;
+
+	(void)state;
+	for (int i = 0; i < 100000; i++) {
+		struct request r;
+		char text[300];
+		struct err e;
+		size_t len;
+
+		strcpy(text, seed);
+		len = mutate(text, strlen(text), sizeof(text) - 1,
+		    "{}\":,\\rn/ a1\r\n", &chances);
+		text[len] = '\0';
+		if (make(text, &r, &e) == 0) {
+			made++;
+			assert_null(strpbrk(r.url, "\r\n "));
+			for (size_t j = 0; j < r.headers.n; j++)
+				assert_null(strpbrk(r.headers.v[j], "\r\n"));
+		}
+		request_clear(&r);
+	}
+	assert_true(made > 1000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_request_retry_after),
+		cmocka_unit_test(test_request_class),
+		cmocka_unit_test(test_request_where),
+		cmocka_unit_test(test_request_make),
+		cmocka_unit_test(test_request_fuzz),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
