@@ -1,0 +1,300 @@
+/*
+ * Ends of attempts on their way to the database, and jobs on their way back.
+ *
+ * Group completion without a timer: results wait only while a statement of
+ * their kind is on the wire, then all of them go in the next. An end counts
+ * when the database returns it; what it does not return is no longer ours.
+ *
+ * Nothing is given up. Without a database the ends wait. A statement that the
+ * server refuses for what is in it is sent again in halves, down to the one
+ * end that it cannot take; that one loses its result, then its text.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/utf8.h"
+#include "base/xalloc.h"
+#include "db/stmt.h"
+#include "pool/leader.h"
+
+#define FAILURE_WAIT (100 * MONO_MS)	/* doubled for each in a row */
+#define FAILURE_WAIT_MAX (10 * MONO_SECOND)
+
+static void flush_one(struct flush *);
+
+static const char *const statements[FLUSH_KINDS] = {
+	[FLUSH_PLAIN] = BATCH_FINISH_OK,
+	[FLUSH_FULL] = BATCH_FINISH,
+	[FLUSH_RELEASE] = BATCH_RELEASE,
+};
+
+void
+flush_init(struct pool *pool)
+{
+	for (int i = 0; i < FLUSH_KINDS; i++) {
+		struct flush *f = &pool->flushes[i];
+
+		f->pool = pool;
+		f->kind = (enum flush_kind)i;
+		f->sql = stmt_in_schema(statements[i],
+		    pool->conf->database.schema);
+		f->limit = SAVE_MAX;
+		lease_list_init(&f->waiting);
+		lease_list_init(&f->saving);
+	}
+}
+
+void
+flush_clear(struct pool *pool)
+{
+	for (int i = 0; i < FLUSH_KINDS; i++) {
+		batch_clear(&pool->flushes[i].batch);
+		free(pool->flushes[i].sql);
+	}
+}
+
+size_t
+flush_unsaved(const struct pool *pool)
+{
+	size_t n = 0;
+
+	for (int i = 0; i < FLUSH_KINDS; i++)
+		n += pool->flushes[i].waiting.count +
+		    pool->flushes[i].saving.count;
+	return n;
+}
+
+static struct ending
+ending_of(const struct lease *l, mono_t now)
+{
+	const struct run_result *r = &l->result;
+
+	return (struct ending){
+		.job = l->job.id, .attempt = l->job.attempt,
+		.outcome = l->outcome, .class = r->class,
+		.error = r->message, .result = r->result,
+		.delay_ms = l->delay_ms, .run_us = l->run_us,
+		.ago_us = now - l->ended, .worker = l->worker,
+		.exit_status = r->exit_status, .signal = r->signal,
+		.cpu_ms = r->cpu_ms, .max_rss_kb = r->max_rss_kb,
+		.alone = l->makes_alone,
+	};
+}
+
+void
+flush_ended(struct pool *pool, struct lease *l)
+{
+	struct ending e;
+
+	if (l->result.message != NULL)
+		utf8_clean(l->result.message, strlen(l->result.message));
+	e = ending_of(l, l->ended);
+	lease_move(l, &pool->flushes[ending_is_plain(&e) ? FLUSH_PLAIN :
+	    FLUSH_FULL].waiting);
+	pool->dirty = true;
+	pool_wants_turn(pool);
+}
+
+void
+flush_release(struct pool *pool, struct lease *l)
+{
+	lease_move(l, &pool->flushes[FLUSH_RELEASE].waiting);
+	pool_wants_turn(pool);
+}
+
+/* Those on the wire are judged by the answer that is still to come. */
+void
+flush_forget(struct pool *pool)
+{
+	struct lease *l;
+
+	for (int i = 0; i < FLUSH_KINDS; i++)
+		while ((l = TAILQ_FIRST(&pool->flushes[i].waiting.head)) != NULL)
+			lease_free(pool, l);
+}
+
+/*
+ * Answers
+ */
+
+/* All of saving goes back to the front, in its order. */
+static void
+keep_all(struct flush *f, bool unsure)
+{
+	struct lease *l;
+
+	while ((l = TAILQ_LAST(&f->saving.head, lease_queue)) != NULL) {
+		l->unsure |= unsure;
+		lease_move_first(l, &f->waiting);
+	}
+}
+
+static void
+wait_a_while(struct flush *f)
+{
+	mono_t wait = FAILURE_WAIT;
+
+	for (unsigned i = 0; i < f->failures && wait < FAILURE_WAIT_MAX; i++)
+		wait *= 2;
+	f->failures++;
+	f->not_before = mono_now() +
+	    (wait < FAILURE_WAIT_MAX ? wait : FAILURE_WAIT_MAX);
+}
+
+/* Make the only one of a refused statement easier to take. */
+static void
+strip(struct lease *l, const char *reason)
+{
+	log_warn("result cannot be stored", "id=%lld attempt=%d reason=%s",
+	    (long long)l->job.id, l->job.attempt, reason);
+	if (l->refused++ == 0 && l->result.result != NULL) {
+		free(l->result.result);
+		l->result.result = NULL;
+		if (l->result.message == NULL)
+			l->result.message = xasprintf(
+			    "the result could not be stored: %.500s", reason);
+		return;
+	}
+	free(l->result.message);
+	l->result.message = xstrdup("the error could not be stored");
+}
+
+static void
+refused(struct flush *f, const PGresult *res)
+{
+	struct err e;
+
+	pg_error(res, &e);
+	if (pg_is_passing(res)) {
+		log_warn("saving failed", "jobs=%zu reason=%s", f->saving.count,
+		    e.msg);
+		wait_a_while(f);
+	} else if (f->saving.count > 1) {
+		log_warn("saving is tried in smaller parts", "jobs=%zu reason=%s",
+		    f->saving.count, e.msg);
+		f->limit = (f->saving.count + 1) / 2;
+	} else {
+		struct lease *l = TAILQ_FIRST(&f->saving.head);
+
+		if (l->refused > 1)
+			wait_a_while(f);
+		strip(l, e.msg);
+	}
+	keep_all(f, false);
+}
+
+/* What was given and did not come back. */
+static void
+count_lost(struct flush *f)
+{
+	struct pool *pool = f->pool;
+	struct lease *l;
+
+	TAILQ_FOREACH(l, &f->saving.head, link) {
+		/* Said twice because an answer was lost: the first counted. */
+		if (l->unsure)
+			continue;
+		pool->lost++;
+		log_warn("lease lost", "id=%lld attempt=%d reason=%s",
+		    (long long)l->job.id, l->job.attempt,
+		    "its end was not accepted");
+	}
+}
+
+static void
+accepted(struct flush *f, const PGresult *res)
+{
+	struct pool *pool = f->pool;
+	struct lease *l;
+	bool all = f->kind == FLUSH_RELEASE ||
+	    (size_t)PQntuples(res) == f->saving.count;
+
+	for (int row = 0; !all && row < PQntuples(res); row++) {
+		l = lease_find(pool, pg_int(res, row, 0),
+		    (int)pg_int(res, row, 1));
+		if (l != NULL && l->in == &f->saving)
+			lease_free(pool, l);
+	}
+	if (!all)
+		count_lost(f);
+	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL)
+		lease_free(pool, l);
+	f->failures = 0;
+	f->limit = f->limit * 2 < SAVE_MAX ? f->limit * 2 : SAVE_MAX;
+}
+
+static void
+on_answer(struct pg *pg, PGresult *res, void *arg)
+{
+	struct flush *f = arg;
+
+	(void)pg;
+	f->on_wire = false;
+	if (res == NULL)
+		keep_all(f, true);
+	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
+		refused(f, res);
+	else
+		accepted(f, res);
+	pool_wants_turn(f->pool);
+}
+
+/*
+ * Statements
+ */
+
+/* The leases of one pool, up to the limit, from the front. */
+static int64_t
+fill(struct flush *f)
+{
+	struct lease *l = TAILQ_FIRST(&f->waiting.head);
+	int64_t pool = l->pool;
+	mono_t now = mono_now();
+
+	batch_reset(&f->batch);
+	while ((l = TAILQ_FIRST(&f->waiting.head)) != NULL && l->pool == pool &&
+	    f->saving.count < f->limit) {
+		struct ending e = ending_of(l, now);
+
+		if (f->kind == FLUSH_RELEASE)
+			batch_add_lease(&f->batch, e.job, e.attempt);
+		else
+			batch_add(&f->batch, &e);
+		lease_move(l, &f->saving);
+	}
+	return pool;
+}
+
+static void
+flush_one(struct flush *f)
+{
+	const char *params[BATCH_PARAMS];
+	int64_t pool = fill(f);
+	int n = f->kind == FLUSH_PLAIN ? batch_finish_ok(&f->batch, pool, params) :
+	    f->kind == FLUSH_FULL ? batch_finish(&f->batch, pool, params) :
+	    batch_release(&f->batch, pool, params);
+
+	if (pg_query(f->pool->pg, f->sql, n, params, on_answer, f, NULL) < 0)
+		keep_all(f, false);
+	else
+		f->on_wire = true;
+}
+
+void
+flush_run(struct pool *pool)
+{
+	mono_t now = mono_now();
+
+	notes_run(pool);
+	for (int i = 0; i < FLUSH_KINDS; i++) {
+		struct flush *f = &pool->flushes[i];
+
+		if (pg_is_up(pool->pg) && pool->checked && !f->on_wire &&
+		    f->waiting.count > 0 && f->not_before <= now)
+			flush_one(f);
+	}
+}

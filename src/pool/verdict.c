@@ -1,0 +1,239 @@
+/*
+ * What the end of a run means, by a result or by the death of its worker:
+ * completed, again, dead, cancelled, lost, handed back.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "core/msg.h"
+#include "core/outcome.h"
+#include "pool/leader.h"
+
+static void lease_dropped(struct pool *, struct lease *);
+
+/* Out of the worker's hands, into nobody's: the caller moves it on. */
+void
+verdict_leave_slot(struct pool *pool, struct lease *l)
+{
+	ladder_deadline(pool, l, 0);
+	l->worker = l->slot->index;
+	l->slot = NULL;
+}
+
+/* Whether the run had ended before it was asked to, whatever came first. */
+static bool
+ended_by_itself(const struct lease *l)
+{
+	return l->result.class == CLASS_NONE && (l->started == 0 ||
+	    l->started + l->run_us <= l->stopped);
+}
+
+static void
+set_message(struct lease *l, char *message)
+{
+	free(l->result.message);
+	l->result.message = message;
+}
+
+static void
+decide(struct pool *pool, struct lease *l)
+{
+	double unit = l->result.class == CLASS_NONE ? 0 :
+	    (double)arc4random() / 4294967296.0;
+	struct decision d = outcome_decide(pool->queue->retry, &l->job,
+	    &l->result, unit);
+
+	l->outcome = d.outcome;
+	l->delay_ms = d.outcome == OUTCOME_FAILED || d.outcome == OUTCOME_LOST ?
+	    d.delay_ms : -1;
+}
+
+static void
+log_end(const struct pool *pool, const struct lease *l)
+{
+	static const char *const events[] = {
+		[OUTCOME_COMPLETED] = "job completed",
+		[OUTCOME_FAILED] = "job failed", [OUTCOME_DEAD] = "job dead",
+		[OUTCOME_CANCELLED] = "job cancelled", [OUTCOME_LOST] = "job lost",
+	};
+	const struct run_result *r = &l->result;
+	const char *queue = pool->queue->name;
+
+	if (l->outcome == OUTCOME_COMPLETED || l->outcome == OUTCOME_CANCELLED) {
+		(l->outcome == OUTCOME_COMPLETED ? log_debug : log_info)(
+		    events[l->outcome],
+		    "id=%lld queue=%s type=%s attempt=%d worker=%d "
+		    "duration_ms=%.1f", (long long)l->job.id, queue, l->job.type, l->job.attempt,
+		    l->worker, (double)l->run_us / 1000);
+		return;
+	}
+	log_info(events[l->outcome], "id=%lld queue=%s type=%s attempt=%d "
+	    "worker=%d duration_ms=%.1f class=%s error=%s retry_ms=%lld",
+	    (long long)l->job.id, queue, l->job.type, l->job.attempt, l->worker,
+	    (double)l->run_us / 1000, job_class_name(r->class), r->message,
+	    (long long)l->delay_ms);
+}
+
+static void
+end_as(struct pool *pool, struct lease *l, enum outcome outcome,
+    int64_t delay_ms)
+{
+	l->outcome = outcome;
+	l->delay_ms = delay_ms;
+	log_end(pool, l);
+	flush_ended(pool, l);
+}
+
+/*
+ * A run has ended, by a result or by the death of its worker: what it means.
+ * l->result and l->run_us say how; the lease has left its slot.
+ */
+void
+verdict_run_ended(struct pool *pool, struct lease *l)
+{
+	l->ended = mono_now();
+	if (l->stop == STOP_LOST) {
+		lease_dropped(pool, l);
+		return;
+	}
+	if (l->stop != STOP_NOT && ended_by_itself(l))
+		l->stop = STOP_NOT;
+	switch (l->stop) {
+	case STOP_SHUTDOWN:
+		flush_release(pool, l);
+		return;
+	case STOP_ASKED:
+		l->result.class = CLASS_NONE;
+		end_as(pool, l, OUTCOME_CANCELLED, -1);
+		return;
+	case STOP_TIMEOUT:
+		l->result.class = CLASS_TIMEOUT;
+		set_message(l, xasprintf("not done within %lld ms",
+		    (long long)ladder_timeout_ms(pool->queue, &l->job)));
+		break;
+	default:
+		break;
+	}
+	decide(pool, l);
+	log_end(pool, l);
+	flush_ended(pool, l);
+}
+
+/* Its lease is not ours any more. */
+static void
+lease_dropped(struct pool *pool, struct lease *l)
+{
+	log_debug("lost job has ended", "id=%lld attempt=%d",
+	    (long long)l->job.id, l->job.attempt);
+	lease_free(pool, l);
+}
+
+/* "killed by signal 9 (Killed)" */
+static char *
+how_it_died(const struct slot *s)
+{
+	if (WIFSIGNALED(s->status))
+		return xasprintf("its worker process died: signal %d (%s)",
+		    WTERMSIG(s->status), strsignal(WTERMSIG(s->status)));
+	return xasprintf("its worker process ended: exit status %d",
+	    WEXITSTATUS(s->status));
+}
+
+static void
+blame(struct pool *pool, struct slot *s, struct lease *l)
+{
+	l->result.class = CLASS_CRASH;
+	set_message(l, how_it_died(s));
+	if (WIFSIGNALED(s->status))
+		l->result.signal = WTERMSIG(s->status);
+	else
+		l->result.exit_status = WEXITSTATUS(s->status);
+	l->result.cpu_ms = s->cpu_ms;
+	l->result.max_rss_kb = s->max_rss_kb;
+	verdict_run_ended(pool, l);
+}
+
+/* Lost with its worker through no fault that could be shown: runs again at
+ * once, uncharged. */
+static void
+lose(struct pool *pool, struct lease *l, const char *why, bool alone)
+{
+	l->ended = mono_now();
+	l->result.class = CLASS_LOST;
+	set_message(l, xstrdup(why));
+	l->makes_alone = alone;
+	end_as(pool, l, OUTCOME_LOST, 0);
+}
+
+/* One that was running in a worker that died. */
+static void
+judge(struct pool *pool, struct slot *s, struct lease *l, bool single)
+{
+	l->run_us = mono_now() - l->started;
+	verdict_leave_slot(pool, l);
+	if (l->stop != STOP_NOT) {
+		if (l->result.message == NULL)
+			set_message(l, xstrdup("stopped with its worker"));
+		l->result.class = CLASS_ERROR;	/* not by itself */
+		verdict_run_ended(pool, l);
+	} else if (s->deliberate) {
+		lose(pool, l, "its worker was killed because of another job",
+		    false);
+	} else if (single) {
+		blame(pool, s, l);
+	} else {
+		lose(pool, l, "its worker died while it ran other jobs, too",
+		    true);
+	}
+}
+
+/* One that was sent and has not begun: as if it had not been sent. */
+void
+verdict_unsend(struct pool *pool, struct lease *l)
+{
+	if (l->slot != NULL)
+		verdict_leave_slot(pool, l);
+	l->worker = -1;
+	if (l->stop == STOP_LOST) {
+		lease_dropped(pool, l);
+	} else if (l->stop == STOP_ASKED) {
+		l->ended = mono_now();
+		end_as(pool, l, OUTCOME_CANCELLED, -1);
+	} else if (pool->draining) {
+		flush_release(pool, l);
+	} else {
+		l->stop = STOP_NOT;
+		lease_move_first(l, l->job.alone ? &pool->alone : &pool->ready);
+	}
+}
+
+/* One that, as far as we know, had not begun in a worker that died. It may
+ * well be the reason that workers die before they can say so. */
+static void
+take_back(struct pool *pool, struct slot *s, struct lease *l)
+{
+	verdict_leave_slot(pool, l);
+	if (l->stop == STOP_NOT && ++l->returns >= RETURNS_MAX)
+		blame(pool, s, l);
+	else
+		verdict_unsend(pool, l);
+}
+
+void
+verdict_worker_died(struct slot *s)
+{
+	struct pool *pool = s->pool;
+	bool single = s->running.count == 1;
+	struct lease *l;
+
+	while ((l = TAILQ_FIRST(&s->running.head)) != NULL)
+		judge(pool, s, l, single);
+	/* From the last, so that they stay in order at the head of the list. */
+	while ((l = TAILQ_LAST(&s->sent.head, lease_queue)) != NULL)
+		take_back(pool, s, l);
+}

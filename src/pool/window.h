@@ -1,0 +1,25 @@
+/*
+ * How many jobs may be with one worker: as many as it runs at once, and while
+ * runs are short some more, so that the next is in its socket already. Pure.
+ */
+#ifndef POOL_WINDOW_H
+#define POOL_WINDOW_H
+
+#include <stdint.h>
+
+#define WINDOW_AHEAD_MAX 250	/* a claim costs the same for one and for many */
+#define WINDOW_SHORT_US 50000	/* runs from here on are not waited behind */
+
+struct window {
+	int64_t estimate_us;	/* how long a run may take, by the recent ones */
+	unsigned seen;		/* runs, up to a few */
+};
+
+/* A run has ended. */
+void window_note(struct window *, int64_t run_us);
+
+/* Jobs to send ahead to a worker that runs `base` at once: at most some 50 ms
+ * of work, 0 … WINDOW_AHEAD_MAX. */
+int window_ahead(const struct window *, int base);
+
+#endif
