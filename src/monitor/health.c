@@ -1,0 +1,119 @@
+/*
+ * The health file: see health.h.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/when.h"
+#include "base/xalloc.h"
+#include "monitor/health.h"
+
+static void put_database(struct buf *, const struct health *);
+static void put_string(struct buf *, const char *);
+static int write_all(int fd, const char *data, size_t len);
+
+static bool
+health_good(const struct health *h)
+{
+	return h->database_up && h->no_workers == NULL;
+}
+
+void
+health_json(struct buf *b, const struct health *h)
+{
+	char at[WHEN_TEXT_MAX];
+
+	buf_printf(b, "{\"healthy\":%s,\"at\":\"%s\",",
+	    health_good(h) ? "true" : "false", when_text(at, h->at));
+	put_database(b, h);
+	buf_printf(b, ",\"queues\":%s", h->queues != NULL ? h->queues : "{}");
+	if (h->dead_letters >= 0)
+		buf_printf(b, ",\"dead_letters\":%" PRId64, h->dead_letters);
+	else
+		buf_str(b, ",\"dead_letters\":null");
+	buf_printf(b, ",\"schedules\":%s",
+	    h->schedules != NULL ? h->schedules : "{}");
+	buf_printf(b, ",\"alerts\":%s", h->alerts != NULL ? h->alerts : "[]");
+	buf_str(b, ",\"problems\":[");
+	if (!h->database_up) {
+		put_string(b, "the database is not there");
+	} else if (h->no_workers != NULL) {
+		char *text = xasprintf("no workers in: %s", h->no_workers);
+
+		put_string(b, text);
+		free(text);
+	}
+	buf_str(b, "]}\n");
+}
+
+static void
+put_database(struct buf *b, const struct health *h)
+{
+	buf_printf(b, "\"database\":{\"up\":%s,\"error\":",
+	    h->database_up ? "true" : "false");
+	put_string(b, h->database_error);
+	buf_str(b, ",\"version\":");
+	put_string(b, h->database_version);
+	if (h->database_latency_us >= 0)
+		buf_printf(b, ",\"latency_ms\":%" PRId64 ".%03d}",
+		    h->database_latency_us / 1000,
+		    (int)(h->database_latency_us % 1000));
+	else
+		buf_str(b, ",\"latency_ms\":null}");
+}
+
+static void
+put_string(struct buf *b, const char *s)
+{
+	if (s != NULL)
+		buf_json(b, s, strlen(s));
+	else
+		buf_str(b, "null");
+}
+
+int
+health_write(const char *path, const struct buf *b, struct err *e)
+{
+	char *temporary = xasprintf("%s.%ld", path, (long)getpid());
+	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC |
+	    O_NOFOLLOW, 0644);
+	int result = -1;
+
+	if (fd < 0) {
+		err_errno(e, "cannot create %s", temporary);
+		free(temporary);
+		return -1;
+	}
+	/* Readable whatever the umask says. */
+	if (write_all(fd, b->data, b->len) < 0 || fchmod(fd, 0644) < 0)
+		err_errno(e, "cannot write %s", temporary);
+	else if (rename(temporary, path) < 0)
+		err_errno(e, "cannot rename %s to %s", temporary, path);
+	else
+		result = 0;
+	close(fd);
+	if (result < 0)
+		unlink(temporary);
+	free(temporary);
+	return result;
+}
+
+static int
+write_all(int fd, const char *data, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, data, len);
+		if (n < 0)
+			return -1;
+		data += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}

@@ -1,0 +1,35 @@
+/*
+ * The health file: one JSON object for load balancers, scripts and people,
+ * replaced as a whole so that nobody reads half of one.
+ */
+#ifndef MONITOR_HEALTH_H
+#define MONITOR_HEALTH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/mono.h"
+
+/* Strings are borrowed. */
+struct health {
+	dbtime_us at;			/* this host's clock: the file is for this host */
+	bool database_up;
+	const char *database_error;	/* why it is not up; NULL: it is */
+	const char *database_version;	/* NULL: not known */
+	int64_t database_latency_us;	/* of one statement; -1: not known */
+	const char *no_workers;		/* queues without, "a, b"; NULL: none */
+	/* JSON texts from the database; NULL: not known, and left empty */
+	const char *queues, *schedules, *alerts;
+	int64_t dead_letters;		/* nobody has reviewed; -1: not known */
+};
+
+/* Append it, with a newline. Healthy is: the database answers and every queue
+ * of this node has workers. */
+void health_json(struct buf *, const struct health *);
+
+/* Replace the file at path, mode 0644. */
+int health_write(const char *path, const struct buf *, struct err *e);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * What the monitor does again and again on its connection: the health file
+ * and the retention every monitor.interval, statistics every
+ * monitor.statistics, the report of the day by its cron expression.
+ */
+#ifndef MONITOR_ROUND_H
+#define MONITOR_ROUND_H
+
+#include "conf/conf.h"
+#include "db/pg.h"
+#include "os/loop.h"
+
+struct round;
+
+/* conf, loop, pg are borrowed. Nothing happens before the first of the two below. */
+struct round *round_new(const struct conf *, struct loop *, struct pg *);
+void round_free(struct round *);
+
+void round_up(struct round *);		/* the database is there: a round now */
+void round_down(struct round *, const char *reason);	/* says so in the health file */
+
+#endif

@@ -1,0 +1,464 @@
+/*
+ * The scheduler process, one a node. Its one statement a second, jobq.tick(),
+ * keeps the lease of the cluster's leader or takes it over, moves the timers
+ * that are due (the leader only) and looks for jobs in the idle queues of
+ * this node, which spares their leaders a poll each; every few seconds it
+ * renews their pools, which spares them a beat each. Between ticks it sleeps
+ * until exactly the next timer or schedule. It owns one connection and never blocks.
+ */
+#include "config.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "db/array.h"
+#include "db/service.h"
+#include "db/stmt.h"
+#include "os/instance.h"
+#include "os/proc.h"
+#include "sched/fire.h"
+#include "sched/sched.h"
+
+#define TICK_US MONO_SECOND		/* a lost leader is noticed so soon */
+#define TICK_MIN_US (20 * MONO_MS)	/* however short a queue's poll is */
+#define DUE_BATCH 1000			/* timers moved by one tick */
+#define RESIGN_US (500 * MONO_MS)	/* for handing over the lead at the end */
+
+struct queue {
+	const struct queue_conf *conf;
+	int64_t id;			/* in the database; 0: not known */
+	bool idle;			/* its leader sleeps and wants to be woken */
+	int64_t pool;			/* … and this renewed */
+};
+
+struct sched {
+	struct service service;
+	const struct conf *conf;
+	struct fire *fire;
+	struct timer *wake;
+	struct timer *deadline;		/* of the resignation */
+	char *tick_sql, *queues_sql, *resign_sql;
+	struct queue *queues;
+	size_t nqueues;
+	int64_t offset;			/* database's clock less the local one */
+	mono_t tick_at;			/* the next tick at the latest */
+	mono_t sent;			/* the tick in flight was */
+	mono_t renewed;			/* the last one that renewed pools was sent */
+	bool renews;			/* the one in flight does */
+	mono_t due;			/* the earliest timer, as local time */
+	bool ticking, again;		/* one in flight; another right after it */
+	bool leader;
+	bool asking, known;		/* the ids of the queues */
+	bool stopping;
+	char complaint[256];		/* the last tick's error, said once */
+};
+
+static bool idle(uint32_t type, struct msg_reader *, void *arg);
+static void up(void *arg);
+static void down(const char *reason, void *arg);
+static void notified(const char *payload, void *arg);
+static void queues_read(struct pg *, PGresult *, void *arg);
+static void woken(void *arg);
+static void arm(void *arg);
+static void tick(struct sched *);
+static void ticked(struct pg *, PGresult *, void *arg);
+static void tick_failed(struct sched *, const PGresult *);
+static void lead(struct sched *, bool leader);
+static void found(struct sched *, const char *ids);
+static void stop(void *arg);
+static void leave(void *arg);
+static void sched_init(struct sched *, const struct conf *);
+static void sched_clear(struct sched *);
+
+int
+sched_main(const struct conf *conf)
+{
+	struct sched s;
+
+	sched_init(&s, conf);
+	service_run(&s.service);
+	sched_clear(&s);
+	return 0;
+}
+
+static void
+sched_init(struct sched *s, const struct conf *conf)
+{
+	static const struct service_ops ops = {
+		.name = "scheduler", .message = idle, .stop = stop, .up = up,
+		.down = down, .notify = notified,
+	};
+	const char *schema = conf->database.schema;
+
+	*s = (struct sched){ .conf = conf, .due = INT64_MAX };
+	service_init(&s->service, conf, &ops, s);
+	s->wake = timer_new(s->service.loop, woken, s);
+	s->deadline = timer_new(s->service.loop, leave, s);
+	s->tick_sql = stmt_in_schema("SELECT t.leader, t.now_us, t.moved, "
+	    "t.next_due_us, t.found FROM jobq.tick($1, $2, $3::int, "
+	    "$4::smallint[], $5::int, $6::bigint[]) "
+	    "AS t (leader, now_us, moved, next_due_us, found)", schema);
+	s->queues_sql = stmt_in_schema(
+	    "SELECT id, name FROM jobq.queue WHERE name = ANY ($1::text[])",
+	    schema);
+	s->resign_sql = stmt_in_schema("SELECT jobq.resign($1, $2)", schema);
+	s->queues = xcalloc(conf->nqueues + 1, sizeof(*s->queues));
+	for (size_t i = 0; i < conf->nqueues; i++)
+		if (conf->queues[i].enabled)
+			s->queues[s->nqueues++].conf = &conf->queues[i];
+	s->fire = fire_new(conf, s->service.pg, arm, s);
+}
+
+static void
+sched_clear(struct sched *s)
+{
+	s->stopping = true;
+	service_disconnect(&s->service);
+	fire_free(s->fire);
+	timer_free(s->wake);
+	timer_free(s->deadline);
+	service_clear(&s->service);
+	free(s->tick_sql);
+	free(s->queues_sql);
+	free(s->resign_sql);
+	free(s->queues);
+}
+
+/*
+ * The master
+ */
+
+/* IDLE: whether to look for a queue. */
+static bool
+idle(uint32_t type, struct msg_reader *r, void *arg)
+{
+	struct sched *s = arg;
+	char *name = type == MSG_IDLE ? msg_get_str(r) : NULL;
+	bool is_idle = name != NULL && msg_get_u32(r) != 0;
+	int64_t pool = name != NULL ? msg_get_i64(r) : 0;
+
+	if (name == NULL || !msg_end(r)) {
+		free(name);
+		return false;
+	}
+	for (size_t i = 0; i < s->nqueues; i++)
+		if (strcmp(s->queues[i].conf->name, name) == 0) {
+			s->queues[i].idle = is_idle;
+			s->queues[i].pool = pool;
+		}
+	free(name);
+	arm(s);
+	return true;
+}
+
+/*
+ * The connection
+ */
+
+/* Ask for the queues' ids, until they are known: no id, no look. */
+static void
+ask_queues(struct sched *s)
+{
+	struct array names = { 0 };
+
+	for (size_t i = 0; i < s->nqueues; i++)
+		array_text(&names, s->queues[i].conf->name);
+	const char *params[] = { array_close(&names) };
+	s->asking = pg_query(s->service.pg, s->queues_sql, 1, params,
+	    queues_read, s, NULL) == 0;
+	array_clear(&names);
+}
+
+static void
+up(void *arg)
+{
+	struct sched *s = arg;
+
+	s->known = false;
+	ask_queues(s);
+	fire_up(s->fire);
+	tick(s);
+}
+
+static void
+down(const char *reason, void *arg)
+{
+	struct sched *s = arg;
+
+	(void)reason;
+	s->ticking = false;
+	fire_down(s->fire);
+	lead(s, false);
+	timer_stop(s->wake);
+	if (s->stopping)
+		service_leave(&s->service);
+}
+
+/* '*due': somebody has set a timer earlier than the one slept for. */
+static void
+notified(const char *payload, void *arg)
+{
+	struct sched *s = arg;
+
+	if (strcmp(payload, "*due") == 0 && s->leader)
+		tick(s);
+}
+
+static void
+queues_read(struct pg *pg, PGresult *res, void *arg)
+{
+	struct sched *s = arg;
+	struct err e;
+
+	(void)pg;
+	s->asking = false;
+	if (res == NULL)
+		return;
+	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
+		pg_error(res, &e);
+		log_warn("cannot read the queues, will be tried again",
+		    "reason=%s", e.msg);
+		return;
+	}
+	s->known = true;
+	for (int i = 0; i < PQntuples(res); i++)
+		for (size_t k = 0; k < s->nqueues; k++)
+			if (strcmp(s->queues[k].conf->name,
+			    pg_text(res, i, 1)) == 0)
+				s->queues[k].id = pg_int(res, i, 0);
+}
+
+/*
+ * Ticks
+ */
+
+/* How long the next tick may be away. */
+static mono_t
+interval(const struct sched *s)
+{
+	mono_t shortest = TICK_US;
+
+	for (size_t i = 0; i < s->nqueues; i++) {
+		mono_t poll = s->queues[i].conf->poll_ms * MONO_MS;
+		if (s->queues[i].idle && poll < shortest)
+			shortest = poll;
+	}
+	return shortest > TICK_MIN_US ? shortest : TICK_MIN_US;
+}
+
+/* Is it time to renew the idle pools? A third of the shortest lease. */
+static bool
+must_renew(const struct sched *s)
+{
+	mono_t shortest = INT64_MAX;
+
+	for (size_t i = 0; i < s->nqueues; i++) {
+		mono_t third = s->queues[i].conf->lease_ms * MONO_MS / 3;
+		if (s->queues[i].idle && third < shortest)
+			shortest = third;
+	}
+	return mono_now() - s->renewed >= shortest;
+}
+
+/* Sleep until the first of: the next tick, the next timer, the next schedule. */
+static void
+arm(void *arg)
+{
+	struct sched *s = arg;
+	mono_t now = mono_now(), at = INT64_MAX;
+
+	if (s->stopping || !pg_is_up(s->service.pg))
+		return;
+	if (!s->ticking) {
+		at = s->sent + interval(s);
+		if (s->tick_at < at)
+			at = s->tick_at;
+		if (s->due < at)
+			at = s->due;
+	}
+	dbtime_us next = fire_next(s->fire);
+	if (next != INT64_MAX && next - s->offset < at)
+		at = next - s->offset;
+	if (at != INT64_MAX)
+		timer_set(s->wake, at > now ? at - now : 0);
+	else
+		timer_stop(s->wake);
+}
+
+static void
+woken(void *arg)
+{
+	struct sched *s = arg;
+	mono_t now = mono_now();
+
+	fire_run(s->fire, now + s->offset);
+	if (!s->ticking && (now >= s->due || now >= s->tick_at ||
+	    now >= s->sent + interval(s)))
+		tick(s);
+	arm(s);
+}
+
+static void
+tick(struct sched *s)
+{
+	struct array ids = { 0 }, pools = { 0 };
+	char ttl[24], batch[24];
+	struct err e;
+
+	if (s->stopping)
+		return;
+	if (s->ticking) {
+		s->again = true;
+		return;
+	}
+	if (!s->known && !s->asking)
+		ask_queues(s);
+	for (size_t i = 0; i < s->nqueues; i++) {
+		if (s->queues[i].idle && s->queues[i].id != 0)
+			array_int(&ids, s->queues[i].id);
+		if (s->queues[i].idle && s->queues[i].pool != 0)
+			array_int(&pools, s->queues[i].pool);
+	}
+	s->renews = pools.count > 0 && must_renew(s);
+	snprintf(ttl, sizeof(ttl), "%" PRId64, LEASE_US / 1000);
+	snprintf(batch, sizeof(batch), "%d", DUE_BATCH);
+	const char *params[] = { s->conf->daemon.node, instance_id(), ttl,
+	    array_close(&ids), batch,
+	    s->renews ? array_close(&pools) : NULL };
+	s->sent = mono_now();
+	s->tick_at = INT64_MAX;
+	s->again = false;
+	if (pg_query(s->service.pg, s->tick_sql, 6, params, ticked, s, &e) == 0)
+		s->ticking = true;
+	array_clear(&ids);
+	array_clear(&pools);
+}
+
+static void
+ticked(struct pg *pg, PGresult *res, void *arg)
+{
+	struct sched *s = arg;
+
+	(void)pg;
+	s->ticking = false;
+	if (res == NULL || s->stopping)
+		return;
+	if (PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1) {
+		tick_failed(s, res);
+		arm(s);
+		return;
+	}
+	mono_t now = mono_now();
+	dbtime_us now_us = pg_int(res, 0, 1);
+	int64_t moved = pg_int(res, 0, 2), next_due = pg_int(res, 0, 3);
+
+	s->complaint[0] = '\0';
+	if (s->renews)
+		s->renewed = s->sent;
+	/* The answer was on its way for a while: the local idea of the
+	 * database's time is late rather than early, so nothing fires before its instant. */
+	s->offset = now_us - now;
+	lead(s, pg_true(res, 0, 0));
+	s->due = s->leader && next_due > 0 ? next_due - s->offset : INT64_MAX;
+	/* Due and not moved: somebody else is just moving it. */
+	if (moved == 0 && s->due < now + TICK_MIN_US)
+		s->due = now + TICK_MIN_US;
+	/* What was moved is seen only by a look that begins after this tick. */
+	if (moved > 0 || s->again)
+		s->tick_at = now;
+	found(s, pg_text(res, 0, 4));
+	fire_tick(s->fire, now_us, s->leader);
+	fire_run(s->fire, now_us);
+	service_ready(&s->service);
+	arm(s);
+}
+
+static void
+tick_failed(struct sched *s, const PGresult *res)
+{
+	struct err e = { .msg = "no answer" };
+
+	pg_error(res, &e);
+	s->due = INT64_MAX;
+	lead(s, false);
+	if (strncmp(s->complaint, e.msg, sizeof(s->complaint) - 1) == 0)
+		return;
+	log_warn("scheduler cannot work, will be tried again", "reason=%s",
+	    e.msg);
+	strlcpy(s->complaint, e.msg, sizeof(s->complaint));
+}
+
+static void
+lead(struct sched *s, bool leader)
+{
+	if (leader == s->leader)
+		return;
+	s->leader = leader;
+	s->due = INT64_MAX;
+	proc_title(leader ? "jobqd: scheduler (leader)" : "jobqd: scheduler");
+	if (leader)
+		log_info("scheduler leads", "node=%s", s->conf->daemon.node);
+	else
+		log_info("scheduler no longer leads", "node=%s",
+		    s->conf->daemon.node);
+}
+
+/* '{1,2}': ids of queues that have ready jobs. */
+static void
+found(struct sched *s, const char *ids)
+{
+	while (ids != NULL && (*ids == '{' || *ids == ',')) {
+		char *end;
+		long id = strtol(ids + 1, &end, 10);
+		if (end == ids + 1)
+			return;
+		for (size_t i = 0; i < s->nqueues; i++)
+			if (s->queues[i].id == id && s->queues[i].idle)
+				service_tell(&s->service, MSG_FOUND,
+				    s->queues[i].conf->name);
+		ids = end;
+	}
+}
+
+/*
+ * The end
+ */
+
+/* Hand over the lead, so that nobody has to wait for the lease to run out. */
+static void
+resigned(struct pg *pg, PGresult *res, void *arg)
+{
+	(void)pg;
+	(void)res;
+	leave(arg);
+}
+
+static void
+stop(void *arg)
+{
+	struct sched *s = arg;
+	const char *params[] = { s->conf->daemon.node, instance_id() };
+	struct err e;
+
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	timer_stop(s->wake);
+	if (!s->leader ||
+	    pg_query(s->service.pg, s->resign_sql, 2, params, resigned, s, &e) != 0)
+		service_leave(&s->service);
+	else
+		timer_set(s->deadline, RESIGN_US);
+}
+
+static void
+leave(void *arg)
+{
+	struct sched *s = arg;
+
+	service_leave(&s->service);
+}
