@@ -1,0 +1,316 @@
+/*
+ * Reload, by generations. The new configuration is read beside the one that
+ * runs; whatever is wrong with it, the old one stays. When the setup process
+ * has told the database of it, queues that changed get a new leader while
+ * the old one drains, queues that did not are left alone, and the scheduler
+ * and the monitor are replaced. A HUP during a reload is remembered, once.
+ */
+#include "config.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "master/table.h"
+#include "os/notify.h"
+
+/* A setup that waits for a database that does not come gives way to a newer
+ * request after this long. */
+#define GIVE_WAY (5 * MONO_SECOND)
+
+static void accept(struct master *);
+
+static void
+done(struct master *m)
+{
+	if (m->ready)
+		notify_send("READY=1");
+	m->reload.next = NULL;
+	if (m->reload.again && m->stage != STAGE_STOPPING) {
+		m->reload.again = false;
+		reload_begin(m);
+	}
+}
+
+static void
+refuse(struct master *m, const char *reason)
+{
+	log_error("reload refused", "reason=%s", reason);
+	if (m->reload.next != NULL)
+		generation_unref(m->reload.next);
+	done(m);
+}
+
+/* A line of the log for each complaint. */
+static void
+refuse_all(struct master *m, char *complaints)
+{
+	char *rest = complaints, *line;
+
+	while ((line = strsep(&rest, "\n")) != NULL)
+		if (line[0] != '\0')
+			log_error("reload refused", "reason=%s", line);
+	done(m);
+}
+
+/* The text of everything but secrets; the digests know of those. */
+static char *
+dump(const struct conf *conf)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f == NULL)
+		return xstrdup("");
+	conf_dump(conf, f);
+	fclose(f);
+	return text;
+}
+
+static bool
+same_queues(const struct conf *a, const struct conf *b)
+{
+	if (a->nqueues != b->nqueues)
+		return false;
+	for (size_t i = 0; i < a->nqueues; i++) {
+		const struct queue_conf *other = conf_queue(b, a->queues[i].name);
+
+		if (other == NULL || other->digest != a->queues[i].digest ||
+		    other->enabled != a->queues[i].enabled)
+			return false;
+	}
+	return true;
+}
+
+static bool
+nothing_changed(const struct conf *a, const struct conf *b)
+{
+	char *x = dump(a), *y = dump(b);
+	bool same = a->shared_digest == b->shared_digest &&
+	    same_queues(a, b) && strcmp(x, y) == 0;
+
+	free(x);
+	free(y);
+	return same;
+}
+
+/* What gave up may try again: the reason may have been outside the file. */
+static void
+forgive(struct master *m)
+{
+	struct unit *u;
+
+	TAILQ_FOREACH(u, &m->units, link)
+		if (u->child == NULL) {
+			u->refused = false;
+			u->failures = 0;
+			timer_stop(u->retry);
+		}
+	unit_reconcile(m);
+}
+
+static void
+consider(struct master *m, struct conf *next)
+{
+	const struct conf *old = m->current->conf;
+	char *keys = conf_restart_keys(old, next), *reason;
+
+	if (keys != NULL) {
+		reason = xasprintf("these need a restart: %s", keys);
+		conf_free(next);
+		refuse(m, reason);
+		free(reason);
+	} else if (!m->drained && nothing_changed(old, next)) {
+		conf_free(next);
+		log_info("reload", "changed=%s", "nothing");
+		forgive(m);
+		done(m);
+	} else {
+		m->reload.next = generation_new(m, next);
+		m->reload.since = mono_now();
+		if (m->prepared)
+			master_prepare(m);
+		else
+			accept(m);
+	}
+	free(keys);
+}
+
+void
+reload_begin(struct master *m)
+{
+	const char *path = m->current->conf->path;
+	char *complaints = NULL;
+	struct conf *next;
+
+	if (m->stage == STAGE_STOPPING)
+		return;
+	if (m->reload.next != NULL) {
+		m->reload.again = true;
+		if (m->setup != NULL &&
+		    mono_now() - m->reload.since > GIVE_WAY)
+			child_signal(m->setup, SIGKILL);
+		log_info("reload remembered", "");
+		return;
+	}
+	notify_reloading();
+	next = conf_load(path, m->options->drivers, &complaints);
+	if (next == NULL) {
+		refuse_all(m, complaints);
+	} else {
+		master_settle(m, next);
+		consider(m, next);
+	}
+	free(complaints);
+}
+
+static void
+use_queue(struct master *m, struct generation *gen,
+    const struct queue_conf *queue)
+{
+	struct unit *u = unit_find(m, KIND_POOL, queue->name);
+
+	if (u == NULL) {
+		u = unit_new(m, KIND_POOL, queue);
+		if (m->stage != STAGE_STARTING)
+			log_info("queue added", "queue=%s", queue->name);
+	} else if (u->conf->digest != queue->digest) {
+		unit_retire(u, gen->conf->daemon.shutdown_timeout_ms);
+		log_info("queue changed", "queue=%s", queue->name);
+	}	/* else its process, if there is one, is left alone */
+	unit_use(u, gen, queue);
+}
+
+static void
+use_solo(struct master *m, struct generation *gen, enum kind kind)
+{
+	struct unit *u = unit_find(m, kind, NULL);
+
+	if (u == NULL)
+		u = unit_new(m, kind, NULL);
+	unit_use(u, gen, NULL);
+	/* The next one starts when this one has gone: there is never a
+	 * second of them. */
+	if (u->child != NULL)
+		child_stop(u->child, 0, SOLO_PATIENCE);
+}
+
+static void
+drop_removed(struct master *m, const struct conf *conf)
+{
+	struct unit *u, *next;
+
+	TAILQ_FOREACH_SAFE(u, &m->units, link, next) {
+		const struct queue_conf *queue;
+
+		if (u->kind != KIND_POOL)
+			continue;
+		queue = conf_queue(conf, u->queue);
+		if (queue != NULL && queue->enabled)
+			continue;
+		log_info("queue removed", "queue=%s", u->queue);
+		unit_retire(u, conf->daemon.shutdown_timeout_ms);
+		unit_free(u);
+	}
+}
+
+static void
+use_log(const struct conf *old, const struct conf *next)
+{
+	struct err e;
+
+	if (strcmp(old->log.file, next->log.file) == 0 &&
+	    old->log.level == next->log.level &&
+	    old->log.format == next->log.format)
+		return;
+	if (log_open(next->log.file, next->log.level, next->log.format, &e) != 0)
+		log_error("the log stays where it is", "reason=%s", e.msg);
+}
+
+static void
+apply(struct master *m, struct generation *gen)
+{
+	const struct conf *conf = gen->conf;
+	struct generation *old = m->current;
+
+	drop_removed(m, conf);
+	for (size_t i = 0; i < conf->nqueues; i++)
+		if (conf->queues[i].enabled)
+			use_queue(m, gen, &conf->queues[i]);
+	use_solo(m, gen, KIND_SCHED);
+	use_solo(m, gen, KIND_MONITOR);
+	m->current = generation_ref(gen);
+	generation_unref(old);
+}
+
+void
+reload_populate(struct master *m)
+{
+	apply(m, m->current);
+}
+
+static void
+accept(struct master *m)
+{
+	struct generation *gen = m->reload.next;
+
+	use_log(m->current->conf, gen->conf);
+	m->drained = false;
+	apply(m, gen);
+	log_info("reloaded", "generation=%u queues=%zu", gen->number,
+	    gen->conf->nqueues);
+	generation_unref(gen);
+	if (m->prepared)
+		unit_reconcile(m);
+	else if (m->setup != NULL)
+		child_signal(m->setup, SIGKILL);	/* it knows the old one */
+	done(m);
+}
+
+/* The setup process of the start or of a reload has ended. */
+void
+reload_prepared(struct master *m, const struct child *setup)
+{
+	bool exited = WIFEXITED(setup->status);
+	int status = exited ? WEXITSTATUS(setup->status) : 1;
+	char end[32], *reason;
+
+	if (m->stage == STAGE_STOPPING)
+		return;
+	if (m->reload.next != NULL) {
+		if (exited && status == 0) {
+			accept(m);
+			return;
+		}
+		reason = xasprintf("the setup process ended with %s",
+		    child_end(setup, end, sizeof(end)));
+		refuse(m, reason);
+		free(reason);
+	} else if (exited && status == 0) {
+		m->prepared = true;
+		unit_reconcile(m);
+	} else if (exited && status == 2) {
+		master_give_up(m, "the database cannot be used as configured");
+	} else {
+		mono_t delay = unit_backoff(m, m->setup_failures++);
+
+		log_warn("setup failed", "end=%s again_ms=%lld",
+		    child_end(setup, end, sizeof(end)),
+		    (long long)(delay / MONO_MS));
+		timer_set(m->setup_retry, delay);
+	}
+}
+
+void
+reload_abandon(struct master *m)
+{
+	m->reload.again = false;
+	if (m->reload.next != NULL)
+		generation_unref(m->reload.next);
+	m->reload.next = NULL;
+}
