@@ -1,0 +1,207 @@
+/*
+ * The words behind a command: see args.h.
+ */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/near.h"
+#include "ctl/args.h"
+
+static const struct option options[] = {
+	{ "config", 'c', "FILE", "the configuration to find the database in" },
+	{ "database", 0, "URL", "the database itself; no configuration is read" },
+	{ "schema", 0, "NAME", "its schema, when that is not jobq" },
+	{ "json", 0, NULL, "JSON for a program instead of text" },
+	{ "help", 'h', NULL, "how to call the command" },
+	{ "version", 'V', NULL, "the version" },
+	{ "in", 0, "DURATION", "not before this time has passed: 30s, 5m, 1d" },
+	{ "at", 0, "TIME", "not before this time: 2026-12-01T10:00:00Z" },
+	{ "priority", 0, "P", "a number, or critical, high, normal, low, very_low" },
+	{ "unique", 0, "KEY", "only if no live job of the queue has this key" },
+	{ "key", 0, "KEY", "its concurrency key" },
+	{ "tenant", 0, "TENANT", "the tenant" },
+	{ "tag", 0, "TAG", "a tag; enqueue takes several" },
+	{ "wait", 0, NULL, "wait for its end and print its result" },
+	{ "queue", 0, "QUEUE", "only of this queue" },
+	{ "state", 0, "STATE", "only in this state" },
+	{ "type", 0, "TYPE", "only of this type" },
+	{ "limit", 'n', "N", "at most so many" },
+	{ "all", 0, NULL, "all of them" },
+	{ "reason", 0, "TEXT", "why, for those who look" },
+	{ "timeout", 0, "DURATION", "give up waiting after this time" },
+	{ "tz", 0, "ZONE", "the time zone; UTC" },
+	{ "count", 0, "N", "so many instants" },
+	{ "from", 0, "TIME", "instants after this one" },
+	{ "print", 0, NULL, "print the SQL instead of running it" },
+	{ "roles", 0, NULL, "also create jobq_producer, jobq_reader, jobq_admin" },
+	{ "follow", 'f', NULL, "go on as the log grows" },
+};
+#define OPTION_COUNT (sizeof(options) / sizeof(*options))
+
+const char args_common[] = "config database schema json help version";
+
+static const struct option *find(const char *word, const char *allowed,
+    const char **value, struct err *e);
+static int unknown(const char *name, size_t len, const char *allowed,
+    struct err *e);
+static bool listed(const char *list, const char *name, size_t len);
+
+int
+args_parse(struct args *a, int argc, char **argv, const char *allowed,
+    struct err *e)
+{
+	bool ended = false;
+
+	memset(a, 0, sizeof(*a));
+	if (argc > ARGS_MAX)
+		return err_set(e, "too many words: at most %d", ARGS_MAX);
+	for (int i = 0; i < argc; i++) {
+		const char *word = argv[i], *value = NULL;
+		const struct option *o;
+
+		if (ended || word[0] != '-' || word[1] == '\0') {
+			a->operands[a->count++] = word;
+			continue;
+		}
+		if (strcmp(word, "--") == 0) {
+			ended = true;
+			continue;
+		}
+		if ((o = find(word, allowed, &value, e)) == NULL)
+			return -1;
+		if (o->value == NULL && value != NULL)
+			return err_set(e, "--%s takes no value", o->name);
+		if (o->value != NULL && value == NULL && ++i < argc)
+			value = argv[i];
+		if (o->value != NULL && value == NULL)
+			return err_set(e, "--%s needs a value: %s", o->name,
+			    o->value);
+		a->given[a->given_count].option = o;
+		a->given[a->given_count++].value = value;
+	}
+	return 0;
+}
+
+bool
+args_has(const struct args *a, const char *name)
+{
+	for (int i = 0; i < a->given_count; i++)
+		if (strcmp(a->given[i].option->name, name) == 0)
+			return true;
+	return false;
+}
+
+const char *
+args_get(const struct args *a, const char *name)
+{
+	const char *value = NULL, *next;
+
+	for (int n = 0; (next = args_nth(a, name, n)) != NULL; n++)
+		value = next;
+	return value;
+}
+
+const char *
+args_nth(const struct args *a, const char *name, int n)
+{
+	for (int i = 0; i < a->given_count; i++)
+		if (strcmp(a->given[i].option->name, name) == 0 && n-- == 0)
+			return a->given[i].value;
+	return NULL;
+}
+
+int
+args_number(const struct args *a, const char *name, long min, long max,
+    long *out, struct err *e)
+{
+	const char *text = args_get(a, name), *reason;
+	long n;
+
+	if (text == NULL)
+		return 0;
+	n = (long)strtonum(text, min, max, &reason);
+	if (reason != NULL)
+		return err_set(e, "--%s \"%s\" is no number from %ld to %ld",
+		    name, text, min, max);
+	*out = n;
+	return 0;
+}
+
+const struct option *
+args_option(const char *name, size_t len)
+{
+	for (size_t i = 0; i < OPTION_COUNT; i++)
+		if (strlen(options[i].name) == len &&
+		    memcmp(options[i].name, name, len) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* --name, --name=value, -x, -xvalue. */
+static const struct option *
+find(const char *word, const char *allowed, const char **value, struct err *e)
+{
+	const struct option *o = NULL;
+	const char *name = word + 2;
+	size_t len = strcspn(name, "=");
+
+	if (word[1] == '-') {
+		o = args_option(name, len);
+		if (name[len] == '=')
+			*value = name + len + 1;
+	} else {
+		for (size_t i = 0; i < OPTION_COUNT; i++)
+			if (options[i].letter == word[1])
+				o = &options[i];
+		if (word[2] != '\0')
+			*value = word + 2;
+		name = word;
+		len = strlen(word);
+	}
+	if (o != NULL && (allowed == NULL ||
+	    listed(args_common, o->name, strlen(o->name)) ||
+	    listed(allowed, o->name, strlen(o->name))))
+		return o;
+	unknown(name, len, allowed, e);
+	return NULL;
+}
+
+static int
+unknown(const char *name, size_t len, const char *allowed, struct err *e)
+{
+	const char *names[OPTION_COUNT], *near;
+	char typed[64];
+	size_t count = 0;
+
+	if (*name == '-')
+		return err_set(e, "no option %.*s here", (int)len, name);
+	for (size_t i = 0; i < OPTION_COUNT; i++) {
+		const char *n = options[i].name;
+
+		if (allowed == NULL || listed(allowed, n, strlen(n)) ||
+		    listed(args_common, n, strlen(n)))
+			names[count++] = n;
+	}
+	strlcpy(typed, name, len < sizeof(typed) ? len + 1 : sizeof(typed));
+	near = near_name(typed, names, count);
+	if (near != NULL && strcmp(near, typed) != 0)
+		return err_set(e, "no option --%s here; did you mean --%s?",
+		    typed, near);
+	return err_set(e, "no option --%s here", typed);
+}
+
+static bool
+listed(const char *list, const char *name, size_t len)
+{
+	while (*list != '\0') {
+		size_t n = strcspn(list, " ");
+
+		if (n == len && memcmp(list, name, len) == 0)
+			return true;
+		list += n;
+		list += strspn(list, " ");
+	}
+	return false;
+}

@@ -1,0 +1,531 @@
+/*
+ * jobqctl: the command line of a running jobqd. It talks to the database
+ * alone, so it works from any machine that reaches it, whether a daemon runs
+ * or not. This file holds the table of commands and what they share.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/xalloc.h"
+#include "core/near.h"
+#include "ctl/ctl.h"
+#include "ctl/out.h"
+#include "db/stmt.h"
+#include "driver/driver.h"
+
+#define NAMES_MAX 2000		/* queues that are compared with a mistyped one */
+
+static const struct ctl_command commands[] = {
+	{ "status", "", 0, 0, "", "queues, nodes and schedules at a glance",
+	    status_run },
+	{ "enqueue", "QUEUE [TYPE] [JSON|-]", 1, 3,
+	    "in at priority unique key tenant tag wait",
+	    "put a job in a queue; - reads its data from standard input",
+	    enqueue_run },
+	{ "jobs", "", 0, 0, "queue state type tenant tag limit",
+	    "list jobs, the newest first", jobs_run },
+	{ "job show", "ID", 1, 1, "", "a job and all that happened to it",
+	    job_show },
+	{ "job retry", "ID", 1, 1, "", "run a dead job again, a failed one at once",
+	    job_retry },
+	{ "job cancel", "ID", 1, 1, "",
+	    "cancel a job, or ask the running one to stop", job_cancel },
+	{ "job delete", "ID", 1, 1, "", "forget a job that is not running",
+	    job_delete },
+	{ "job log", "ID", 1, 1, "", "what the job's attempts wrote", job_log },
+	{ "queue list", "", 0, 0, "", "all queues", queue_list },
+	{ "queue show", "NAME", 1, 1, "", "one queue and its workers",
+	    queue_show },
+	{ "queue pause", "NAME", 1, 1, "reason",
+	    "start no more jobs of it; the running ones finish", queue_pause },
+	{ "queue resume", "NAME", 1, 1, "", "start its jobs again",
+	    queue_resume },
+	{ "queue drain", "NAME", 1, 1, "timeout",
+	    "wait until the jobs that are ready or running have ended",
+	    queue_drain },
+	{ "dead list", "", 0, 0, "queue type limit",
+	    "jobs that were given up", dead_list },
+	{ "dead show", "ID", 1, 1, "", "one of them", dead_show },
+	{ "dead retry", "[ID]", 0, 1, "all queue type", "run one, or all, again",
+	    dead_retry },
+	{ "schedule list", "", 0, 0, "", "all schedules", schedule_list },
+	{ "schedule next", "[NAME]", 0, 1, "limit",
+	    "what fires next, or one schedule's next instant", schedule_next },
+	{ "schedule explain", "'CRON'", 1, 1, "tz count from",
+	    "when an expression fires; needs no database", schedule_explain },
+	{ "migrate", "", 0, 0, "print roles",
+	    "create or upgrade the schema, register the queues",
+	    migrate_command },
+	{ "tail", "[QUEUE]", 0, 1, "follow limit",
+	    "the end of the daemon's log, or what it says of a queue",
+	    tail_run },
+};
+#define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
+
+static int run(struct ctl *, int argc, char **argv);
+static void check_options(const char *driver, const struct node *,
+    struct conf_sink *);
+static int help(const struct args *);
+static void usage_line(const struct ctl_command *);
+static void print_option(const char *name, size_t len);
+static void print_options(const char *names);
+static const struct ctl_command *find_command(const struct args *, int *words);
+static int no_command(const struct args *);
+static void complain(const char *fmt, va_list ap);
+static char *place(const struct ctl *);
+
+int
+main(int argc, char **argv)
+{
+	struct ctl ctl = { 0 };
+	int status;
+
+	if (log_open("stderr", LOG_LEVEL_WARN, LOG_TEXT, NULL) < 0)
+		return CTL_FAILED;
+	status = run(&ctl, argc - 1, argv + 1);
+	if (ctl.db != NULL)
+		PQfinish(ctl.db);
+	conf_free(ctl.conf);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return ctl_fail("cannot write the output: %s", strerror(errno));
+	return status;
+}
+
+static int
+run(struct ctl *ctl, int argc, char **argv)
+{
+	const struct ctl_command *c;
+	struct args args;
+	struct err e;
+	int words;
+
+	if (args_parse(&args, argc, argv, NULL, &e) < 0)
+		return ctl_misuse("%s", e.msg);
+	if (args_has(&args, "version")) {
+		puts("jobqctl " PACKAGE_VERSION);
+		return CTL_DONE;
+	}
+	if (args.count == 0 && !args_has(&args, "help"))
+		return ctl_misuse("no command");
+	if (args.count == 0 || strcmp(args.operands[0], "help") == 0 ||
+	    args_has(&args, "help"))
+		return help(&args);
+	if ((c = find_command(&args, &words)) == NULL)
+		return no_command(&args);
+	if (args_parse(&args, argc, argv, c->options, &e) < 0)
+		return ctl_misuse("%s: %s", c->name, e.msg);
+	args.count -= words;
+	memmove(args.operands, args.operands + words,
+	    sizeof(*args.operands) * (size_t)args.count);
+	if (args.count < c->min || args.count > c->max) {
+		fputs("usage: ", stderr);
+		usage_line(c);
+		return CTL_USAGE;
+	}
+	ctl->json = args_has(&args, "json");
+	ctl->url = args_get(&args, "database");
+	ctl->schema = args_get(&args, "schema");
+	ctl->conf_path = args_get(&args, "config");
+	if (ctl->conf_path == NULL)
+		ctl->conf_path = conf_default_path();
+	return c->run(ctl, &args);
+}
+
+int
+ctl_fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(fmt, ap);
+	va_end(ap);
+	return CTL_FAILED;
+}
+
+int
+ctl_missing(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(fmt, ap);
+	va_end(ap);
+	return CTL_NOT_FOUND;
+}
+
+int
+ctl_misuse(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	complain(fmt, ap);
+	va_end(ap);
+	fputs("jobqctl: \"jobqctl help\" lists the commands\n", stderr);
+	return CTL_USAGE;
+}
+
+int
+ctl_configure(struct ctl *ctl)
+{
+	static const struct conf_drivers drivers = {
+		.names = driver_names, .check = check_options,
+	};
+	char *complaints = NULL;
+
+	if (ctl->conf != NULL)
+		return 0;
+	ctl->conf = conf_load(ctl->conf_path, &drivers, &complaints);
+	if (ctl->conf == NULL) {
+		if (complaints != NULL)
+			fputs(complaints, stderr);
+		ctl_fail("cannot read the configuration %s; name another by -c "
+		    "FILE, or the database by --database URL", ctl->conf_path);
+	} else if (ctl->schema == NULL) {
+		ctl->schema = ctl->conf->database.schema;
+	}
+	free(complaints);
+	return ctl->conf == NULL ? -1 : 0;
+}
+
+int
+ctl_connect_bare(struct ctl *ctl)
+{
+	const char *url = ctl->url;
+	char *where;
+	struct err e;
+
+	if (ctl->db != NULL)
+		return 0;
+	if (url == NULL) {
+		if (ctl_configure(ctl) < 0)
+			return -1;
+		url = ctl->conf->database.url;
+	}
+	if (ctl->schema == NULL)
+		ctl->schema = SCHEMA_DEFAULT;
+	ctl->db = pgsync_open(url, "jobqctl", PGSYNC_CONNECT_MS, &e);
+	if (ctl->db == NULL) {
+		where = place(ctl);
+		ctl_fail("%s the database at %s: %s; %ssee %s%s",
+		    e.code == ERR_CONFIG ? "cannot use" : "cannot reach", where,
+		    e.msg, e.code == ERR_CONFIG ? "" : "is it running? ",
+		    ctl->url != NULL ? "--database" : "database.url in ",
+		    ctl->url != NULL ? "" : ctl->conf_path);
+		free(where);
+		return -1;
+	}
+	return 0;
+}
+
+int
+ctl_connect(struct ctl *ctl)
+{
+	const struct passwd *who = getpwuid(getuid());
+	const char *params[2];
+	PGresult *res;
+	bool there;
+
+	if (ctl->db != NULL)
+		return 0;
+	if (ctl_connect_bare(ctl) < 0)
+		return -1;
+	params[0] = ctl->schema;
+	params[1] = who == NULL ? "" : who->pw_name;
+	/* Compiling the views' statements takes longer than running them. */
+	res = ctl_query(ctl, "SELECT set_config('TimeZone', 'UTC', false), "
+	    "to_regclass(quote_ident($1) || '.queues') IS NOT NULL, "
+	    "set_config($1 || '.actor', $2, false), "
+	    "set_config('jit', 'off', false)", 2, params);
+	if (res == NULL)
+		return -1;
+	there = *PQgetvalue(res, 0, 1) == 't';
+	PQclear(res);
+	if (there)
+		return 0;
+	ctl_fail("there is no schema %s in database %s (or this role may not "
+	    "see it); start jobqd or run \"jobqctl migrate\"", ctl->schema,
+	    PQdb(ctl->db));
+	return -1;
+}
+
+PGresult *
+ctl_query(struct ctl *ctl, const char *sql, int nparams,
+    const char *const *params)
+{
+	struct err e = { 0 };
+	PGresult *res = ctl_try(ctl, sql, nparams, params, &e);
+
+	if (res == NULL && *e.msg != '\0')
+		ctl_fail("%s", e.msg);
+	return res;
+}
+
+PGresult *
+ctl_try(struct ctl *ctl, const char *sql, int nparams,
+    const char *const *params, struct err *e)
+{
+	PGresult *res;
+	char *text;
+
+	*e->msg = '\0';
+	if (ctl_connect(ctl) < 0)
+		return NULL;
+	text = stmt_in_schema(sql, ctl->schema);
+	res = pgsync_query(ctl->db, text, nparams, params, e);
+	free(text);
+	return res;
+}
+
+int
+ctl_list(struct ctl *ctl, PGresult *res, const char *empty)
+{
+	if (res == NULL)
+		return CTL_FAILED;
+	if (ctl->json)
+		out_json_list(res);
+	else
+		out_table(res, empty);
+	PQclear(res);
+	return CTL_DONE;
+}
+
+int
+ctl_one(struct ctl *ctl, PGresult *res)
+{
+	if (ctl->json) {
+		out_json_value(PQgetvalue(res, 0, 0));
+		putchar('\n');
+	} else {
+		out_fields(res, 0);
+	}
+	PQclear(res);
+	return CTL_DONE;
+}
+
+int
+ctl_find_queue(struct ctl *ctl, const char *name)
+{
+	PGresult *res = ctl_query(ctl, "SELECT name FROM jobq.queues ORDER BY name",
+	    0, NULL);
+	const char *names[NAMES_MAX], *near = NULL;
+	size_t count = 0;
+	bool there = false;
+
+	if (res == NULL)
+		return CTL_FAILED;
+	for (int i = 0; i < PQntuples(res) && count < NAMES_MAX; i++) {
+		names[count++] = PQgetvalue(res, i, 0);
+		if (strcmp(PQgetvalue(res, i, 0), name) == 0)
+			there = true;
+	}
+	if (!there && (near = near_name(name, names, count)) != NULL)
+		ctl_missing("no queue %s; did you mean %s?", name, near);
+	else if (!there)
+		ctl_missing("no queue %s; \"jobqctl queue list\" shows them",
+		    name);
+	PQclear(res);
+	return there ? CTL_DONE : CTL_NOT_FOUND;
+}
+
+int
+ctl_parse_id(const char *text, int64_t *id)
+{
+	const char *reason;
+
+	*id = strtonum(text, 1, INT64_MAX, &reason);
+	if (reason == NULL)
+		return 0;
+	ctl_misuse("\"%s\" is no job's id, which is a number", text);
+	return -1;
+}
+
+static void
+check_options(const char *name, const struct node *options,
+    struct conf_sink *sink)
+{
+	const struct driver *d = driver_find(name);
+
+	if (d != NULL)
+		d->check(options, sink);
+}
+
+/* "jobqctl help [COMMAND]", or --help behind any command. */
+static int
+help(const struct args *args)
+{
+	struct args rest = *args;
+	const struct ctl_command *c;
+	int words;
+
+	if (rest.count > 0 && strcmp(rest.operands[0], "help") == 0) {
+		rest.count--;
+		memmove(rest.operands, rest.operands + 1,
+		    sizeof(*rest.operands) * (size_t)rest.count);
+	}
+	if (rest.count > 0 && (c = find_command(&rest, &words)) != NULL) {
+		printf("usage: jobqctl %s%s%s%s\n%s\n\n", c->name,
+		    *c->operands == '\0' ? "" : " ", c->operands,
+		    *c->options == '\0' ? "" : " [OPTIONS]", c->help);
+		print_options(c->options);
+		print_options(args_common);
+		return CTL_DONE;
+	}
+	puts("usage: jobqctl [-c FILE | --database URL] [--json] COMMAND ...\n");
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		c = &commands[i];
+		if (rest.count > 0 && strncmp(c->name, rest.operands[0],
+		    strcspn(c->name, " ")) != 0)
+			continue;
+		printf("  %s%s%-*s %s\n", c->name, *c->operands ? " " : "",
+		    (int)(35 - strlen(c->name) - (*c->operands ? 1 : 0)),
+		    c->operands, c->help);
+	}
+	puts("\n\"jobqctl help COMMAND\" shows its options. Every command takes");
+	print_options(args_common);
+	puts("\nExit status: 0 done, 1 failed, 2 called wrongly, 3 not found.");
+	return CTL_DONE;
+}
+
+static void
+usage_line(const struct ctl_command *c)
+{
+	const char *p = c->options;
+
+	fprintf(stderr, "jobqctl %s%s%s", c->name,
+	    *c->operands == '\0' ? "" : " ", c->operands);
+	while (*p != '\0') {
+		size_t len = strcspn(p, " ");
+		const struct option *o = args_option(p, len);
+
+		fprintf(stderr, " [--%s%s%s]", o->name,
+		    o->value == NULL ? "" : " ",
+		    o->value == NULL ? "" : o->value);
+		p += len + strspn(p + len, " ");
+	}
+	fputc('\n', stderr);
+}
+
+static void
+print_options(const char *names)
+{
+	while (*names != '\0') {
+		size_t len = strcspn(names, " ");
+
+		print_option(names, len);
+		names += len + strspn(names + len, " ");
+	}
+}
+
+static void
+print_option(const char *name, size_t len)
+{
+	const struct option *o = args_option(name, len);
+	char left[64], letter[8] = "    ";
+
+	if (o->letter != 0)
+		snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+	snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name,
+	    o->value == NULL ? "" : " ", o->value == NULL ? "" : o->value);
+	printf("  %-26s %s\n", left, o->help);
+}
+
+/* The command the first operands name, and how many they are. */
+static const struct ctl_command *
+find_command(const struct args *args, int *words)
+{
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		const char *name = commands[i].name;
+		size_t len = strcspn(name, " ");
+
+		if (strlen(args->operands[0]) != len ||
+		    memcmp(args->operands[0], name, len) != 0)
+			continue;
+		*words = name[len] == '\0' ? 1 : 2;
+		if (*words == 1 || (args->count > 1 &&
+		    strcmp(args->operands[1], name + len + 1) == 0))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static int
+no_command(const struct args *args)
+{
+	const char *first = args->operands[0];
+	const char *second = args->count > 1 ? args->operands[1] : "";
+	const char *whole[COMMAND_COUNT], *near;
+	char heads[COMMAND_COUNT][16], typed[64];
+	const char *head[COMMAND_COUNT];
+	size_t in_group = 0;
+
+	for (size_t i = 0; i < COMMAND_COUNT; i++) {
+		whole[i] = commands[i].name;
+		strlcpy(heads[i], whole[i], sizeof(heads[i]));
+		heads[i][strcspn(heads[i], " ")] = '\0';
+		head[i] = heads[i];
+		if (strcmp(first, heads[i]) == 0)
+			in_group++;
+	}
+	snprintf(typed, sizeof(typed), "%s%s%s", first, *second ? " " : "",
+	    second);
+	if (in_group > 0 && *second == '\0')
+		return ctl_misuse("%s what? \"jobqctl help %s\" tells", first,
+		    first);
+	near = near_name(typed, whole, COMMAND_COUNT);
+	if (near == NULL && in_group == 0)
+		near = near_name(first, head, COMMAND_COUNT);
+	if (near != NULL)
+		return ctl_misuse("no command %s; did you mean %s?", typed, near);
+	return ctl_misuse("no command %s", typed);
+}
+
+static void
+complain(const char *fmt, va_list ap)
+{
+	struct buf b = { 0 };
+	char *text;
+
+	if (vasprintf(&text, fmt, ap) < 0)
+		return;
+	fflush(stdout);
+	out_escape(&b, text, false);
+	fprintf(stderr, "jobqctl: %s\n", b.data);
+	buf_clear(&b);
+	free(text);
+}
+
+/* Where the database is, without a password. */
+static char *
+place(const struct ctl *ctl)
+{
+	const char *url = ctl->url != NULL ? ctl->url : ctl->conf->database.url;
+	const char *host = "", *port = "", *db = "";
+	PQconninfoOption *all = PQconninfoParse(url, NULL), *o;
+	char *text;
+
+	if (all == NULL)
+		return xstrdup("(no connection string)");
+	for (o = all; o->keyword != NULL; o++) {
+		if (o->val == NULL)
+			continue;
+		if (strcmp(o->keyword, "host") == 0)
+			host = o->val;
+		else if (strcmp(o->keyword, "port") == 0)
+			port = o->val;
+		else if (strcmp(o->keyword, "dbname") == 0)
+			db = o->val;
+	}
+	text = xasprintf("%s%s%s/%s", *host == '\0' ? "the local socket" : host,
+	    *port == '\0' ? "" : ":", port, db);
+	PQconninfoFree(all);
+	return text;
+}
