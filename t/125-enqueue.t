@@ -54,6 +54,26 @@ is put(q{'work', run_at => now() - interval '1 day'}), $id + 1, 'a run_at of the
 is state($pg, $id + 1), 'ready', '… is at once';
 my @many = split /\n/, $pg->query(q{SELECT jobq.enqueue_many('work', '[{"type":"a","data":{"n":1}},{"priority":1,"tags":["x"],"delay":"1 hour"},{}]')});
 is $pg->query("SELECT string_agg(type || state || priority, ' ' ORDER BY id) FROM jobq.jobs WHERE id IN (" . join(',', @many) . ')'), 'aready5 scheduled1 ready5', 'many at once';
+# … and when all are plain, by one statement
+my $plain = sub {
+	my ($queue, $jobs) = @_;
+	my $ids = join ',', split /\n/, $pg->query("SELECT jobq.enqueue_many('$queue', '$jobs')");
+	return $pg->query("SELECT string_agg(concat_ws(',', type, priority, tenant, key, data), ' ' ORDER BY n) FROM unnest('{$ids}'::bigint[]) WITH ORDINALITY m(id, n) JOIN jobq.jobs USING (id)");
+};
+is $plain->('work', '[{"type":"a","data":{"n":1},"tenant":"t","key":"k"},{"type":"b","priority":1},{"data":{}},{"type":null,"priority":null}]'),
+    'a,5,t,k,{"n": 1} b,1,{} ,5,{} ,5,{}', 'plain jobs together';
+is $plain->('big', '[{"type":"a","priority":99},{"type":"b","priority":0},{"type":"c"}]'), 'a,99,{} b,0,{} c,50,{}', '… by the scale of their queue';
+is $pg->query(q{SELECT count(*) FROM jobq.turn t JOIN jobq.jobs j ON j.id = t.job WHERE j.queue = 'big' AND t.lane <> 99 - j.priority}), 0, '… in their lanes';
+is $pg->query(q{SELECT count(*) FROM jobq.enqueue_many('work', '[]')}), 0, 'none at all';
+my $jobs = $pg->query('SELECT count(*) FROM jobq.job');
+for my $bad (['{"data":{"x":"' . 'x' x 1000 . '"}}', '54000'], ['{"type":"' . 'x' x 256 . '"}', '54000'], ['{"tenant":"' . 'x' x 256 . '"}', '54000'],
+    ['{"priority":100}', '22023'], ['{"data":[]}', '22023'], ['{"data":null}', '22023']) {
+	like +($pg->try_query("\\set VERBOSITY verbose\nSELECT jobq.enqueue_many('work', '[{}, $bad->[0]]')"))[2], qr/ERROR:  $bad->[1]/, 'refused among plain ones: ' . substr($bad->[0], 0, 30);
+	my ($data) = $bad->[0] =~ /^\{"data":(.*)\}$/ or next;
+	like +($pg->try_query("\\set VERBOSITY verbose\nSELECT jobq.enqueue('work', 'a', '$data')"))[2], qr/ERROR:  $bad->[1]/, '… and alone';
+}
+is $pg->query('SELECT count(*) FROM jobq.job'), $jobs, '… and nothing of it is stored';
+$pg->query("SELECT jobq.delete(id) FROM jobq.jobs WHERE queue = 'big'");
 put(q{'big', priority => 10}); put(q{'big', priority => 90}); put(q{'big'});
 my ($pool, $q) = pool($pg, 'big');
 is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY n) FROM jobq.claim($pool, $q\::smallint, 9) WITH ORDINALITY c(batch, id, attempt, charged, crashes, alone, type, data, priority, max_attempts, timeout_ms, tenant, has_unique, late_ms, n) JOIN jobq.jobs j USING (id)"), '90 50 10', 'a scale on which the larger runs first';

@@ -1,12 +1,18 @@
 -- Enqueueing: the producers' interface, inside the caller's own transaction.
 
+-- Does a leader of this queue sleep? mask: sleepers.last_value.
+create function jobq.is_asleep(queue_id smallint, mask bigint) returns boolean
+language sql immutable parallel safe as $$
+	select (mask - 1) >> (queue_id % 62) & 1 = 1
+$$;
+
 -- Wake the leaders of a queue, if one of them sleeps. The mask is read before
 -- the caller commits, so a leader that falls asleep meanwhile is missed: it
 -- looks again soon.
 create function jobq.nudge(queue_id smallint, queue text) returns void
 language plpgsql as $$
 begin
-	if ((select last_value from jobq.sleepers) - 1) >> (queue_id % 62) & 1 = 1 then
+	if jobq.is_asleep(queue_id, jobq.fact('jobq.sleepers')) then
 		perform pg_notify('jobq', queue);
 	end if;
 end
@@ -25,7 +31,7 @@ begin
 	end if;
 	insert into jobq.timer (job, run_at, queue, lane, attempt)
 	values (put_turn.job, put_turn.run_at, queue_id, put_turn.lane, put_turn.attempt);
-	if jobq.us(run_at) < (select last_value from jobq.next_due) then
+	if jobq.us(run_at) < jobq.fact('jobq.next_due') then
 		perform pg_notify('jobq', '*due');
 	end if;
 end
@@ -48,8 +54,6 @@ $$;
 -- Is the data what a job may have? Raises when not.
 create function jobq.check_data(q jobq.queue, data jsonb) returns void
 language plpgsql immutable as $$
-declare
-	size bigint;
 begin
 	if data is null or jsonb_typeof(data) <> 'object' then
 		raise exception 'data is %, not an object',
@@ -57,12 +61,46 @@ begin
 		using errcode = '22023', hint = 'Give a JSON object, e.g. {"to": "a@example.com"}.';
 	end if;
 	-- the text is what travels and what its reader must hold: 1e131071 is short only as jsonb
-	size := octet_length(data::text);
-	if size > q.max_payload then
-		raise exception 'data has % bytes, queue "%" takes %', size, q.name, q.max_payload
+	if octet_length(data::text) > q.max_payload then
+		raise exception 'data has % bytes, queue "%" takes %', octet_length(data::text), q.name, q.max_payload
 		using errcode = '54000',
 		    hint = 'Store large things elsewhere and pass a reference, or raise max_payload of the queue.';
 	end if;
+end
+$$;
+
+-- When a job may run at the earliest, of which one may be given.
+create function jobq.run_time(run_at timestamptz, delay interval) returns timestamptz
+language plpgsql as $$
+begin
+	if delay is not null then
+		if run_at is not null then
+			raise exception 'run_at and delay are both given' using errcode = '22023',
+			    hint = 'Give one of them.';
+		end if;
+		run_at := clock_timestamp() + delay;
+	end if;
+	if not isfinite(run_at) or run_at > timestamptz '9999-01-01 00:00 UTC' then
+		raise exception 'run_at % is out of range', run_at using errcode = '22023',
+		    hint = 'Give an instant before the year 9999.';
+	end if;
+	return run_at;
+end
+$$;
+
+-- Check what a job says of its attempts; returns its timeout in milliseconds.
+create function jobq.attempt_limits(max_attempts int, timeout interval) returns bigint
+language plpgsql immutable as $$
+declare
+	ms bigint := least(extract(epoch from timeout) * 1000, 2147483647);
+begin
+	if max_attempts < 1 or max_attempts > 30000 then
+		raise exception 'max_attempts % is not in 1 … 30000', max_attempts using errcode = '22023';
+	end if;
+	if ms < 1 then
+		raise exception 'timeout % is not positive', timeout using errcode = '22023';
+	end if;
+	return ms;
 end
 $$;
 
@@ -148,33 +186,44 @@ language plpgsql as $$
 declare
 	q jobq.queue;
 	me bigint;
+	asleep boolean;
 	owner bigint;
 	my_lane smallint;
 	limit_ms bigint;
 	broken boolean;		-- null: nothing to wait for
+	at_once boolean := true;
 begin
+	-- Most jobs have a type and data and nothing else: for them one statement,
+	-- which finds nothing to do where there is anything to say.
+	if num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key) = 0 then
+		with j as (
+			insert into jobq.job (id, queue, priority, created_at, type, data, tenant)
+			select nextval('jobq.job_id'), k.id, k.priority, clock_timestamp(), coalesce(enqueue.type, ''),
+			    enqueue.data, enqueue.tenant
+			from jobq.queue k
+			where k.name = enqueue.queue and k.unique_path = '' and k.key_path = ''
+			    and jsonb_typeof(enqueue.data) = 'object' and octet_length(enqueue.data::text) <= k.max_payload
+			    and (enqueue.type is null or octet_length(enqueue.type) <= 255)
+			    and (enqueue.tenant is null or octet_length(enqueue.tenant) <= 255)
+			returning job.id, job.queue, job.priority
+		)
+		insert into jobq.turn (job, slot, queue, lane, attempt)
+		select j.id, jobq.fact('jobq.turn_slot'), j.queue, j.priority, 1 from j
+		returning turn.job, jobq.is_asleep(turn.queue, jobq.fact('jobq.sleepers')) into me, asleep;
+		if found then
+			if asleep then
+				perform pg_notify('jobq', queue);
+			end if;
+			return me;
+		end if;
+	end if;
+
 	q := jobq.queue_get(queue);
 	perform jobq.check_data(q, data);
-	my_lane := jobq.lane(q, priority);
-	if delay is not null then
-		if run_at is not null then
-			raise exception 'run_at and delay are both given' using errcode = '22023',
-			    hint = 'Give one of them.';
-		end if;
-		run_at := clock_timestamp() + delay;
-	end if;
-	if not isfinite(run_at) or run_at > timestamptz '9999-01-01 00:00 UTC' then
-		raise exception 'run_at % is out of range', run_at using errcode = '22023',
-		    hint = 'Give an instant before the year 9999.';
-	end if;
-	if max_attempts < 1 or max_attempts > 30000 then
-		raise exception 'max_attempts % is not in 1 … 30000', max_attempts using errcode = '22023';
-	end if;
-	if timeout is not null then
-		limit_ms := least(extract(epoch from timeout) * 1000, 2147483647);
-		if limit_ms < 1 then
-			raise exception 'timeout % is not positive', timeout using errcode = '22023';
-		end if;
+	if num_nonnulls(run_at, delay, max_attempts, timeout) > 0 then
+		run_at := jobq.run_time(run_at, delay);
+		limit_ms := jobq.attempt_limits(max_attempts, timeout);
+		at_once := run_at is null or run_at <= clock_timestamp();
 	end if;
 	if octet_length(type) > 255 or octet_length(tenant) > 255 or octet_length(key) > 1024
 	    or cardinality(tags) > 100 or octet_length(array_to_string(tags, ',')) > 4096 then
@@ -187,6 +236,7 @@ begin
 	if key is null and q.key_path <> '' then
 		key := left(jobq.lookup(jsonb_build_object('data', data), q.key_path) #>> '{}', 255);
 	end if;
+	my_lane := case when priority is null then q.priority else jobq.lane(q, priority) end;
 
 	me := nextval('jobq.job_id');
 	if unique_key is not null then
@@ -195,18 +245,23 @@ begin
 			return owner;
 		end if;
 	end if;
+	if after is not null then
+		broken := jobq.check_after(after);
+		at_once := at_once and broken is null;
+	end if;
 	insert into jobq.job (id, queue, priority, max_attempts, timeout_ms, created_at,
 	    run_at, type, data, tenant, tags, unique_key, key, after)
 	values (me, q.id, my_lane, enqueue.max_attempts, limit_ms,
 	    clock_timestamp(), enqueue.run_at, coalesce(enqueue.type, ''), enqueue.data,
 	    enqueue.tenant, enqueue.tags, enqueue.unique_key, enqueue.key,
 	    nullif(enqueue.after, '{}'));
-	if after is not null then
-		broken := jobq.check_after(after);
+	if at_once then
+		insert into jobq.turn (job, slot, queue, lane, attempt)
+		values (me, jobq.fact('jobq.turn_slot'), q.id, my_lane, 1);
+		perform jobq.nudge(q.id, q.name);
+		return me;
 	end if;
-	if broken is null then
-		perform jobq.put_turn(me, q.id, my_lane, run_at, 1::smallint);
-	else
+	if broken is not null then
 		-- a parent that ends while this transaction is open does not see
 		-- these rows: sweep() finds them
 		insert into jobq.blocked (job, queue, lane, run_at, waits_for)
@@ -216,30 +271,67 @@ begin
 		if broken then
 			perform jobq.settle(after);
 		end if;
+	else
+		perform jobq.put_turn(me, q.id, my_lane, run_at, 1::smallint);
 	end if;
-	perform jobq.nudge(q.id, q.name);
 	return me;
 end
 $$;
 
 -- Enqueue many jobs of a queue: an array of objects whose members are
 -- enqueue()'s arguments. All or none; returns the ids in order.
+--
+-- Jobs of which none asks for more than a lane go in together, by one
+-- statement; else each goes by itself, which is also how errors are found.
 create function jobq.enqueue_many(queue text, jobs jsonb) returns setof bigint
 language plpgsql as $$
 declare
+	q jobq.queue := jobq.queue_get(queue);
 	j jsonb;
 	n int := 0;
 begin
-	perform jobq.queue_get(queue);
 	if jobs is null or jsonb_typeof(jobs) <> 'array' then
 		raise exception 'jobs is no array' using errcode = '22023',
 		    hint = 'Give [{"type": …, "data": {…}}, …].';
+	end if;
+	if q.unique_path = '' and q.key_path = ''
+	    and (select bool_and(jobq.is_plain(e, q.max_payload)) from jsonb_array_elements(jobs) e) then
+		return query
+		with e as materialized (
+			select nextval('jobq.job_id') as id, coalesce(e ->> 'type', '') as type,
+			    coalesce(e -> 'data', '{}') as data, e ->> 'tenant' as tenant, e ->> 'key' as key,
+			    coalesce(case when q.large_first then 99 - (e ->> 'priority')::smallint
+			        else (e ->> 'priority')::smallint end, q.priority) as lane
+			from jsonb_array_elements(jobs) e
+		), i as (
+			insert into jobq.job (id, queue, priority, created_at, type, data, tenant, key)
+			select e.id, q.id, e.lane, clock_timestamp(), e.type, e.data, e.tenant, e.key from e
+		)
+		insert into jobq.turn (job, slot, queue, lane, attempt)
+		select e.id, s.last_value, q.id, e.lane, 1 from jobq.turn_slot s, e
+		returning job;
+		perform jobq.nudge(q.id, q.name);
+		return;
 	end if;
 	for j in select value from jsonb_array_elements(jobs) loop
 		n := n + 1;
 		return next jobq.enqueue_object(queue, j, format('job %s', n));
 	end loop;
 end
+$$;
+
+-- Is this a job that enqueue() would take, and that asks for nothing but a lane?
+create function jobq.is_plain(j jsonb, max_payload bigint) returns boolean
+language sql immutable parallel safe as $$
+	select case when jsonb_typeof(j) = 'object' then
+	    j - '{type,data,priority,tenant,key}'::text[] = '{}'
+	    and coalesce(jsonb_typeof(j -> 'data') = 'object'
+	        and octet_length((j -> 'data')::text) <= max_payload, true)
+	    and coalesce(j ->> 'priority' ~ '^[0-9]{1,2}$', true)
+	    and coalesce(octet_length(j ->> 'type') <= 255, true)
+	    and coalesce(octet_length(j ->> 'tenant') <= 255, true)
+	    and coalesce(octet_length(j ->> 'key') <= 255, true)
+	    else false end
 $$;
 
 -- Enqueue one job whose arguments are the members of an object; what: how

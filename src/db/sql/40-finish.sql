@@ -207,7 +207,7 @@ create function jobq.sweep(n int) returns int
 language plpgsql
 set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
-	start bigint := (select last_value from jobq.sweep_at);
+	start bigint := jobq.fact('jobq.sweep_at');
 	parents bigint[];
 	over bigint[];
 begin

@@ -14,7 +14,7 @@ set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan set jit = off as $$
 declare
 	now_us bigint := jobq.us(clock_timestamp());
-	full_pass boolean := (select last_value from jobq.due_full) < now_us - 60000000;
+	full_pass boolean := jobq.fact('jobq.due_full') < now_us - 60000000;
 	low timestamptz := '-infinity';
 	latest timestamptz;
 	queues smallint[];
@@ -22,7 +22,7 @@ begin
 	if full_pass then
 		perform setval('jobq.due_full', now_us);
 	else
-		low := jobq.at_us((select last_value from jobq.due_low) - 60000000);
+		low := jobq.at_us(jobq.fact('jobq.due_low') - 60000000);
 	end if;
 	with d as (
 		delete from jobq.timer t
@@ -45,7 +45,7 @@ begin
 	end if;
 	select jobq.us(t.run_at) into next_due_us from jobq.timer t
 	where t.run_at >= low order by t.run_at limit 1;
-	if coalesce(next_due_us, 9223372036854775807) <> (select last_value from jobq.next_due) then
+	if coalesce(next_due_us, 9223372036854775807) <> jobq.fact('jobq.next_due') then
 		perform setval('jobq.next_due', coalesce(next_due_us, 9223372036854775807));
 	end if;
 	return next;
@@ -113,7 +113,7 @@ declare
 	mask bigint;
 begin
 	perform pg_advisory_xact_lock(jobq.claim_lock(), -1);
-	mask := (select last_value from jobq.sleepers) - 1;
+	mask := jobq.fact('jobq.sleepers') - 1;
 	if mask >> (queue_id % 62) & 1 = 0 then
 		perform setval('jobq.sleepers', (mask | (1::bigint << (queue_id % 62))) + 1);
 	end if;
@@ -128,7 +128,7 @@ declare
 	mask bigint;
 begin
 	perform pg_advisory_xact_lock(jobq.claim_lock(), -1);
-	mask := (select last_value from jobq.sleepers) - 1;
+	mask := jobq.fact('jobq.sleepers') - 1;
 	if mask >> (queue_id % 62) & 1 = 1 then
 		perform setval('jobq.sleepers', (mask & ~(1::bigint << (queue_id % 62))) + 1);
 	end if;
