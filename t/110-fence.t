@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 46;
+use Test::More tests => 49;
 
 my $pg = schema();
 queues($pg, work => { lease_ms => 1000 });
@@ -31,15 +31,22 @@ claim($pg, $pool, $q);
 my ($one, $two) = map { $pg->session } 1 .. 2;
 $one->query('BEGIN');
 is_deeply [ finish_ok($one, $pool, "$id:1") ], ["$id:1"], 'an end in an open transaction';
-$two->send("SELECT count(*) FROM jobq.finish_ok($pool, '{$id}', '{1}', NULL, '{0}', '{0}', '{0}')");
+$two->send("SELECT job FROM jobq.finish_ok($pool, '{$id}', '{1}', NULL, '{0}', '{0}', '{0}')");
 $one->query('COMMIT');
-is $two->answer, 0, '… wins over one that waits for it';
+is $two->answer, $id, '… wins over one that waits for it, which is refused';
 
 # a batch of which some are no longer ours
 my @ids = map { put() } 1 .. 4;
 my @got = claim($pg, $pool, $q);
 finish_ok($pg, $pool2, $got[1]);
 is_deeply [ sort(finish_ok($pg, $pool, @got)) ], [ sort @got[ 0, 2, 3 ] ], 'of a batch those that are ours';
+
+# handed back, and then ended all the same by who had it
+$id = put();
+claim($pg, $pool, $q);
+is $pg->query("SELECT jobq.release($pool, '{$id}', '{1}')"), 1, 'a job handed back';
+is_deeply [ finish_ok($pg, $pool, "$id:1") ], ["$id:1"], '… and ended by a worker that did not know';
+is_deeply [ claim($pg, $pool, $q) ], [], '… is not run again';
 
 # failed, again at once, again later, dead
 $id = put();

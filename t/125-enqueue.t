@@ -78,6 +78,8 @@ put(q{'big', priority => 10}); put(q{'big', priority => 90}); put(q{'big'});
 my ($pool, $q) = pool($pg, 'big');
 is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY n) FROM jobq.claim($pool, $q\::smallint, 9) WITH ORDINALITY c(batch, id, attempt, charged, crashes, alone, type, data, priority, max_attempts, timeout_ms, tenant, has_unique, late_ms, n) JOIN jobq.jobs j USING (id)"), '90 50 10', 'a scale on which the larger runs first';
 
+is $pg->query("SELECT max_attempts || coalesce(timeout_ms::text, ' none') FROM jobq.job WHERE id = " . put(q{'work', max_attempts => 2, key => 'plain'})), '2 none', 'attempts are limited without a timeout';
+
 # unique keys
 is put(q{'work', unique_key => 'u'}), $id, 'a key that is taken gives the id of the job that has it';
 isnt put(q{'mail', unique_key => 'u'}), $id, '… in its queue only';

@@ -29,7 +29,7 @@ batch_reset(struct batch *b)
 {
 	for (int i = 0; i < COLUMNS; i++)
 		array_reset(&b->columns[i]);
-	b->any_result = false;
+	b->any_result = b->any_key = false;
 	b->count = 0;
 }
 
@@ -69,6 +69,7 @@ batch_add(struct batch *b, const struct ending *e)
 	put_int(b, C_RSS, e->max_rss_kb, e->max_rss_kb >= 0);
 	array_bool(&b->columns[C_ALONE], e->alone);
 	b->any_result |= e->result != NULL;
+	b->any_key |= e->has_unique;
 	b->count++;
 }
 
@@ -113,7 +114,8 @@ batch_finish_ok(struct batch *b, int64_t pool,
 
 	if (!b->any_result)
 		params[3] = NULL;
-	return n;
+	params[n] = b->any_key ? "t" : "f";
+	return n + 1;
 }
 
 int

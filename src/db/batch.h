@@ -30,6 +30,7 @@ struct ending {
 	int64_t cpu_ms;		/* -1: not known */
 	int64_t max_rss_kb;	/* -1: not known */
 	bool alone;		/* its next run is to be alone in its worker */
+	bool has_unique;	/* a unique key, which may be free now */
 };
 
 /* Nothing to tell but that it completed: jobq.finish_ok() will do. */
@@ -41,13 +42,13 @@ bool ending_is_plain(const struct ending *);
 	"jobq.finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, " \
 	"$14, $15, $16)"
 #define BATCH_FINISH_OK "select job, attempt from " \
-	"jobq.finish_ok($1, $2, $3, $4, $5, $6, $7)"
+	"jobq.finish_ok($1, $2, $3, $4, $5, $6, $7, $8)"
 #define BATCH_RELEASE "select jobq.release($1, $2, $3)"
 
 struct batch {
 	struct array columns[BATCH_PARAMS - 1];
 	char pool[24];
-	bool any_result;
+	bool any_result, any_key;
 	size_t count;
 };
 
@@ -58,6 +59,8 @@ void batch_add(struct batch *, const struct ending *);
 void batch_add_lease(struct batch *, int64_t job, int attempt);
 
 /*
+ * The answer has a row (job, attempt) for each end that was not accepted.
+ *
  * The parameters in the order of the functions' arguments; valid until the
  * batch is touched again. Each returns how many.
  */

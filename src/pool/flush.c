@@ -2,8 +2,8 @@
  * Ends of attempts on their way to the database, and jobs on their way back.
  *
  * Group completion without a timer: results wait only while a statement of
- * their kind is on the wire, then all of them go in the next. An end counts
- * when the database returns it; what it does not return is no longer ours.
+ * their kind is on the wire, then all of them go in the next. What the
+ * database returns it has not accepted: that is no longer ours.
  *
  * Nothing is given up. Without a database the ends wait. A statement that the
  * server refuses for what is in it is sent again in halves, down to the one
@@ -81,7 +81,7 @@ ending_of(const struct lease *l, mono_t now)
 		.ago_us = now - l->ended, .worker = l->worker,
 		.exit_status = r->exit_status, .signal = r->signal,
 		.cpu_ms = r->cpu_ms, .max_rss_kb = r->max_rss_kb,
-		.alone = l->makes_alone,
+		.alone = l->makes_alone, .has_unique = l->job.has_unique,
 	};
 }
 
@@ -187,40 +187,33 @@ refused(struct flush *f, const PGresult *res)
 	keep_all(f, false);
 }
 
-/* What was given and did not come back. */
 static void
-count_lost(struct flush *f)
+end_refused(struct flush *f, struct lease *l)
 {
-	struct pool *pool = f->pool;
-	struct lease *l;
-
-	TAILQ_FOREACH(l, &f->saving.head, link) {
-		/* Said twice because an answer was lost: the first counted. */
-		if (l->unsure)
-			continue;
-		pool->lost++;
+	/* Said twice because an answer was lost: the first counted. */
+	if (!l->unsure) {
+		f->pool->lost++;
 		log_warn("lease lost", "id=%lld attempt=%d reason=%s",
 		    (long long)l->job.id, l->job.attempt,
 		    "its end was not accepted");
 	}
+	lease_free(f->pool, l);
 }
 
+/* The rows of the answer are what was not accepted. */
 static void
 accepted(struct flush *f, const PGresult *res)
 {
 	struct pool *pool = f->pool;
 	struct lease *l;
-	bool all = f->kind == FLUSH_RELEASE ||
-	    (size_t)PQntuples(res) == f->saving.count;
+	int refused = f->kind == FLUSH_RELEASE ? 0 : PQntuples(res);
 
-	for (int row = 0; !all && row < PQntuples(res); row++) {
+	for (int row = 0; row < refused; row++) {
 		l = lease_find(pool, pg_int(res, row, 0),
 		    (int)pg_int(res, row, 1));
 		if (l != NULL && l->in == &f->saving)
-			lease_free(pool, l);
+			end_refused(f, l);
 	}
-	if (!all)
-		count_lost(f);
 	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL)
 		lease_free(pool, l);
 	f->failures = 0;

@@ -68,8 +68,8 @@ finish_some(PGconn *conn, const struct direct *d, const struct finished *ends,
 	batch_clear(&b);
 	if (res == NULL)
 		return -1;
-	log_info("completed without the leader", "given=%zu accepted=%d", n,
-	    PQntuples(res));
+	log_info("completed without the leader", "given=%zu accepted=%zu", n,
+	    n - (size_t)PQntuples(res));
 	PQclear(res);
 	return 0;
 }

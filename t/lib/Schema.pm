@@ -55,8 +55,9 @@ sub finish_ok {
 	my $jobs = join ',', map { (split /:/)[0] } @leases;
 	my $attempts = join ',', map { (split /:/)[1] } @leases;
 	my $zeros = join ',', map { 0 } @leases;
-	return split /\n/, $on->query("SELECT job || ':' || attempt FROM jobq.finish_ok($pool, '{$jobs}', "
-	    . "'{$attempts}', NULL, '{$zeros}', '{$zeros}', '{$zeros}')");
+	my %refused = map { $_ => 1 } split /\n/, $on->query("SELECT job || ':' || attempt FROM jobq.finish_ok("
+	    . "$pool, '{$jobs}', '{$attempts}', NULL, '{$zeros}', '{$zeros}', '{$zeros}')");
+	return grep { !$refused{$_} } @leases;
 }
 
 # End one with an outcome (2 failed, 3 dead, 4 cancelled, 5 lost); options
@@ -66,7 +67,7 @@ sub finish_failed {
 	my ($job, $attempt) = split /:/, $lease;
 	my ($class, $delay, $error) = ($o{class} // 1, $o{delay} // 0, $o{error} // 'it failed');
 	my $alone = $o{alone} ? 'true' : 'false';
-	return $on->query("SELECT count(*) FROM jobq.finish($pool, '{$job}', '{$attempt}', '{$outcome}', "
+	return 1 - $on->query("SELECT count(*) FROM jobq.finish($pool, '{$job}', '{$attempt}', '{$outcome}', "
 	    . "'{$class}', ARRAY['$error'], NULL, '{$delay}', '{1000}', '{0}', '{0}', '{-1}', '{0}', '{-1}', "
 	    . "'{-1}', '{$alone}')");
 }

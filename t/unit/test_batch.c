@@ -56,7 +56,7 @@ test_batch_finish_ok(void **state)
 	e.attempt = 2;
 	e.worker = 4;
 	batch_add(&b, &e);
-	assert_int_equal(batch_finish_ok(&b, 99, params), 7);
+	assert_int_equal(batch_finish_ok(&b, 99, params), 8);
 	assert_string_equal(params[0], "99");
 	assert_string_equal(params[1], "{7,8}");
 	assert_string_equal(params[2], "{1,2}");
@@ -64,14 +64,17 @@ test_batch_finish_ok(void **state)
 	assert_string_equal(params[4], "{12,12}");
 	assert_string_equal(params[5], "{3,3}");
 	assert_string_equal(params[6], "{0,4}");
+	assert_string_equal(params[7], "f");
 
 	batch_reset(&b);
 	e = plain(9);
+	e.has_unique = true;
 	e.result = "{\"a\":\"b\"}";
 	batch_add(&b, &e);
 	e = plain(10);
 	batch_add(&b, &e);
 	batch_finish_ok(&b, 99, params);
+	assert_string_equal(params[7], "t");
 	assert_string_equal(params[3], "{\"{\\\"a\\\":\\\"b\\\"}\",NULL}");
 	batch_clear(&b);
 }

@@ -163,10 +163,11 @@ create table jobq.claim (
 	late_job bigint[] not null,
 	primary key (queue, batch, slot)
 ) partition by list (slot);
-create table jobq.claim_0 partition of jobq.claim for values in (0);
-create table jobq.claim_1 partition of jobq.claim for values in (1);
-create table jobq.claim_2 partition of jobq.claim for values in (2);
-create table jobq.claim_3 partition of jobq.claim for values in (3);
+-- the target: 500 jobs fit in a page, and are not compressed for each claim
+create table jobq.claim_0 partition of jobq.claim for values in (0) with (toast_tuple_target = 8160);
+create table jobq.claim_1 partition of jobq.claim for values in (1) with (toast_tuple_target = 8160);
+create table jobq.claim_2 partition of jobq.claim for values in (2) with (toast_tuple_target = 8160);
+create table jobq.claim_3 partition of jobq.claim for values in (3) with (toast_tuple_target = 8160);
 
 -- Facts outside transactions, kept in sequences: read and set at once by
 -- everybody, never a dead row.
@@ -267,6 +268,15 @@ create table jobq.cancel_request (
 	at timestamptz not null default clock_timestamp(),
 	primary key (job, attempt)
 );
+
+-- Up to which job of a queue turns may be there whose attempts have ended
+-- already, because somebody cancelled them while they waited, or handed them
+-- back: a claim looks for such ends no further. The largest row counts.
+create table jobq.withdrawn (
+	queue smallint not null,
+	job bigint not null
+);
+create index withdrawn_job on jobq.withdrawn (queue, job);
 
 create table jobq.worker (
 	pool bigint not null references jobq.pool on delete cascade,

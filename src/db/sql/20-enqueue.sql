@@ -88,11 +88,12 @@ begin
 end
 $$;
 
--- Check what a job says of its attempts; returns its timeout in milliseconds.
+-- Check what a job says of its attempts; returns its timeout in milliseconds,
+-- null when it says none.
 create function jobq.attempt_limits(max_attempts int, timeout interval) returns bigint
 language plpgsql immutable as $$
 declare
-	ms bigint := least(extract(epoch from timeout) * 1000, 2147483647);
+	ms bigint := case when timeout is not null then least(extract(epoch from timeout) * 1000, 2147483647) end;
 begin
 	if max_attempts < 1 or max_attempts > 30000 then
 		raise exception 'max_attempts % is not in 1 … 30000', max_attempts using errcode = '22023';

@@ -204,9 +204,11 @@ $$;
 -- Lease up to n jobs of a queue to a pool: the most urgent, oldest first.
 -- Returns none when the queue is paused or the pool is not registered (any
 -- more). Must be alone in its transaction, of level READ COMMITTED.
+-- What most jobs have no value of is null, which costs nothing on the way:
 --   charged, crashes  ended attempts that count, and crashes among them
 --   alone             to be run with no other job in its worker
---   max_attempts, timeout_ms  0: the policy's, the queue's
+--   max_attempts, timeout_ms  null: the policy's, the queue's
+--   late_ms           since its time; only where the queue has an expire
 create function jobq.claim(pool bigint, queue_id smallint, n int)
 returns table (batch bigint, id bigint, attempt int, charged int, crashes int,
     alone boolean, type text, data text, priority int, max_attempts int,
@@ -221,6 +223,7 @@ declare
 	c jobq.cursors;
 	b bigint;
 	until_started boolean;
+	expires boolean;
 begin
 	if current_setting('transaction_isolation') <> 'read committed' then
 		raise exception 'claim needs the isolation level READ COMMITTED' using errcode = '25001';
@@ -228,7 +231,7 @@ begin
 	-- a claim that a crash of the server loses is only a claim made again
 	perform set_config('synchronous_commit', 'off', true);
 	perform pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
-	select q.unique_ms = -2 into until_started from jobq.queue q
+	select q.unique_ms = -2, q.expire_ms > 0 into until_started, expires from jobq.queue q
 	where q.id = claim.queue_id and not q.paused
 	    and exists (select from jobq.pool p where p.id = claim.pool and p.queue = claim.queue_id);
 	if not found or n < 1 then
@@ -249,22 +252,32 @@ begin
 			delete from jobq.uniq u where u.job = any (c.taken) and u.until is null;
 		end if;
 		return query
-		select b, j.id, t.attempt::int, coalesce(h.charged, 0), coalesce(h.crashes, 0),
-		    coalesce(h.alone, false), j.type, j.data::text, j.priority::int,
-		    coalesce(j.max_attempts, 0), coalesce(j.timeout_ms, 0), j.tenant,
-		    j.unique_key is not null,
-		    greatest(0, (extract(epoch from clock_timestamp() - coalesce(j.run_at, j.created_at)) * 1000)::bigint)
+		select b, j.id, t.attempt::int, h.charged, h.crashes, h.alone, j.type, j.data::text,
+		    j.priority::int, j.max_attempts, j.timeout_ms, j.tenant,
+		    case when j.unique_key is not null then true end,
+		    case when expires then greatest(0, (extract(epoch from
+		        clock_timestamp() - coalesce(j.run_at, j.created_at)) * 1000)::bigint) end
 		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
 		lateral (select * from jobq.job j where j.id = t.job limit 1) j
 		left join lateral (select * from jobq.charges(j.id) x where t.attempt > 1 limit 1) h on true
-		where not exists (select from jobq.attempt a
-		    where a.job = t.job and a.attempt = t.attempt offset 0)
+		where not (t.job <= (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = claim.queue_id)
+		    and exists (select from jobq.attempt a where a.job = t.job and a.attempt = t.attempt offset 0))
 		order by t.n;
 		if found then
 			return;
 		end if;		-- all of them had been cancelled or deleted: the next ones
 	end loop;
 end
+$$;
+
+-- Turns of jobs of a queue up to this one may be of attempts that have ended,
+-- or will have before they are claimed: see withdrawn. Said of all jobs there
+-- are now, so that one row is enough for many.
+create function jobq.withdraw(queue_id smallint, job bigint) returns void
+language sql as $$
+	insert into jobq.withdrawn (queue, job)
+	select queue_id, jobq.fact('jobq.job_id')
+	where not exists (select from jobq.withdrawn w where w.queue = queue_id and w.job >= withdraw.job)
 $$;
 
 -- What a job's ended attempts count: failures that are charged, crashes among

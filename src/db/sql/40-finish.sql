@@ -5,10 +5,11 @@
 -- Attempts of a pool that completed, without anything special about them.
 --   results        JSON texts or nulls; null: none has one
 --   run_us         how long each ran; ago_us: how long ago that ended
--- Returns the accepted ones. A result that jsonb refuses is an error (22P02,
--- 22P05, 22003) and nothing is stored.
+--   keyed          one of them at least has a unique key
+-- Returns those that were not accepted. A result that jsonb refuses is an
+-- error (22P02, 22P05, 22003) and nothing is stored.
 create function jobq.finish_ok(pool bigint, jobs bigint[], attempts int[], results text[],
-    run_us bigint[], ago_us bigint[], workers int[])
+    run_us bigint[], ago_us bigint[], workers int[], keyed boolean default true)
 returns table (job bigint, attempt int)
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -16,30 +17,29 @@ set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 declare
 	p jobq.pool;
-	ended timestamptz := clock_timestamp();
-	done bigint[];
-	nums smallint[];
+	now_s float8 := extract(epoch from clock_timestamp());
 begin
 	select * into p from jobq.pool k where k.id = finish_ok.pool;
-	with a as (
-		insert into jobq.attempt (job, attempt, queue, outcome, worker, node,
-		    started_at, finished_at, pool, result)
-		select u.job, u.attempt, coalesce(p.queue, (select j.queue from jobq.job j where j.id = u.job), 0),
-		    1, u.worker, p.node,
-		    ended - (u.ago + u.run) * interval '1 microsecond',
-		    ended - u.ago * interval '1 microsecond', finish_ok.pool, u.result::jsonb
-		from unnest(jobs, attempts, results, run_us, ago_us, workers)
-		    u(job, attempt, result, run, ago, worker)
-		on conflict do nothing
-		returning job, attempt
-	)
-	select array_agg(a.job), array_agg(a.attempt) into done, nums from a;
-	if done is null then
+	-- "on conflict" looks first, which costs as much as to insert: that is for
+	-- when one of them turns out to be somebody else's already
+	begin
+		insert into jobq.attempt (job, attempt, queue, outcome, worker, node, started_at, finished_at, pool, result)
+		select jobs[i], attempts[i],
+		    coalesce(p.queue, (select j.queue from jobq.job j where j.id = jobs[i]), 0), 1, workers[i], p.node,
+		    to_timestamp(now_s - (ago_us[i] + run_us[i]) / 1e6::float8),
+		    to_timestamp(now_s - ago_us[i] / 1e6::float8), finish_ok.pool, results[i]::jsonb
+		from generate_series(1, cardinality(jobs)) i;
+	exception when unique_violation then
+		return query select f.job, f.attempt from jobq.finish(pool, jobs, attempts,
+		    array_fill(1, array[cardinality(jobs)]), null, null, results, null, run_us, ago_us, workers,
+		    null, null, null, null, null) f;
 		return;
+	end;
+	insert into jobq.tally (queue, completed) values (coalesce(p.queue, 0), cardinality(jobs));
+	if keyed then
+		perform jobq.free_keys(jobs);
 	end if;
-	insert into jobq.tally (queue, completed) values (coalesce(p.queue, 0), cardinality(done));
-	perform jobq.ended(done);
-	return query select u.job, u.attempt::int from unnest(done, nums) u(job, attempt);
+	perform jobq.settle_after(jobs);
 end
 $$;
 
@@ -49,7 +49,7 @@ $$;
 --   classes    why (0: nothing failed)
 --   delays_ms  for failed and lost: when the next attempt may run
 --   alone      for lost: another job may have crashed their worker
--- Returns the accepted ones.
+-- Returns those that were not accepted.
 create function jobq.finish(pool bigint, jobs bigint[], attempts int[], outcomes int[],
     classes int[], errors text[], results text[], delays_ms bigint[], run_us bigint[],
     ago_us bigint[], workers int[], exit_statuses int[], signals int[], cpu_ms bigint[],
@@ -61,64 +61,84 @@ set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_column
 declare
 	p jobq.pool;
-	ended timestamptz := clock_timestamp();
+	now_s float8 := extract(epoch from clock_timestamp());
+	n int := cardinality(jobs);
 	done bigint[];
 	nums smallint[];
-	outs smallint[];
+	mine int[];		-- the places in the arrays of those that were accepted
 begin
 	select * into p from jobq.pool k where k.id = finish.pool;
 	with a as (
 		insert into jobq.attempt (job, attempt, queue, outcome, class, worker, node, signal,
 		    exit_status, started_at, finished_at, pool, cpu_ms, max_rss_kb, alone, error, result)
-		select u.job, u.attempt, coalesce(p.queue, (select j.queue from jobq.job j where j.id = u.job), 0),
-		    u.outcome, coalesce(u.class, 0), u.worker, p.node, nullif(u.signal, 0), nullif(u.status, -1),
-		    ended - (coalesce(u.ago, 0) + coalesce(u.run, 0)) * interval '1 microsecond',
-		    ended - coalesce(u.ago, 0) * interval '1 microsecond', finish.pool,
-		    nullif(u.cpu, -1), nullif(u.rss, -1), nullif(u.alone, false), u.error, u.result::jsonb
-		from unnest(jobs, attempts, outcomes, classes, errors, results, run_us, ago_us, workers,
-		    exit_statuses, signals, cpu_ms, rss_kb, finish.alone)
-		    u(job, attempt, outcome, class, error, result, run, ago, worker, status, signal, cpu, rss, alone)
-		where u.outcome between 1 and 5
+		select jobs[i], attempts[i], coalesce(p.queue, (select j.queue from jobq.job j where j.id = jobs[i]), 0),
+		    outcomes[i], coalesce(classes[i], 0), workers[i], p.node, nullif(signals[i], 0),
+		    nullif(exit_statuses[i], -1), to_timestamp(now_s - (ago_us[i] + run_us[i]) / 1e6::float8),
+		    to_timestamp(now_s - ago_us[i] / 1e6::float8), finish.pool,
+		    nullif(cpu_ms[i], -1), nullif(rss_kb[i], -1), nullif(finish.alone[i], false), errors[i], results[i]::jsonb
+		from generate_series(1, n) i
+		where outcomes[i] between 1 and 5
 		on conflict do nothing
-		returning job, attempt, outcome
+		returning job, attempt
 	)
-	select array_agg(a.job), array_agg(a.attempt), array_agg(a.outcome) into done, nums, outs from a;
-	if done is null then
-		return;
+	select array_agg(a.job), array_agg(a.attempt) into done, nums from a;
+	if cardinality(done) = n then
+		mine := array(select generate_series(1, n));
+	else
+		mine := array(select i from generate_series(1, n) i where exists (
+		    select from unnest(done, nums) d(job, attempt) where d.job = jobs[i] and d.attempt = attempts[i]));
+		return query select jobs[i], attempts[i] from generate_series(1, n) i where i <> all (mine);
+		if mine = '{}' then
+			return;
+		end if;
 	end if;
 	insert into jobq.tally (queue, completed, failed, dead, cancelled, lost)
-	select coalesce(p.queue, 0), count(*) filter (where o = 1), count(*) filter (where o = 2),
-	    count(*) filter (where o = 3), count(*) filter (where o = 4), count(*) filter (where o = 5)
-	from unnest(outs) o;
+	select coalesce(p.queue, 0), count(*) filter (where outcomes[i] = 1), count(*) filter (where outcomes[i] = 2),
+	    count(*) filter (where outcomes[i] = 3), count(*) filter (where outcomes[i] = 4),
+	    count(*) filter (where outcomes[i] = 5)
+	from unnest(mine) i;
 	perform case when exists (select from jobq.cancel_request c where c.job = j.id)
-	    then jobq.stop_waiting(j.id, (d.attempt + 1)::smallint, j.queue)
+	    then jobq.stop_waiting(j.id, (attempts[i] + 1)::smallint, j.queue)
 	    else jobq.put_turn(j.id, j.queue, j.priority,
-	        case when u.delay > 0 then ended + jobq.ms(u.delay) end, (d.attempt + 1)::smallint) end
-	from unnest(done, nums, outs) d(job, attempt, outcome),
-	lateral (select u.delay from unnest(jobs, attempts, delays_ms) u(job, attempt, delay)
-	    where u.job = d.job and u.attempt = d.attempt limit 1) u,
-	lateral (select * from jobq.job j where j.id = d.job limit 1) j
-	where d.outcome in (2, 5);
+	        case when delays_ms[i] > 0 then to_timestamp(now_s) + jobq.ms(delays_ms[i]) end,
+	        (attempts[i] + 1)::smallint) end
+	from unnest(mine) i,
+	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
+	where outcomes[i] in (2, 5);
 	insert into jobq.dead (job, queue, attempt, class, fingerprint, died_at)
-	select j.id, j.queue, d.attempt, a.class, jobq.fingerprint(j.type, a.class, a.error), a.finished_at
-	from unnest(done, nums, outs) d(job, attempt, outcome),
-	lateral (select * from jobq.job j where j.id = d.job limit 1) j,
-	lateral (select * from jobq.attempt a where a.job = d.job and a.attempt = d.attempt limit 1) a
-	where d.outcome = 3
+	select j.id, j.queue, attempts[i], coalesce(classes[i], 0),
+	    jobq.fingerprint(j.type, coalesce(classes[i], 0)::smallint, errors[i]),
+	    to_timestamp(now_s - ago_us[i] / 1e6::float8)
+	from unnest(mine) i,
+	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
+	where outcomes[i] = 3
 	on conflict do nothing;
-	perform jobq.ended((select array_agg(d.job) from unnest(done, outs) d(job, outcome)
-	    where d.outcome in (1, 3, 4)));
-	return query select u.job, u.attempt::int from unnest(done, nums) u(job, attempt);
+	perform jobq.ended(array(select jobs[i] from unnest(mine) i where outcomes[i] in (1, 3, 4)));
 end
 $$;
 
 -- What follows from the end of jobs: their unique keys are free, and whoever
 -- waits for them goes on. Costs two look-ups a job when there is neither.
 create function jobq.ended(jobs bigint[]) returns void
+language plpgsql as $$
+begin
+	perform jobq.free_keys(jobs);
+	perform jobq.settle_after(jobs);
+end
+$$;
+
+create function jobq.free_keys(jobs bigint[]) returns void
 language plpgsql
 set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
 begin
 	delete from jobq.uniq u where u.job = any (jobs) and u.until is null;
+end
+$$;
+
+create function jobq.settle_after(jobs bigint[]) returns void
+language plpgsql
+set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+begin
 	perform jobq.settle(array(select distinct w.parent from jobq.waits w where w.parent = any (jobs)));
 end
 $$;
@@ -183,6 +203,7 @@ begin
 	if not found then
 		return false;
 	end if;
+	perform jobq.withdraw(queue_id, job);
 	insert into jobq.tally (queue, cancelled) values (queue_id, 1);
 	delete from jobq.uniq u where u.job = end_waiting.job and u.until is null;
 	return true;

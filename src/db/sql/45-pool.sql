@@ -153,6 +153,8 @@ begin
 		if t.stop then
 			perform jobq.stop_waiting(t.id, t.attempt, t.queue);
 		else
+			-- who had it before may still end it
+			perform jobq.withdraw(t.queue, t.id);
 			perform jobq.put_turn(t.id, t.queue, t.priority, null, t.attempt);
 		end if;
 	end loop;

@@ -424,6 +424,7 @@ begin
 	        where a.job = c.job and a.attempt = c.attempt));
 	delete from jobq.released r where not exists (select from jobq.pool p
 	    where p.id = r.pool and p.oldest_batch <= r.batch);
+	delete from jobq.withdrawn w where w.job < (select max(k.job) from jobq.withdrawn k where k.queue = w.queue);
 	delete from jobq.total t using jobq.queue q where q.id = t.queue
 	    and t.at < now() - jobq.ms(greatest(q.keep_completed_ms, q.keep_cancelled_ms, 604800000));
 	delete from jobq.statistic s where s.at < now() - interval '90 days';
