@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define WINDOW_AHEAD_MAX 250	/* a claim costs the same for one and for many */
+#define WINDOW_AHEAD_MAX 1000	/* a claim costs the same for one and for many */
 #define WINDOW_SHORT_US 50000	/* runs from here on are not waited behind */
 
 struct window {
