@@ -3,21 +3,27 @@
 #
 #	sh contrib/packages.sh build	to build and run it, its demo included
 #	sh contrib/packages.sh test	to run its tests too
+#	sh contrib/packages.sh bench	to measure other job systems beside it
 #
 # Works as root, or with sudo; says and does nothing when all is there. Fails
-# with one line that says what to do. The PostgreSQL server that Debian starts
-# after its installation is not used.
+# with one line that says what to do. The servers that Debian starts after their
+# installation, PostgreSQL and Redis, are not used.
 set -eu
 
 build='autoconf automake pkg-config gcc libc6-dev make libpq-dev libevent-dev
 	libyaml-dev libcurl4-openssl-dev libesmtp-dev libjansson-dev libssl-dev
 	libbsd-dev zlib1g-dev postgresql python3'
 test='libcmocka-dev perl pgbouncer procps mandoc postfix python3-croniter xz-utils'
+bench='perl procps redis-server ruby-sidekiq ruby-hiredis'
+# Node may be here from elsewhere, with an npm of its own.
+command -v node >/dev/null || bench="$bench nodejs"
+command -v npm >/dev/null || bench="$bench npm"
 
 case ${1:-} in
 build)	wanted=$build ;;
 test)	wanted="$build $test" ;;
-*)	echo "usage: $0 build|test" >&2; exit 2 ;;
+bench)	wanted="$build $bench" ;;
+*)	echo "usage: $0 build|test|bench" >&2; exit 2 ;;
 esac
 
 fail() { echo "packages: $*" >&2; exit 1; }
