@@ -382,7 +382,7 @@ use strict;
 use warnings;
 
 # Options: pg => Jobqd::Postgres (adds database.url), config => YAML text,
-# name => node name, args => [more arguments].
+# name => node name, args => [more arguments], wrap => [a program that runs it].
 sub new {
 	my ($class, %o) = @_;
 	my $self = bless { %o, dir => Jobqd::temp_directory() }, $class;
@@ -426,7 +426,8 @@ sub start {
 		open STDIN,  '<',  '/dev/null';
 		open STDOUT, '>>', $self->{log};
 		open STDERR, '>&', \*STDOUT;
-		exec Jobqd::jobqd_program(), '-c', $self->{conf}, @{ $self->{args} || [] } or POSIX::_exit(127);
+		exec @{ $self->{wrap} || [] }, Jobqd::jobqd_program(), '-c', $self->{conf}, @{ $self->{args} || [] }
+		    or POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;
 	$self->wait_log(qr/: ready\b/, $from) unless exists $o{ready} && !$o{ready};

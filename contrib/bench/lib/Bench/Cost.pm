@@ -1,0 +1,167 @@
+# What a job costs, in numbers that do not depend on what else the machine
+# does: instructions (counted by valgrind), statements, bytes of WAL. Compared
+# with cost.expected beside ./bench: more than a tenth above is an error.
+#
+# The SQL runs in a server without others, `postgres --single`, in batches of
+# one size; the daemon's own part is the slope between two drains.
+package Bench::Cost;
+
+use strict;
+use warnings;
+
+use Bench;
+use Jobqd;
+
+our %commands = (
+	cost => { order => 20, run => \&cost, does => 'instructions, statements and WAL of a job, beside what is expected' },
+);
+
+my $expected = source_directory() . '/contrib/bench/cost.expected';
+my $tolerance = 0.10;
+my $n = 5_000;		# jobs of each measure by SQL
+my $batch = 500;
+
+# 200 bytes of data, as the other benchmarks have.
+my $data = q{jsonb_build_object('user', i, 'kind', 'mail', 'blob', md5(i::text) || md5((i * 7)::text) || md5((i * 13)::text) || md5((i * 31)::text))};
+
+my %scripts = (
+	'nothing' => 'select 1',
+	'enqueue' => "do \$\$ declare d jsonb; begin for i in 1 .. $n loop d := $data; perform jobq.enqueue('work', 'mail', d); commit; end loop; end \$\$",
+	'enqueue_many' => "do \$\$ declare d jsonb; begin select jsonb_agg(jsonb_build_object('type', 'mail', 'data', $data)) into d from generate_series(1, $batch) i; for i in 1 .. $n / $batch loop perform count(*) from jobq.enqueue_many('work', d); commit; end loop; end \$\$",
+	'claim and end' => <<"SQL" =~ s/\s+/ /gr,
+do \$\$ declare
+	p record; jobs bigint[]; n int := 0;
+begin
+	select * into p from jobq.pool_open('work', 'cost', 1); commit;
+	while n < $n loop
+		select array_agg(c.id) into jobs from (select * from jobq.claim(p.pool, p.queue_id, $batch)) c; commit;
+		n := n + cardinality(jobs);
+		perform from jobq.finish_ok(p.pool, jobs, array_fill(1, array[cardinality(jobs)]), null,
+		    array_fill(9::bigint, array[cardinality(jobs)]), array_fill(9::bigint, array[cardinality(jobs)]),
+		    array_fill(0, array[cardinality(jobs)]), false); commit;
+	end loop;
+end \$\$
+SQL
+);
+
+# Instructions that a program under valgrind took, by its own log.
+sub collected {
+	my $sum = 0;
+	for my $file (@_) {
+		$sum += $1 if slurp($file) =~ /Collected : (\d+)/;
+	}
+	return $sum;
+}
+
+sub valgrind {
+	my ($log) = @_;
+	return ('valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null', "--log-file=$log");
+}
+
+# One script in a single-user server: its instructions.
+sub single {
+	my ($pg, $name) = @_;
+	my $log = "$pg->{dir}/valgrind";
+	spew("$pg->{dir}/script", "$scripts{$name}\n");
+	my $status = $pg->run_as("$pg->{dir}/single.log", 'sh', '-c', 'exec "$@" <"$0"', "$pg->{dir}/script",
+	    valgrind($log), Jobqd::Postgres::bindir() . '/postgres', '--single', '-D', "$pg->{dir}/data",
+	    map({ ('-c', "$_=$Bench::settings{$_}") } sort keys %Bench::settings), 'jobq');
+	my $out = slurp("$pg->{dir}/single.log");
+	die "bench: '$name' failed in a single-user server:\n$out" if $status || $out =~ /ERROR|FATAL/;
+	return collected($log);
+}
+
+sub by_sql {
+	my ($costs) = @_;
+	my $pg = server();
+	my ($status, undef, $err) = run_program([ jobqctl_program(), '--database', $pg->url, 'migrate' ]);
+	die "migrate: $err\n" if $status;
+	$pg->query(q{SELECT jobq.register('{"node": "cost", "queues": [{"name": "work"}]}')});
+	seed($pg, 'work', 1000);	# no table is empty
+	$pg->query('VACUUM ANALYZE');
+	$pg->stop;
+	single($pg, 'nothing');		# recovers nothing, but warms what is on the disk
+	my $nothing = single($pg, 'nothing');
+	for my $name ('enqueue', 'enqueue_many', 'claim and end') {
+		$costs->{"$name, instructions of PostgreSQL"} = (single($pg, $name) - $nothing) / $n;
+	}
+	return;
+}
+
+# A drain of so many jobs by a daemon under valgrind: its instructions, and
+# what the server counted.
+sub drain_of {
+	my ($jobs, $costs) = @_;
+	my $dir = temp_directory();
+	my $pg = server(shared_preload_libraries => 'pg_stat_statements');
+	$pg->query('CREATE EXTENSION pg_stat_statements', 'jobq');
+	my $d = Jobqd::Daemon->new(pg => $pg, name => 'cost', config => <<'YAML', wrap => [ valgrind("$dir/%p"), '--trace-children=yes' ]);
+handlers: {null: {driver: noop}}
+queues:   {work: {handler: null, workers: 1, concurrency: 500, recycle: {jobs: 0}}}
+log:      {file: stderr, level: info}
+monitor:  {interval: 1h, health_file: ""}
+YAML
+	$d->start;
+	$pg->query("SELECT jobq.pause('work')");
+	seed($pg, 'work', $jobs, batch => 5000);
+	settle($pg);
+	$pg->query('SELECT pg_stat_statements_reset()');
+	my $wal = $pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'");
+	drained($pg, 'work', $jobs);
+	$wal = $pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'") - $wal;
+	my $statements = $pg->query(q{SELECT sum(calls) FROM pg_stat_statements WHERE query ~ '(claim|finish|finish_ok|release)\\(\\$1'});
+	$d->stop;
+	$pg->stop;
+	$costs->{'claim and end, bytes of WAL'} = $wal / $jobs;
+	$costs->{'claim and end, statements of 1,000 jobs'} = 1000 * $statements / $jobs;
+	return collected(glob "$dir/*");
+}
+
+sub enqueue_wal {
+	my ($costs) = @_;
+	my ($pg, $d) = Bench::stack("handlers: {null: {driver: noop}}\nqueues: {work: {handler: null, enabled: false}}\n");
+	seed($pg, 'work', 20_000);
+	settle($pg);
+	for my $how ([ 'enqueue', "DO \$\$ BEGIN FOR i IN 1 .. $n LOOP PERFORM jobq.enqueue('work', 'mail', $data); COMMIT; END LOOP; END \$\$" ],
+	    [ 'enqueue_many', $scripts{enqueue_many} ]) {
+		my $wal = $pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'");
+		$pg->query($how->[1]);
+		$costs->{"$how->[0], bytes of WAL"} = ($pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'") - $wal) / $n;
+	}
+	$d->stop;
+	$pg->stop;
+	return;
+}
+
+sub read_expected {
+	my %expected;
+	for my $line (split /\n/, slurp($expected)) {
+		$expected{$2} = $1 if $line =~ /^([\d.]+)\s+(.+)$/;
+	}
+	return \%expected;
+}
+
+sub cost {
+	system('command -v valgrind >/dev/null') == 0 or die "bench: valgrind is missing: apt-get install valgrind\n";
+	my %costs;
+	by_sql(\%costs);
+	enqueue_wal(\%costs);
+	my ($few, $many) = map { drain_of($_, \%costs) } 10_000, 30_000;
+	$costs{'run, instructions of jobqd'} = ($many - $few) / 20_000;
+	my $expected_of = read_expected();
+	my @grown;
+	for my $name (sort keys %costs) {
+		my $expect = $expected_of->{$name};
+		result(name => $name, value => $costs{$name}, unit => '', note => $expect ? sprintf('expected %s, %+.1f %%', number($expect), 100 * ($costs{$name} / $expect - 1)) : 'not expected');
+		push @grown, $name if !$expect || $costs{$name} > $expect * (1 + $tolerance);
+	}
+	if (option('write')) {
+		spew($expected, join '', "# What a job costs: `make bench-cost` compares, bench cost write=1 writes.\n",
+		    map { sprintf "%.1f\t%s\n", $costs{$_}, $_ } sort keys %costs);
+		return;
+	}
+	die "bench: a job costs more than is expected (contrib/bench/cost.expected): ", join('; ', @grown), "\n" if @grown;
+	return;
+}
+
+1;
