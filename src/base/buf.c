@@ -12,8 +12,8 @@
 #include "base/utf8.h"
 #include "base/xalloc.h"
 
-static void
-reserve(struct buf *b, size_t more)
+void
+buf_grow(struct buf *b, size_t more)
 {
 	size_t need = b->len + more + 1;
 	size_t cap = b->cap ? b->cap : 64;
@@ -24,16 +24,6 @@ reserve(struct buf *b, size_t more)
 		cap *= 2;
 	b->data = xreallocarray(b->data, cap, 1);
 	b->cap = cap;
-}
-
-void
-buf_put(struct buf *b, const void *data, size_t len)
-{
-	reserve(b, len);
-	if (len > 0)
-		memcpy(b->data + b->len, data, len);
-	b->len += len;
-	b->data[b->len] = '\0';
 }
 
 void
@@ -59,7 +49,7 @@ buf_printf(struct buf *b, const char *fmt, ...)
 	va_end(ap);
 	if (n < 0)
 		return;
-	reserve(b, (size_t)n);
+	buf_grow(b, (size_t)n);
 	va_start(ap, fmt);
 	vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
 	va_end(ap);
@@ -125,7 +115,7 @@ buf_detach(struct buf *b)
 {
 	char *s;
 
-	reserve(b, 0);
+	buf_grow(b, 0);
 	b->data[b->len] = '\0';
 	s = b->data;
 	memset(b, 0, sizeof(*b));

@@ -6,6 +6,7 @@
 #define BASE_BUF_H
 
 #include <stddef.h>
+#include <string.h>
 
 struct buf {
 	char *data;		/* NULL while nothing was ever put in */
@@ -13,7 +14,20 @@ struct buf {
 	size_t cap;
 };
 
-void buf_put(struct buf *, const void *data, size_t len);
+void buf_grow(struct buf *, size_t more);	/* room for so many and the NUL */
+
+/* Here, since it is most of what messages cost. */
+static inline void
+buf_put(struct buf *b, const void *data, size_t len)
+{
+	if (b->cap < b->len + len + 1)
+		buf_grow(b, len);
+	if (len > 0)
+		memcpy(b->data + b->len, data, len);
+	b->len += len;
+	b->data[b->len] = '\0';
+}
+
 void buf_str(struct buf *, const char *s);
 void buf_char(struct buf *, char c);
 void buf_printf(struct buf *, const char *fmt, ...)
