@@ -205,15 +205,37 @@ beat_send(struct pool *pool)
 /* While we sleep and have nothing on lease, the scheduler renews the pool
  * together with those of the other queues. Should it have come too late, we
  * are woken for a job that we do not get, and beat. */
+static bool
+is_kept(const struct pool *pool)
+{
+	return pool->looked_after && pool->idle_told && RB_EMPTY(&pool->keys);
+}
+
 static mono_t
 interval(const struct pool *pool)
 {
-	if (pool->looked_after && pool->idle_told && RB_EMPTY(&pool->keys))
-		return IDLE_BEAT;
-	return pool->queue->lease_ms * MONO_MS / 3;
+	return is_kept(pool) ? IDLE_BEAT : pool->queue->lease_ms * MONO_MS / 3;
 }
 
-/* Each second. */
+bool
+beat_rests(const struct pool *pool)
+{
+	if (!is_kept(pool) || !pg_is_up(pool->pg) || !pool->checked ||
+	    pool->id == 0 || pool->dirty || pool->beating || pool->turning ||
+	    pool->draining || pool->recover_looks > 0)
+		return false;
+	/* What a server refused is tried again by a tick. */
+	if (pool->hungry || pool->claiming || flush_unsaved(pool) > 0 ||
+	    !notes_empty(pool))
+		return false;
+	for (int i = 0; i < pool->nslots; i++)
+		if (pool->slots[i].state != SLOT_READY &&
+		    pool->slots[i].state != SLOT_EMPTY)
+			return false;
+	return true;
+}
+
+/* Each second, less often while the pool rests. */
 void
 beat_tick(struct pool *pool)
 {

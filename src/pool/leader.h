@@ -195,6 +195,7 @@ struct pool {
 	/* the process */
 	struct timer *turn, *tick, *stop_at, *give_up;
 	bool turning;			/* turn is set */
+	bool resting;			/* tick is far away */
 	bool ready_told;
 	bool draining;			/* no new leases; leave when empty */
 	bool orphan;			/* the master is gone, and so will be the workers */
@@ -239,6 +240,7 @@ void beat_init(struct pool *);
 void beat_clear(struct pool *);
 void beat_send(struct pool *);
 void beat_tick(struct pool *);
+bool beat_rests(const struct pool *);	/* until somebody says something */
 void beat_cancels(struct pool *);	/* somebody asked to stop a job, perhaps ours */
 
 /* query.c */

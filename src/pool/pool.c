@@ -29,10 +29,12 @@
 #include "pool/pool.h"
 
 #define TICK MONO_SECOND
+#define REST (10 * MONO_SECOND)	/* a tick while nothing happens */
 #define LEAVE_WITHIN MONO_SECOND		/* without master */
 #define STOP_SLACK (1500 * MONO_MS)	/* after the ladder, to write and close */
 #define DOWN_LINE (60 * MONO_SECOND)	/* one line about a lasting loss each */
 
+static void stir(struct pool *);
 static void on_up(struct pg *, void *);
 static void on_down(struct pg *, const char *, bool, void *);
 static void on_notify(struct pg *, const char *, const char *, void *);
@@ -185,6 +187,8 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 	msg_read(&r, body, len);
 	if (fd >= 0 && type != MSG_SPAWNED)
 		close(fd);
+	if (type != MSG_PING)
+		stir(pool);
 	switch (type) {
 	case MSG_PING:
 		pool_send(pool, MSG_PONG, -1);
@@ -248,6 +252,7 @@ on_down(struct pg *pg, const char *reason, bool fatal, void *arg)
 			    reason, flush_unsaved(pool));
 	}
 	lease_disconnected(pool);
+	stir(pool);
 }
 
 static void
@@ -267,9 +272,20 @@ on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
  * Turns and timers
  */
 
+/* Something has happened: what a tick is to see, it sees within a second. */
+static void
+stir(struct pool *pool)
+{
+	if (!pool->resting)
+		return;
+	pool->resting = false;
+	timer_set(pool->tick, TICK);
+}
+
 void
 pool_wants_turn(struct pool *pool)
 {
+	stir(pool);
 	if (pool->turning)
 		return;
 	pool->turning = true;
@@ -312,7 +328,12 @@ on_tick(void *arg)
 	lease_tick(pool);
 	beat_tick(pool);
 	show_title(pool);
-	pool_wants_turn(pool);
+	if (beat_rests(pool)) {
+		pool->resting = true;
+		timer_set(pool->tick, REST);
+	} else {
+		pool_wants_turn(pool);
+	}
 }
 
 /*

@@ -492,7 +492,15 @@ stuck(const struct slot *s, mono_t now)
 	}
 }
 
-/* Each second. */
+/* It has run something since its memory was last looked at, or begun to. */
+static bool
+may_have_grown(const struct slot *s)
+{
+	return slot_load(s) > 0 || s->rss_at <= s->waiting_since ||
+	    s->rss_at <= s->since;
+}
+
+/* Each second, less often while the pool rests. */
 void
 slot_tick(struct pool *pool)
 {
@@ -503,7 +511,7 @@ slot_tick(struct pool *pool)
 
 		if (s->pid == 0)
 			continue;
-		if (now - s->rss_at > RSS_EVERY) {
+		if (now - s->rss_at > RSS_EVERY && may_have_grown(s)) {
 			s->rss_at = now;
 			s->rss_kb = proc_rss_kb(s->pid);
 		}
