@@ -19,7 +19,7 @@
 #include "conf/conf.h"
 #include "db/pg.h"
 
-#define LEASE_US INT64_C(4000000)	/* a leader that says nothing for so long is none */
+#define LEASE_US INT64_C(4500000)	/* a leader that says nothing for so long is none */
 #define FIRE_GRACE_US INT64_C(2000000)
 
 struct fire;

@@ -1,10 +1,12 @@
 /*
- * The scheduler process, one a node. Its one statement a second, jobq.tick(),
- * keeps the lease of the cluster's leader or takes it over, moves the timers
- * that are due (the leader only) and looks for jobs in the idle queues of
- * this node, which spares their leaders a poll each; every few seconds it
- * renews their pools, which spares them a beat each. Between ticks it sleeps
- * until exactly the next timer or schedule. It owns one connection and never blocks.
+ * The scheduler process, one a node. Its one statement, jobq.tick(), keeps the
+ * lease of the cluster's leader or takes it over, moves the timers that are
+ * due (the leader only) and looks for jobs in the idle queues of this node,
+ * which spares their leaders a poll each; every few seconds it renews their
+ * pools, which spares them a beat each. It comes once a second, and less often
+ * when the database is calm: no transaction is left that could make a job
+ * ready and not say so. Between ticks it sleeps until exactly the next
+ * timer or schedule. It owns one connection and never blocks.
  */
 #include "config.h"
 
@@ -23,7 +25,8 @@
 #include "sched/fire.h"
 #include "sched/sched.h"
 
-#define TICK_US MONO_SECOND		/* a lost leader is noticed so soon */
+#define TICK_US MONO_SECOND
+#define CALM_US (2500 * MONO_MS)	/* so that LEASE_US outlasts it by far */
 #define TICK_MIN_US (20 * MONO_MS)	/* however short a queue's poll is */
 #define DUE_BATCH 1000			/* timers moved by one tick */
 #define RESIGN_US (500 * MONO_MS)	/* for handing over the lead at the end */
@@ -52,6 +55,12 @@ struct sched {
 	mono_t due;			/* the earliest timer, as local time */
 	bool ticking, again;		/* one in flight; another right after it */
 	bool leader;
+	mono_t vacant;			/* when the lead of another runs out */
+	/* As tick() has it, to be given back to it; 0: null. */
+	int64_t since;
+	bool calm;
+	bool roused;			/* what is in flight knows too little for it */
+	int64_t next_due;		/* µs; as the leader's last tick told it */
 	bool asking, known;		/* the ids of the queues */
 	bool stopping;
 	char complaint[256];		/* the last tick's error, said once */
@@ -62,6 +71,7 @@ static void up(void *arg);
 static void down(const char *reason, void *arg);
 static void notified(const char *payload, void *arg);
 static void queues_read(struct pg *, PGresult *, void *arg);
+static void rouse(struct sched *);
 static void woken(void *arg);
 static void arm(void *arg);
 static void tick(struct sched *);
@@ -94,14 +104,13 @@ sched_init(struct sched *s, const struct conf *conf)
 	};
 	const char *schema = conf->database.schema;
 
-	*s = (struct sched){ .conf = conf, .due = INT64_MAX };
+	*s = (struct sched){ .conf = conf, .due = INT64_MAX, .vacant = INT64_MAX };
 	service_init(&s->service, conf, &ops, s);
 	s->wake = timer_new(s->service.loop, woken, s);
 	s->deadline = timer_new(s->service.loop, leave, s);
-	s->tick_sql = stmt_in_schema("SELECT t.leader, t.now_us, t.moved, "
-	    "t.next_due_us, t.found FROM jobq.tick($1, $2, $3::int, "
-	    "$4::smallint[], $5::int, $6::bigint[]) "
-	    "AS t (leader, now_us, moved, next_due_us, found)", schema);
+	s->tick_sql = stmt_in_schema("SELECT leader, now_us, moved, "
+	    "next_due_us, ready, until_us, since, calm "
+	    "FROM jobq.tick($1, $2, $3, $4, $5, $6, $7)", schema);
 	s->queues_sql = stmt_in_schema(
 	    "SELECT id, name FROM jobq.queue WHERE name = ANY ($1::text[])",
 	    schema);
@@ -151,7 +160,7 @@ idle(uint32_t type, struct msg_reader *r, void *arg)
 			s->queues[i].pool = pool;
 		}
 	free(name);
-	arm(s);
+	rouse(s);
 	return true;
 }
 
@@ -179,6 +188,7 @@ up(void *arg)
 	struct sched *s = arg;
 
 	s->known = false;
+	rouse(s);
 	ask_queues(s);
 	fire_up(s->fire);
 	tick(s);
@@ -198,7 +208,8 @@ down(const char *reason, void *arg)
 		service_leave(&s->service);
 }
 
-/* '*due': somebody has set a timer earlier than the one slept for. */
+/* '*due': somebody has set a timer earlier than the one slept for.
+ * '*awake': some queue's jobs are not notified any more. */
 static void
 notified(const char *payload, void *arg)
 {
@@ -206,6 +217,8 @@ notified(const char *payload, void *arg)
 
 	if (strcmp(payload, "*due") == 0 && s->leader)
 		tick(s);
+	else if (strcmp(payload, "*awake") == 0)
+		rouse(s);
 }
 
 static void
@@ -236,12 +249,24 @@ queues_read(struct pg *pg, PGresult *res, void *arg)
  * Ticks
  */
 
+/* Who sleeps has changed: tick each second until the database is calm. */
+static void
+rouse(struct sched *s)
+{
+	s->calm = false;
+	s->roused = true;
+	s->since = 0;
+	arm(s);
+}
+
 /* How long the next tick may be away. */
 static mono_t
 interval(const struct sched *s)
 {
 	mono_t shortest = TICK_US;
 
+	if (s->calm)
+		return CALM_US;
 	for (size_t i = 0; i < s->nqueues; i++) {
 		mono_t poll = s->queues[i].conf->poll_ms * MONO_MS;
 		if (s->queues[i].idle && poll < shortest)
@@ -250,9 +275,9 @@ interval(const struct sched *s)
 	return shortest > TICK_MIN_US ? shortest : TICK_MIN_US;
 }
 
-/* Is it time to renew the idle pools? A third of the shortest lease. */
-static bool
-must_renew(const struct sched *s)
+/* When the idle pools must be renewed: after a third of the shortest lease. */
+static mono_t
+renew_at(const struct sched *s)
 {
 	mono_t shortest = INT64_MAX;
 
@@ -261,7 +286,24 @@ must_renew(const struct sched *s)
 		if (s->queues[i].idle && third < shortest)
 			shortest = third;
 	}
-	return mono_now() - s->renewed >= shortest;
+	return shortest < INT64_MAX ? s->renewed + shortest : shortest;
+}
+
+/* When the next tick is due, if none is in flight. */
+static mono_t
+next_tick(const struct sched *s)
+{
+	mono_t at = s->sent + interval(s);
+	/* Not at once again when the one before did not do it. */
+	mono_t early = renew_at(s) < s->vacant ? renew_at(s) : s->vacant;
+
+	if (early < s->sent + TICK_MIN_US)
+		early = s->sent + TICK_MIN_US;
+	if (early < at)
+		at = early;
+	if (s->tick_at < at)
+		at = s->tick_at;
+	return s->due < at ? s->due : at;
 }
 
 /* Sleep until the first of: the next tick, the next timer, the next schedule. */
@@ -273,13 +315,8 @@ arm(void *arg)
 
 	if (s->stopping || !pg_is_up(s->service.pg))
 		return;
-	if (!s->ticking) {
-		at = s->sent + interval(s);
-		if (s->tick_at < at)
-			at = s->tick_at;
-		if (s->due < at)
-			at = s->due;
-	}
+	if (!s->ticking)
+		at = next_tick(s);
 	dbtime_us next = fire_next(s->fire);
 	if (next != INT64_MAX && next - s->offset < at)
 		at = next - s->offset;
@@ -296,8 +333,7 @@ woken(void *arg)
 	mono_t now = mono_now();
 
 	fire_run(s->fire, now + s->offset);
-	if (!s->ticking && (now >= s->due || now >= s->tick_at ||
-	    now >= s->sent + interval(s)))
+	if (!s->ticking && now >= next_tick(s))
 		tick(s);
 	arm(s);
 }
@@ -306,7 +342,7 @@ static void
 tick(struct sched *s)
 {
 	struct array ids = { 0 }, pools = { 0 };
-	char ttl[24], batch[24];
+	char ttl[24], batch[24], since[24];
 	struct err e;
 
 	if (s->stopping)
@@ -323,16 +359,18 @@ tick(struct sched *s)
 		if (s->queues[i].idle && s->queues[i].pool != 0)
 			array_int(&pools, s->queues[i].pool);
 	}
-	s->renews = pools.count > 0 && must_renew(s);
+	s->renews = pools.count > 0 && mono_now() >= renew_at(s);
 	snprintf(ttl, sizeof(ttl), "%" PRId64, LEASE_US / 1000);
 	snprintf(batch, sizeof(batch), "%d", DUE_BATCH);
+	snprintf(since, sizeof(since), "%" PRId64, s->since);
 	const char *params[] = { s->conf->daemon.node, instance_id(), ttl,
 	    array_close(&ids), batch,
-	    s->renews ? array_close(&pools) : NULL };
+	    s->renews ? array_close(&pools) : NULL,
+	    s->since > 0 ? since : NULL };
 	s->sent = mono_now();
 	s->tick_at = INT64_MAX;
-	s->again = false;
-	if (pg_query(s->service.pg, s->tick_sql, 6, params, ticked, s, &e) == 0)
+	s->again = s->roused = false;
+	if (pg_query(s->service.pg, s->tick_sql, 7, params, ticked, s, &e) == 0)
 		s->ticking = true;
 	array_clear(&ids);
 	array_clear(&pools);
@@ -363,6 +401,15 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	 * database's time is late rather than early, so nothing fires before its instant. */
 	s->offset = now_us - now;
 	lead(s, pg_true(res, 0, 0));
+	s->vacant = pg_int(res, 0, 5) > 0 ? pg_int(res, 0, 5) - s->offset :
+	    INT64_MAX;
+	/* Who began before the tick has read another due time and may have
+	 * kept silent. */
+	if (s->leader && next_due != s->next_due)
+		s->roused = true;
+	s->next_due = next_due;
+	s->since = s->roused ? 0 : pg_int(res, 0, 6);
+	s->calm = !s->roused && pg_true(res, 0, 7);
 	s->due = s->leader && next_due > 0 ? next_due - s->offset : INT64_MAX;
 	/* Due and not moved: somebody else is just moving it. */
 	if (moved == 0 && s->due < now + TICK_MIN_US)
@@ -383,8 +430,9 @@ tick_failed(struct sched *s, const PGresult *res)
 	struct err e = { .msg = "no answer" };
 
 	pg_error(res, &e);
-	s->due = INT64_MAX;
+	s->due = s->vacant = INT64_MAX;
 	lead(s, false);
+	rouse(s);
 	if (strncmp(s->complaint, e.msg, sizeof(s->complaint) - 1) == 0)
 		return;
 	log_warn("scheduler cannot work, will be tried again", "reason=%s",
@@ -399,6 +447,7 @@ lead(struct sched *s, bool leader)
 		return;
 	s->leader = leader;
 	s->due = INT64_MAX;
+	s->next_due = -1;
 	proc_title(leader ? "jobqd: scheduler (leader)" : "jobqd: scheduler");
 	if (leader)
 		log_info("scheduler leads", "node=%s", s->conf->daemon.node);

@@ -297,20 +297,6 @@ begin
 end
 $$;
 
--- Which of these queues have something to claim and are not paused.
-create function jobq.look(queue_ids smallint[]) returns setof smallint
-language plpgsql as $$
-declare
-	q smallint;
-begin
-	for q in select k.id from jobq.queue k where k.id = any (queue_ids) and not k.paused loop
-		if cardinality((jobq.take(jobq.last_claim(q), q, 1)).taken) > 0 then
-			return next q;
-		end if;
-	end loop;
-end
-$$;
-
 -- Turns of a queue that nobody has claimed, in order of their lanes. Turns of
 -- jobs that were cancelled or deleted meanwhile are among them.
 create function jobq.open_turns(queue_id smallint)

@@ -2,8 +2,9 @@
 -- one active scheduler.
 
 -- Make turns of up to n timers that are due. Also resolves waits that slipped
--- through (sweep). Returns how many, and when the next is due (µs since the
--- epoch; null: none known), which is also what *due notifications go by.
+-- through (sweep). Returns how many, and when to come again (µs since the
+-- epoch; null: no need to): when the next timer is due, which is also what
+-- *due notifications go by, or soon, as long as anything waits for jobs.
 --
 -- Moved timers leave dead entries at the head of the index, which stay while
 -- anybody holds a snapshot. So a call starts where the last one ended, less a
@@ -22,59 +23,122 @@ begin
 	if full_pass then
 		perform setval('jobq.due_full', now_us);
 	else
-		low := jobq.at_us(jobq.fact('jobq.due_low') - 60000000);
+		low := timestamptz 'epoch' + (jobq.fact('jobq.due_low') - 60000000) * interval '1 microsecond';
 	end if;
-	with d as (
-		delete from jobq.timer t
-		where t.job = any (array(
-			select k.job from jobq.timer k
-			where k.run_at >= low and k.run_at <= clock_timestamp()
-			order by k.run_at limit n for update skip locked))
-		returning t.job, t.queue, t.lane, t.attempt, t.run_at
-	), i as (
-		insert into jobq.turn (job, slot, queue, lane, attempt)
-		select d.job, s.last_value, d.queue, d.lane, d.attempt from d, jobq.turn_slot s
-		order by d.run_at, d.job
-	)
-	select count(*), max(d.run_at), array_agg(distinct d.queue) into moved, latest, queues from d;
-	perform jobq.nudge(q.id, q.name) from jobq.queue q where q.id = any (queues);
-	perform setval('jobq.due_low', case when moved = n then jobq.us(latest) else now_us end)
-	where moved > 0 or full_pass;
-	if exists (select from jobq.waits) then
-		perform jobq.sweep(500);
-	end if;
+	moved := 0;
 	select jobq.us(t.run_at) into next_due_us from jobq.timer t
 	where t.run_at >= low order by t.run_at limit 1;
+	if next_due_us <= now_us then
+		with d as (
+			delete from jobq.timer t
+			where t.job = any (array(
+				select k.job from jobq.timer k
+				where k.run_at >= low and k.run_at <= clock_timestamp()
+				order by k.run_at limit n for update skip locked))
+			returning t.job, t.queue, t.lane, t.attempt, t.run_at
+		), i as (
+			insert into jobq.turn (job, slot, queue, lane, attempt)
+			select d.job, s.last_value, d.queue, d.lane, d.attempt from d, jobq.turn_slot s
+			order by d.run_at, d.job
+		)
+		select count(*), max(d.run_at), array_agg(distinct d.queue) into moved, latest, queues from d;
+		perform jobq.nudge(q.id, q.name) from jobq.queue q where q.id = any (queues);
+		select jobq.us(t.run_at) into next_due_us from jobq.timer t
+		where t.run_at >= low order by t.run_at limit 1;
+	end if;
+	if moved > 0 or full_pass then
+		perform setval('jobq.due_low', case when moved = n then jobq.us(latest) else now_us end);
+	end if;
 	if coalesce(next_due_us, 9223372036854775807) <> jobq.fact('jobq.next_due') then
 		perform setval('jobq.next_due', coalesce(next_due_us, 9223372036854775807));
+	end if;
+	if exists (select from jobq.waits) then
+		perform jobq.sweep(500);
+		next_due_us := least(next_due_us, now_us + 1000000);
 	end if;
 	return next;
 end
 $$;
 
--- The scheduler's one statement a second: take or keep the lease of the role
--- for ttl_ms, move what is due (only who has the lease), and look at queues
--- whose leaders are idle; now and then renew their pools for them.
-create function jobq.tick(node text, instance text, ttl_ms int, queue_ids smallint[], due_n int,
-    pools bigint[] default null)
-returns table (leader boolean, now_us bigint, moved int, next_due_us bigint, found smallint[])
-language plpgsql as $$
+-- Which of these queues have something to claim and are not paused. A queue
+-- costs a probe ahead of each lane's cursor, up to the next lane it knows;
+-- only where that finds a turn, or holes are left, a claim is tried.
+create function jobq.look(queue_ids smallint[]) returns setof smallint
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	q smallint;
 begin
+	for q in
+		select k.id from jobq.queue k
+		left join lateral (
+			select * from jobq.claim c where c.queue = k.id order by c.batch desc limit 1
+		) last on true
+		where k.id = any (queue_ids) and not k.paused and (
+			cardinality(last.waiting) > 0 or cardinality(last.late_xid) > 0
+			or exists (
+				select from (
+					select -1::smallint as lane, '0'::xid8 as xid, 0::bigint as job
+					union all
+					select * from unnest(last.lanes, last.cursor_xid, last.cursor_job)
+				) l, lateral (
+					select from jobq.turn t
+					where t.queue = k.id and (t.lane, t.xid, t.job) > (l.lane, l.xid, l.job)
+					    and t.lane < coalesce((select min(m) from unnest(last.lanes) m where m > l.lane), 32767)
+					limit 1
+				) t))
+	loop
+		if cardinality((jobq.take(jobq.last_claim(q), q, 1)).taken) > 0 then
+			return next q;
+		end if;
+	end loop;
+end
+$$;
+
+-- The scheduler's statement: take or keep the lease of the role for ttl_ms,
+-- move what is due (only who has the lease), and look at queues whose leaders
+-- are idle; now and then renew their pools for them. Must be alone in its
+-- transaction.
+--   since     a transaction id: whoever begins from there on finds all these
+--             leaders asleep, and notifies what it enqueues. Null: not known,
+--             or one of them is awake. In: as it was returned, or null when
+--             a leader has come, gone or woken (*awake) meanwhile
+--   calm      all transactions before have ended, and are looked through:
+--             nothing can become ready that nobody is told of
+--   until_us  when the role is free unless who has it renews it; null: it is ours
+create function jobq.tick(node text, instance text, ttl_ms int, queue_ids smallint[], due_n int,
+    pools bigint[] default null, inout since bigint default null, out leader boolean,
+    out now_us bigint, out moved int, out next_due_us bigint, out ready smallint[],
+    out until_us bigint, out calm boolean)
+language plpgsql as $$
+declare
+	mask bigint := jobq.fact('jobq.sleepers');
+	seen pg_snapshot := pg_current_snapshot();	-- after the mask, before the look
+begin
+	since := case when (select bool_and(jobq.is_asleep(q, mask)) from unnest(queue_ids) q)
+	    -- age() counts from the next id to be given, ahead of what a snapshot tells
+	    then coalesce(since, pg_snapshot_xmax(seen)::text::bigint + age(pg_snapshot_xmax(seen)::xid)) end;
+	calm := coalesce(pg_snapshot_xmin(seen)::text::bigint >= since, false);
 	leader := jobq.lead('scheduler', node, instance, ttl_ms);
 	moved := 0;
 	if leader then
 		select d.moved, d.next_due_us into moved, next_due_us from jobq.due(due_n) d;
+	else
+		select jobq.us(l.until) into until_us from jobq.leader l where l.role = 'scheduler';
 	end if;
 	if pools is not null then
 		perform jobq.keep(pools);
 	end if;
-	return query select leader, jobq.us(clock_timestamp()), moved, next_due_us,
-	    array(select jobq.look(queue_ids));
+	ready := array(select jobq.look(queue_ids));
+	now_us := jobq.us(clock_timestamp());
 end
 $$;
 
 -- Hold a role of which there is one, until ttl_ms from now; true: it is ours.
--- Writes only when it is free or half of our time is over.
+-- Writes only when it is free, or ours for less than five eighths of the time
+-- any more: who calls once a second writes every other time, and who calls
+-- twice in ttl_ms never lets it lapse.
 create function jobq.lead(role text, node text, instance text, ttl_ms int) returns boolean
 language plpgsql as $$
 declare
@@ -84,7 +148,7 @@ begin
 	if found and l.until > clock_timestamp() then
 		if (l.node, l.instance) is distinct from (lead.node, lead.instance) then
 			return false;
-		elsif l.until > clock_timestamp() + jobq.ms(ttl_ms / 2) then
+		elsif l.until > clock_timestamp() + jobq.ms(ttl_ms * 5 / 8) then
 			return true;
 		end if;
 	end if;
@@ -121,7 +185,8 @@ begin
 end
 $$;
 
--- It is awake again.
+-- It is awake again. Another leader whose queue has the same bit may sleep on
+-- and is not notified now: its scheduler is told to look for it.
 create function jobq.wake(queue_id smallint) returns void
 language plpgsql as $$
 declare
@@ -131,6 +196,9 @@ begin
 	mask := jobq.fact('jobq.sleepers') - 1;
 	if mask >> (queue_id % 62) & 1 = 1 then
 		perform setval('jobq.sleepers', (mask & ~(1::bigint << (queue_id % 62))) + 1);
+		if (select count(*) from jobq.pool p where p.queue % 62 = queue_id % 62) > 1 then
+			perform pg_notify('jobq', '*awake');
+		end if;
 	end if;
 end
 $$;
