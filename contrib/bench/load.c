@@ -8,14 +8,18 @@
  *	load one     CONNINFO QUEUE [jobs=N]
  *	load steady  CONNINFO QUEUE [seconds=N window=N batch=N backlog=N producers=N bytes=N]
  *	load latency CONNINFO QUEUE [rate=N seconds=N]
+ *	load offer   CONNINFO QUEUE [rate=N seconds=N window_ms=N sleep_ms=N bytes=N]
  *	load rows    CONNINFO drain|steady|many [jobs=N batch=N seconds=N bytes=N]
+ *	load hold    CONNINFO CONNECTIONS
  *	load serve   PORT [delay_ms=N]
  *
  * many: enqueue_many(). one: enqueue(), each in its own transaction, in turns
  * with a bare INSERT of the same rows. steady: producers that hold the
  * backlog near a number, one line a window. latency: from before the call of
- * enqueue() to the start of the handler. rows: without jobqd, in a database
- * that has its schema, on tables that nothing else uses.
+ * enqueue() to the start of the handler. offer: a fixed rate, whatever happens
+ * to the database, and what became of it, one line a window. rows: without
+ * jobqd, in a database that has its schema, on tables that nothing else uses.
+ * hold: connections that do nothing, as many as there may be.
  */
 #include "config.h"
 
@@ -24,6 +28,7 @@
 #include <inttypes.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -40,6 +45,7 @@
 static const char *conninfo, *queue;
 static long jobs = 100000, batch = 1000, producers = 1, bytes = 200;
 static long seconds = 30, window = 10, backlog = 10000, rate = 50, delay_ms = 100;
+static long window_ms = 500, sleep_ms_each;
 
 static atomic_long produced, consumed;
 static atomic_bool stop;
@@ -107,12 +113,13 @@ execute(PGconn *c, const char *name, int n, const char *const *params)
 }
 
 /* How many have completed: what the daemon itself counts. */
+#define COMPLETED "select coalesce(sum(n), 0) from (select sum(completed) n from " \
+	"jobq.tally union all select sum(completed) from jobq.total) t"
+
 static long
 completed(PGconn *c)
 {
-	PGresult *res = check(c, PQexec(c,
-	    "select coalesce(sum(n), 0) from (select sum(completed) n from "
-	    "jobq.tally union all select sum(completed) from jobq.total) t"));
+	PGresult *res = check(c, PQexec(c, COMPLETED));
 	long n = atol(PQgetvalue(res, 0, 0));
 
 	PQclear(res);
@@ -150,7 +157,12 @@ put_data(struct text *t, long n)
 	char part[64];
 	uint32_t x = (uint32_t)n * 2654435761u + 1;
 
-	snprintf(part, sizeof(part), "{\"user\": %ld, \"kind\": \"mail\", \"blob\": \"", n);
+	put(t, "{");
+	if (sleep_ms_each > 0) {
+		snprintf(part, sizeof(part), "\"sleep_ms\": %ld, ", sleep_ms_each);
+		put(t, part);
+	}
+	snprintf(part, sizeof(part), "\"user\": %ld, \"kind\": \"mail\", \"blob\": \"", n);
 	put(t, part);
 	for (long i = 48; i < bytes; i += 8) {
 		x ^= x << 13, x ^= x >> 17, x ^= x << 5;
@@ -453,6 +465,144 @@ latency(void)
 }
 
 /*
+ * offer: what is due by the clock is offered once; a call that fails is not
+ * repeated, as by an application that told its user so. A call that the
+ * connection was lost in may have been committed: unsure.
+ */
+
+static atomic_long refused, unsure;
+
+static PGconn *
+connect_again(PGconn *old)
+{
+	PGconn *c;
+
+	PQfinish(old);
+	while (!stop) {
+		c = PQconnectdb(conninfo);
+		if (PQstatus(c) == CONNECTION_OK)
+			return c;
+		PQfinish(c);
+		sleep_ms(20);
+	}
+	return NULL;
+}
+
+static void
+offer_batch(PGconn *c, struct text *t, long first, long n)
+{
+	const char *params[2] = { queue, NULL };
+	PGresult *res;
+
+	put_jobs(t, first, n);
+	params[1] = t->data;
+	res = PQexecParams(c, MANY, 2, NULL, params, NULL, NULL, 0);
+	if (PQresultStatus(res) == PGRES_TUPLES_OK)
+		produced += n;
+	else if (PQstatus(c) != CONNECTION_OK)
+		unsure += n;
+	else
+		refused += n;
+	PQclear(res);
+}
+
+static void *
+produce_offers(void *arg)
+{
+	PGconn *c = connect_again(NULL);
+	struct text t = { 0 };
+	double at = now(), due = 0;
+	long first = 0;
+
+	(void)arg;
+	while (!stop && c != NULL) {
+		double t0 = now();
+		long n;
+
+		due += (double)rate * (t0 - at);
+		at = t0;
+		n = (long)due < batch ? (long)due : batch;
+		due -= (double)n;
+		if (n > 0)
+			offer_batch(c, &t, first, n);
+		first += n;
+		if (PQstatus(c) != CONNECTION_OK) {
+			c = connect_again(c);
+			refused += (long)((double)rate * (now() - at) + due);
+			at = now();
+			due = 0;
+		}
+		if (due < (double)batch)
+			sleep_ms(25);
+	}
+	free(t.data);
+	PQfinish(c);
+	return NULL;
+}
+
+/* -1: the database does not say. */
+static long
+try_completed(PGconn **c)
+{
+	PGresult *res;
+	long n = -1;
+
+	if (PQstatus(*c) != CONNECTION_OK)
+		PQreset(*c);
+	if (PQstatus(*c) != CONNECTION_OK)
+		return -1;
+	res = PQexec(*c, COMPLETED);
+	if (PQresultStatus(res) == PGRES_TUPLES_OK)
+		n = atol(PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return n;
+}
+
+static void
+offer(void)
+{
+	pthread_t thread;
+	PGconn *c = PQconnectdb(conninfo);
+	double t0 = now();
+
+	producers = 1;
+	run_producers(&thread, produce_offers);
+	for (long i = 1; i * window_ms <= seconds * 1000; i++) {
+		double wait = t0 + (double)(i * window_ms) / 1000 - now();
+		long n;
+
+		if (wait > 0)
+			sleep_ms(wait * 1000);
+		n = try_completed(&c);
+		printf("{\"at\": %.3f, \"enqueued\": %ld, \"unsure\": %ld, \"refused\": %ld, "
+		    "\"completed\": %ld}\n", now() - t0, produced, unsure, refused, n);
+		fflush(stdout);
+	}
+	stop = true;
+	join_producers(&thread);
+	printf("{\"enqueued\": %ld, \"unsure\": %ld, \"refused\": %ld}\n", produced, unsure, refused);
+	PQfinish(c);
+}
+
+/*
+ * hold
+ */
+
+static void
+hold(long n)
+{
+	PGconn *first = connect_database(), *k = first;
+	struct pollfd gone = { .fd = PQsocket(first), .events = POLLIN };
+	long held = 1;
+
+	while (held < n && PQstatus(k = PQconnectdb(conninfo)) == CONNECTION_OK)
+		held++;
+	printf("{\"held\": %ld}\n", held);
+	fflush(stdout);
+	poll(&gone, 1, -1);
+}
+
+/*
  * rows
  */
 
@@ -744,6 +894,7 @@ set_option(char *text)
 		{ "jobs", &jobs }, { "batch", &batch }, { "producers", &producers },
 		{ "bytes", &bytes }, { "seconds", &seconds }, { "window", &window },
 		{ "backlog", &backlog }, { "rate", &rate }, { "delay_ms", &delay_ms },
+		{ "window_ms", &window_ms }, { "sleep_ms", &sleep_ms_each },
 	};
 	char *value = strchr(text, '=');
 
@@ -765,16 +916,16 @@ main(int argc, char **argv)
 	bool third = strcmp(command, "serve") != 0;
 
 	if (argc < (third ? 4 : 3)) {
-		fprintf(stderr, "usage: load many|one|steady|latency CONNINFO QUEUE …, "
-		    "load rows CONNINFO WHAT …, load serve PORT …\n");
+		fprintf(stderr, "usage: load many|one|steady|latency|offer CONNINFO QUEUE …, "
+		    "load rows CONNINFO WHAT …, load hold CONNINFO N, load serve PORT …\n");
 		return 2;
 	}
 	conninfo = argv[2];
 	queue = third ? argv[3] : "";
 	for (int i = third ? 4 : 3; i < argc; i++)
 		set_option(argv[i]);
-	if (producers < 1 || producers > 64 || batch < 1)
-		fail("options", "producers is 1 to 64, batch at least 1");
+	if (producers < 1 || producers > 64 || batch < 1 || window_ms < 1)
+		fail("options", "producers is 1 to 64, batch and window_ms at least 1");
 	if (strcmp(command, "many") == 0)
 		many();
 	else if (strcmp(command, "one") == 0)
@@ -783,8 +934,12 @@ main(int argc, char **argv)
 		steady();
 	else if (strcmp(command, "latency") == 0)
 		latency();
+	else if (strcmp(command, "offer") == 0)
+		offer();
 	else if (strcmp(command, "rows") == 0)
 		rows(queue);
+	else if (strcmp(command, "hold") == 0)
+		hold(atol(queue));
 	else if (strcmp(command, "serve") == 0)
 		serve(atoi(argv[2]));
 	else
