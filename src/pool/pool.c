@@ -292,11 +292,20 @@ pool_wants_turn(struct pool *pool)
 	timer_set(pool->turn, 0);
 }
 
-/* Nothing is left to do. */
+/* Nothing is left to do, or nothing that is worth waiting for the database:
+ * leases that cannot be given back run out by themselves. */
 static void
 leave_if_empty(struct pool *pool)
 {
-	if (pool->claiming || flush_unsaved(pool) > 0 || !notes_empty(pool))
+	if (pool->claiming || flush_unsaved(pool) > 0)
+		return;
+	if (pool->id != 0 && !pg_is_up(pool->pg) && !pool->by_term &&
+	    !pool->orphan && slot_none_left(pool)) {
+		log_info("leases are not given back", "pool=%lld reason=%s",
+		    (long long)pool->id, "the database is away");
+		pool_done(pool);
+	}
+	if (!notes_empty(pool))
 		return;
 	/* Told to go at once: the pool stays for what the workers still run. */
 	if (pool->by_term && !pool->orphan)
