@@ -472,6 +472,13 @@ latency(void)
 
 static atomic_long refused, unsure;
 
+static void
+say_nothing(void *arg, const char *message)
+{
+	(void)arg;
+	(void)message;
+}
+
 static PGconn *
 connect_again(PGconn *old)
 {
@@ -480,6 +487,7 @@ connect_again(PGconn *old)
 	PQfinish(old);
 	while (!stop) {
 		c = PQconnectdb(conninfo);
+		PQsetNoticeProcessor(c, say_nothing, NULL);
 		if (PQstatus(c) == CONNECTION_OK)
 			return c;
 		PQfinish(c);
@@ -565,6 +573,7 @@ offer(void)
 	PGconn *c = PQconnectdb(conninfo);
 	double t0 = now();
 
+	PQsetNoticeProcessor(c, say_nothing, NULL);
 	producers = 1;
 	run_producers(&thread, produce_offers);
 	for (long i = 1; i * window_ms <= seconds * 1000; i++) {

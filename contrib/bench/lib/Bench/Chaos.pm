@@ -21,12 +21,13 @@ our %commands = (
 my %until = (warmup => 3, baseline => 10, stress => 20, recovery => 28);
 
 # How one is described: what it starts with (nodes, rate in jobs/s, workers a
-# node) and what happens: begin at the start of the stress, each at every
-# half second of it, half after half of it, end at its end.
+# node, ms that a job takes: long enough that a kill meets some) and what
+# happens: begin at the start of the stress, each at every half second of it,
+# half after half of it, end at its end.
 my @scenarios = (
-	{ name => 'chaos_crash_recovery', nodes => 2, begin => \&kill_node, half => \&start_node },
+	{ name => 'chaos_crash_recovery', nodes => 2, work_ms => 20, begin => \&kill_node, half => \&start_node },
 	{ name => 'chaos_postgres_restart', begin => sub { $_[0]{pg}->stop }, half => sub { $_[0]{pg}->start } },
-	{ name => 'chaos_repeated_kills', nodes => 2, each => \&kill_now_and_then, end => \&start_node },
+	{ name => 'chaos_repeated_kills', nodes => 2, work_ms => 20, each => \&kill_now_and_then, end => \&start_node },
 	{ name => 'chaos_pg_backend_kill', begin => \&open_session, each => \&kill_backends, end => \&close_sessions },
 	{ name => 'chaos_pool_exhaustion', begin => \&hold_connections, end => \&release_connections },
 	{ name => 'idle_in_tx_saturation', rate => 800, begin => \&hold_transaction, end => \&close_sessions },
@@ -68,15 +69,15 @@ sub report {
 		printf "%-24s %6.0f %6.0f %6.0f %8s %5d %6d %8.1f %8.2f %7d %6d\n", $r->{name}, @$r{qw(before during after)},
 		    defined $r->{recovery} ? sprintf('%.1f', $r->{recovery}) : 'never', @$r{qw(lost again p99_ms slowest dead errors)};
 	}
-	note($r->{note}) if $r->{note};
+	note($r->{note} =~ s{^ }{}r) if $r->{note};
 	STDOUT->flush;
 	return;
 }
 
 sub run_scenario {
 	my ($scenario) = @_;
-	my $s = { nodes => 1, rate => 600, workers => 32, %$scenario, note => '', offered => [] };
-	$s->{rate} = option('rate') if option('rate');
+	my $s = { nodes => 1, rate => 600, workers => 32, work_ms => 1, %$scenario, note => '', offered => [] };
+	for (qw(rate work_ms)) { $s->{$_} = option($_) if defined option($_) }
 	start($s);
 	my $lines = offer($s);
 	my $r = { name => $s->{name}, speed($s, $lines), accounts($s), note => $s->{note} };
@@ -130,11 +131,9 @@ sub offer {
 				$s->{over} = $at;
 			}
 		}
-	}, 'offer', $s->{pg}, 'work', "rate=$s->{rate}", "seconds=$until{recovery}", work(), 'bytes=256');
+	}, 'offer', $s->{pg}, 'work', "rate=$s->{rate}", "seconds=$until{recovery}", "sleep_ms=$s->{work_ms}", 'bytes=256');
 	return \@lines;
 }
-
-sub work { return 'sleep_ms=' . (option('work_ms') // 1) }
 
 # There may be no connection left for a moment.
 sub dead_rows {
@@ -283,7 +282,7 @@ sub raise_load {
 	my ($s) = @_;
 	$s->{raised_to} = temp_directory() . '/offered';
 	push @{ $s->{raised} }, Jobqd::background([ Bench::load_argv('offer', $s->{pg}, 'work', 'rate=' . $s->{rate} / 2,
-	    'seconds=' . ($until{stress} - $until{baseline}), work(), 'bytes=256') ], log => $s->{raised_to});
+	    'seconds=' . ($until{stress} - $until{baseline}), "sleep_ms=$s->{work_ms}", 'bytes=256') ], log => $s->{raised_to});
 	return;
 }
 
