@@ -199,6 +199,23 @@ template_used(const char *text)
 	return strstr(text, "{{") != NULL;
 }
 
+bool
+template_names(const char *text, const char *member, size_t len)
+{
+	struct key path, key;
+	struct err e;
+
+	while ((text = strstr(text, "{{")) != NULL) {
+		if ((text = replacement(text, &path, &e)) == NULL)
+			return false;
+		next_key(&path, &key);		/* the word data itself */
+		if (!next_key(&path, &key) || (key.len == len &&
+		    memcmp(key.text, member, len) == 0))
+			return true;
+	}
+	return false;
+}
+
 int
 template_check(const char *text, struct err *e)
 {

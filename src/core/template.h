@@ -25,6 +25,10 @@
 /* Whether the text has anything to replace. */
 bool template_used(const char *text);
 
+/* Whether the text has a replacement that is, or is in, that member of the data,
+ * or is all of the data. */
+bool template_names(const char *text, const char *member, size_t len);
+
 /* Whether every replacement in it is well formed; for checking a
  * configuration, before there is data. -1 with e. */
 int template_check(const char *text, struct err *e);

@@ -5,16 +5,17 @@
 
 #include <string.h>
 
+#include "base/buf.h"
 #include "driver/data.h"
 
-json_t *
-data_read(const struct job *job, struct err *e)
+static json_t *
+read_object(const char *text, struct err *e)
 {
 	json_error_t why;
-	json_t *data = json_loads(job->data, 0, &why);
+	json_t *data = json_loads(text, 0, &why);
 
 	if (data == NULL)
-		data = json_loads(job->data, JSON_DECODE_INT_AS_REAL, &why);
+		data = json_loads(text, JSON_DECODE_INT_AS_REAL, &why);
 	if (data != NULL && json_is_object(data))
 		return data;
 	if (data == NULL)
@@ -23,6 +24,37 @@ data_read(const struct job *job, struct err *e)
 		err_set(e, "data is no object");
 	json_decref(data);
 	return NULL;
+}
+
+json_t *
+data_read(const struct job *job, struct err *e)
+{
+	return read_object(job->data, e);
+}
+
+json_t *
+data_read_some(const struct job *job, data_wanted_fn *wanted, void *arg,
+    struct err *e)
+{
+	const char *at = job->data;
+	struct buf some = { .len = 0 };
+	struct data_entry m;
+	json_t *data;
+
+	buf_char(&some, '{');
+	while (data_next(&at, &m)) {
+		/* A key with an escape may be any. */
+		if (memchr(m.key, '\\', m.key_len) == NULL &&
+		    !wanted(m.key, m.key_len, arg))
+			continue;
+		if (some.len > 1)
+			buf_char(&some, ',');
+		buf_put(&some, m.key - 1, (size_t)(m.value + m.len - m.key) + 1);
+	}
+	buf_char(&some, '}');
+	data = read_object(some.data, e);
+	buf_clear(&some);
+	return data;
 }
 
 int
@@ -45,9 +77,9 @@ skip_blanks(const char *p)
 static const char *
 skip_string(const char *p)
 {
-	for (p++; *p != '\0' && *p != '"'; p++)
-		if (*p == '\\' && p[1] != '\0')
-			p++;
+	p++;
+	while (*(p += strcspn(p, "\"\\")) == '\\' && p[1] != '\0')
+		p += 2;
 	return *p == '"' ? p + 1 : p;
 }
 
@@ -81,33 +113,41 @@ skip_value(const char *p)
 	return p;
 }
 
+/* What leads to a member is the opening brace, then a comma: *at stays there. */
+bool
+data_next(const char **at, struct data_entry *m)
+{
+	const char *p = skip_blanks(*at);
+
+	if (*p != '{' && *p != ',')
+		return false;
+	p = skip_blanks(p + 1);
+	if (*p != '"')
+		return false;
+	m->key = p + 1;
+	p = skip_string(p);
+	m->key_len = (size_t)(p - 1 - m->key);
+	p = skip_blanks(p);
+	if (*p != ':')
+		return false;
+	m->value = skip_blanks(p + 1);
+	p = skip_value(m->value);
+	m->len = (size_t)(p - m->value);
+	*at = skip_blanks(p);
+	return true;
+}
+
 const char *
 data_member(const char *text, const char *key, size_t *len)
 {
-	const char *p = skip_blanks(text), *found = NULL;
+	const char *found = NULL;
 	size_t key_len = strlen(key);
+	struct data_entry m;
 
-	if (*p != '{')
-		return NULL;
-	p = skip_blanks(p + 1);
-	while (*p == '"') {
-		const char *name = p + 1, *value;
-
-		p = skip_string(p);
-		value = skip_blanks(p);
-		if (*value != ':')
-			break;
-		value = skip_blanks(value + 1);
-		if ((size_t)(p - 1 - name) == key_len &&
-		    memcmp(name, key, key_len) == 0)
-			found = value;
-		p = skip_value(value);
-		if (found == value)
-			*len = (size_t)(p - value);
-		p = skip_blanks(p);
-		if (*p != ',')
-			break;
-		p = skip_blanks(p + 1);
-	}
+	while (data_next(&text, &m))
+		if (m.key_len == key_len && memcmp(m.key, key, key_len) == 0) {
+			found = m.value;
+			*len = m.len;
+		}
 	return found;
 }

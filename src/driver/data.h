@@ -6,6 +6,7 @@
 #define DRIVER_DATA_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -13,14 +14,33 @@
 
 /*
  * The data as a value; NULL with e. Integers beyond 64 bits become reals, in
- * all of the data then.
+ * all of what is read then.
  */
 json_t *data_read(const struct job *, struct err *e);
 
 /*
- * The bytes of a member of the object in `text`, which is valid JSON (what
- * PostgreSQL prints of a jsonb). Returns their start and *len, without blanks around;
- * NULL: no such member. Of a key that is there twice the last one counts.
+ * The same of those members alone that wanted() says yes to, and of those
+ * whose key has an escape: to read a large payload for nothing takes longer
+ * than all the rest of a job.
+ */
+typedef bool data_wanted_fn(const char *key, size_t len, void *arg);
+json_t *data_read_some(const struct job *, data_wanted_fn *wanted, void *arg,
+    struct err *e);
+
+/*
+ * The members of the object in `text`, which is valid JSON (what PostgreSQL
+ * prints of a jsonb), one after another: *at is the text at first. Keys are
+ * as they are written between the quotes, values without blanks around.
+ */
+struct data_entry {
+	const char *key, *value;
+	size_t key_len, len;
+};
+bool data_next(const char **at, struct data_entry *);
+
+/*
+ * The value of one of them: its start and *len, NULL: no such member. Of a
+ * key that is there twice the last one counts.
  */
 const char *data_member(const char *text, const char *key, size_t *len);
 

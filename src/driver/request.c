@@ -29,7 +29,7 @@ struct maker {
 	const struct node *options;
 	const struct job *job;
 	const char *secret;		/* the handler's, or NULL */
-	json_t *data;			/* the members but payload */
+	json_t *data;			/* the members that are looked at */
 	const char *payload;		/* its very bytes, or NULL */
 	size_t payload_len;
 	int64_t now;
@@ -201,22 +201,31 @@ request_check(const struct node *options, struct conf_sink *sink)
  * From data to request
  */
 
-static json_t *
-read_member(struct maker *m, const char *key)
+static bool
+option_names(const struct node *text, const char *key, size_t len)
 {
-	size_t len;
-	const char *text = data_member(m->job->data, key, &len);
-	json_error_t why;
-	json_t *value;
+	return text != NULL && text->kind == NODE_SCALAR &&
+	    template_names(text->text, key, len);
+}
 
-	if (text == NULL)
-		return NULL;
-	value = json_loadb(text, len, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL,
-	    &why);
-	/* jansson refuses NUL inside a string: that is what is left here. */
-	if (value == NULL)
-		return json_true();
-	return value;
+/* Whether a member is ours to read, or one that a template puts in. */
+static bool
+is_looked_at(const char *key, size_t len, void *arg)
+{
+	static const char *const ours[] = {
+		"url", "method", "headers", "body", "eventType", "secret",
+	};
+	const struct maker *m = arg;
+	const struct node *headers = node_get(m->options, "headers");
+
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		if (strlen(ours[i]) == len && memcmp(ours[i], key, len) == 0)
+			return true;
+	for (size_t i = 0; headers != NULL && i < headers->count; i++)
+		if (option_names(headers->entries[i].value, key, len))
+			return true;
+	return option_names(node_get(m->options, "url"), key, len) ||
+	    (m->secret != NULL && template_names(m->secret, key, len));
 }
 
 /* A string of the data, NULL: not there; -1 when it is no string. */
@@ -236,25 +245,16 @@ get_string(struct maker *m, const char *key, const char **out)
 	return 0;
 }
 
-/*
- * Templates of the handler see all of the data; read only when one is used.
- */
 static int
 expand(struct maker *m, const char *text, char **out)
 {
 	struct buf b = { .len = 0 };
-	json_t *all;
-	int rc;
 
 	if (!template_used(text)) {
 		*out = xstrdup(text);
 		return 0;
 	}
-	if ((all = data_read(m->job, m->e)) == NULL)
-		return -1;
-	rc = template_expand(text, all, &b, m->e);
-	json_decref(all);
-	if (rc < 0) {
+	if (template_expand(text, m->data, &b, m->e) < 0) {
 		buf_clear(&b);
 		return -1;
 	}
@@ -494,9 +494,6 @@ int
 request_make(struct request *r, const struct node *options, const char *secret,
     const struct job *job, int64_t now, struct err *e)
 {
-	static const char *const members[] = {
-		"url", "method", "headers", "body", "eventType", "secret",
-	};
 	struct maker m = {
 		.request = r, .options = options, .job = job, .secret = secret,
 		.now = now, .e = e,
@@ -504,13 +501,8 @@ request_make(struct request *r, const struct node *options, const char *secret,
 	int rc;
 
 	memset(r, 0, sizeof(*r));
-	m.data = json_object();
-	for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++) {
-		json_t *value = read_member(&m, members[i]);
-
-		if (value != NULL)
-			json_object_set_new(m.data, members[i], value);
-	}
+	if ((m.data = data_read_some(job, is_looked_at, &m, e)) == NULL)
+		return -1;
 	m.payload = data_member(job->data, "payload", &m.payload_len);
 	rc = make_url(&m) < 0 || make_method(&m) < 0 || make_headers(&m) < 0 ||
 	    make_body(&m) < 0 || make_signature(&m) < 0 ? -1 : 0;

@@ -125,6 +125,48 @@ test_data_member_garbage(void **state)
 	}
 }
 
+static bool
+is_wanted(const char *key, size_t len, void *arg)
+{
+	(void)arg;
+	return len == 1 && (*key == 'a' || *key == 'b');
+}
+
+static void
+expect_some(const char *data, const char *want)
+{
+	struct job job = { .data = exact(data, strlen(data), true) };
+	struct err e = { .code = ERR_NONE };
+	json_t *some = data_read_some(&job, is_wanted, NULL, &e);
+	char *text = some ? json_dumps(some, JSON_COMPACT) : NULL;
+
+	if (want == NULL) {
+		assert_null(some);
+		assert_true(e.msg[0] != '\0');
+	} else {
+		assert_string_equal(text, want);
+	}
+	free(text);
+	json_decref(some);
+	free(job.data);
+}
+
+static void
+test_data_read_some(void **state)
+{
+	(void)state;
+	expect_some("{}", "{}");
+	expect_some("{\"c\": {\"a\": 1}}", "{}");
+	expect_some("{\"a\": 1, \"c\": [1, {\"b\": 2}], \"b\": {\"c\": \"}\"}}",
+	    "{\"a\":1,\"b\":{\"c\":\"}\"}}");
+	expect_some("{\"c\": 1, \"\\u0061\": 2, \"x\\\"y\": 3, \"b\": 4}",
+	    "{\"a\":2,\"x\\\"y\":3,\"b\":4}");
+	/* What cannot be read matters only where it is wanted. */
+	expect_some("{\"a\": 1, \"c\": 1e999}", "{\"a\":1}");
+	expect_some("{\"a\": 1e999}", NULL);
+	expect_some("[1]", "{}");
+}
+
 static void
 test_data_storable(void **state)
 {
@@ -151,6 +193,7 @@ main(void)
 		cmocka_unit_test(test_data_member),
 		cmocka_unit_test(test_data_member_random),
 		cmocka_unit_test(test_data_member_garbage),
+		cmocka_unit_test(test_data_read_some),
 		cmocka_unit_test(test_data_storable),
 	};
 

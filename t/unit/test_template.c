@@ -236,6 +236,18 @@ test_template_mutations(void **state)
 	json_decref(data);
 }
 
+static void
+test_template_names(void **state)
+{
+	(void)state;
+	assert_true(template_names("{{data.a}}", "a", 1));
+	assert_true(template_names("x{{ data.b }}{{data.a.c}}", "a", 1));
+	assert_true(template_names("{{data}}", "a", 1));
+	assert_false(template_names("data.a {data.a} {{data.a", "a", 1));
+	assert_false(template_names("{{data.aa}}{{data.b.a}}", "a", 1));
+	assert_false(template_names("", "", 0));
+}
+
 int
 main(void)
 {
@@ -250,6 +262,7 @@ main(void)
 		cmocka_unit_test(test_template_refuses_nul),
 		cmocka_unit_test(test_template_is_bounded),
 		cmocka_unit_test(test_template_mutations),
+		cmocka_unit_test(test_template_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
