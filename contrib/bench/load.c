@@ -48,6 +48,8 @@ static long seconds = 30, window = 10, backlog = 10000, rate = 50, delay_ms = 10
 static long window_ms = 500, sleep_ms_each;
 
 static atomic_long produced, consumed;
+static atomic_long last_id;	/* the largest that enqueue_many() gave */
+static atomic_long ahead;	/* jobs that wait to be taken; producers look */
 static atomic_bool stop;
 
 static void
@@ -221,7 +223,7 @@ per_producer(long n)
  * many, steady
  */
 
-#define MANY "select count(*) from jobq.enqueue_many($1, $2)"
+#define MANY "select max(m) from jobq.enqueue_many($1, $2) m"
 
 static void *
 produce_many(void *arg)
@@ -284,11 +286,15 @@ produce_steadily(void *arg)
 	put_jobs(&t, (long)arg * 1000000007, batch);
 	params[1] = t.data;
 	while (!stop) {
-		if (produced - consumed > backlog) {
+		PGresult *res;
+
+		if (ahead > backlog) {
 			sleep_ms(0.5);
 			continue;
 		}
-		PQclear(execute(c, "many", 2, params));
+		res = execute(c, "many", 2, params);
+		last_id = atol(PQgetvalue(res, 0, 0));
+		PQclear(res);
 		produced += batch;
 	}
 	free(t.data);
@@ -296,24 +302,39 @@ produce_steadily(void *arg)
 	return NULL;
 }
 
+/* How many are ahead of the last claim's cursors; cheap, and right as long as
+ * nobody else enqueues. */
+static long
+ahead_of_claims(PGconn *c)
+{
+	const char *params[1] = { queue };
+	PGresult *res = execute(c, "claimed", 1, params);
+	long n = last_id - atol(PQgetvalue(res, 0, 0));
+
+	PQclear(res);
+	return n;
+}
+
 /* One line a window, from the first second on. */
 static void
-report_windows(double t0, long (*count)(PGconn *), PGconn *c)
+report_windows(PGconn *c, long (*waiting)(PGconn *), long (*done)(PGconn *))
 {
-	double from = t0, t;
-	long n0 = consumed;
+	double t0 = now(), from = t0, t = t0;
+	long n0 = done(c), n;
 
-	while ((t = now()) - t0 < (double)seconds) {
-		sleep_ms(50);
-		consumed = count(c);
+	while (t - t0 < (double)seconds) {
+		sleep_ms(10);
+		ahead = waiting(c);
 		t = now();
 		if (t - from < (double)window && t - t0 < (double)seconds)
 			continue;
-		printf("{\"at\": %.2f, \"rate\": %.1f, \"backlog\": %ld}\n", t - t0,
-		    (double)(consumed - n0) / (t - from), produced - consumed);
+		n = done(c);
+		t = now();
+		printf("{\"at\": %.2f, \"rate\": %.1f, \"ahead\": %ld}\n", t - t0,
+		    (double)(n - n0) / (t - from), (long)ahead);
 		fflush(stdout);
 		from = t;
-		n0 = consumed;
+		n0 = n;
 	}
 }
 
@@ -323,9 +344,11 @@ steady(void)
 	pthread_t threads[64];
 	PGconn *c = connect_database();
 
-	consumed = produced = completed(c);
+	prepare(c, "claimed", "select coalesce((select max(j) from unnest(("
+	    "select k.cursor_job from jobq.claim k where k.queue = q.id order by k.batch desc limit 1)) j), 0) "
+	    "from jobq.queue q where q.name = $1");
 	run_producers(threads, produce_steadily);
-	report_windows(now(), completed, c);
+	report_windows(c, ahead_of_claims, completed);
 	stop = true;
 	join_producers(threads);
 	PQfinish(c);
@@ -644,7 +667,7 @@ write_rows(void *arg)
 	put_array(&t, 0, batch);
 	params[0] = t.data;
 	while (!stop && (backlog > 0 || produced < jobs)) {
-		if (backlog > 0 && produced - consumed > backlog) {
+		if (backlog > 0 && ahead > backlog) {
 			sleep_ms(0.5);
 			continue;
 		}
@@ -689,7 +712,14 @@ take_rows(PGconn *c, char xid[24], char job[24], long number)
 }
 
 static long
-count_consumed(PGconn *c)
+rows_ahead(PGconn *c)
+{
+	(void)c;
+	return produced - consumed;
+}
+
+static long
+rows_consumed(PGconn *c)
 {
 	(void)c;
 	return consumed;
@@ -742,7 +772,7 @@ rows(const char *what)
 		jobs = 0;
 		pthread_create(&producer, NULL, write_rows, NULL);
 		pthread_create(&consumer, NULL, consume_rows, NULL);
-		report_windows(t0, count_consumed, NULL);
+		report_windows(NULL, rows_ahead, rows_consumed);
 		stop = true;
 		pthread_join(producer, NULL);
 		pthread_join(consumer, NULL);

@@ -115,10 +115,11 @@ sub completed {
 	return $pg->query('SELECT coalesce(sum(n), 0) FROM (SELECT sum(completed) n FROM jobq.tally UNION ALL SELECT sum(completed) FROM jobq.total) t');
 }
 
-# Resume a queue and wait until so many more have completed, or failed; returns
-# the seconds that took. The waiting is one session that sleeps in the server.
+# Resume queues (names with commas between) and wait until so many more jobs
+# have completed, or died; returns the seconds that took. The waiting is one
+# session that sleeps in the server.
 sub drained {
-	my ($pg, $queue, $jobs) = @_;
+	my ($pg, $queues, $jobs) = @_;
 	my $sql = <<"SQL";
 do \$\$
 declare
@@ -127,7 +128,7 @@ declare
 	gives_up timestamptz := clock_timestamp() + interval '10 minutes';
 begin
 	select coalesce(sum(n), 0) into before from (select sum(completed + dead) n from jobq.tally union all select sum(completed + dead) from jobq.total) t;
-	perform jobq.resume('$queue');
+	perform jobq.resume(q) from unnest(string_to_array('$queues', ',')) q;
 	commit;
 	perform set_config('bench.from', extract(epoch from clock_timestamp())::text, false);
 	loop

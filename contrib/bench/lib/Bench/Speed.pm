@@ -9,7 +9,9 @@ use Jobqd;
 
 our %commands = (
 	drain    => { order => 1, run => \&drain, does => 'a backlog of no-op jobs through one worker process' },
+	backlog  => { order => 2, run => \&backlog, does => 'the same out of ten times as many' },
 	steady   => { order => 3, run => \&steady, does => 'produce and consume together' },
+	snapshot => { order => 4, run => \&snapshot, does => 'the same beside an open snapshot' },
 	enqueue  => { order => 5, run => \&enqueue, does => 'one at a time, and many' },
 	latency  => { order => 6, run => \&latency, does => 'from the call of enqueue to the start of the handler' },
 );
@@ -33,12 +35,19 @@ sub rows {
 	return @lines;
 }
 
+# A queue that is full, its daemon ready and the queue paused.
+sub full {
+	my ($jobs, %o) = @_;
+	my ($pg, $d) = Bench::stack($o{config} || $noop);
+	$pg->query("SELECT jobq.pause('work')");
+	seed($pg, 'work', $jobs, batch => 5000, bytes => $o{bytes} || 200);
+	settle($pg);
+	return ($pg, $d);
+}
+
 sub drain {
 	my $jobs = option('jobs');
-	my ($pg, $d) = Bench::stack($noop);
-	$pg->query("SELECT jobq.pause('work')");
-	seed($pg, 'work', $jobs, batch => 5000);
-	settle($pg);
+	my ($pg, $d) = full($jobs);
 	my $cost = cost_of($pg, $d, sub { drained($pg, 'work', $jobs) });
 	my ($rows) = rows($pg, 'drain', "jobs=$jobs", 'batch=500');
 	result(name => "drain of @{[number($jobs)]}", value => $jobs / $cost->{value}, unit => 'jobs/s',
@@ -51,22 +60,75 @@ sub drain {
 	return;
 }
 
+sub backlog {
+	my $jobs = 10 * option('jobs');
+	my %rate;
+	for my $n (option('jobs'), $jobs) {
+		my ($pg, $d) = full($n);
+		$rate{$n} = $n / drained($pg, 'work', $n);
+		$d->stop;
+		$pg->stop;
+	}
+	result(name => "drain of @{[number($jobs)]}", value => $rate{$jobs}, unit => 'jobs/s',
+	    note => sprintf '%.0f %% of the rate from %s, %s', 100 * $rate{$jobs} / $rate{ option('jobs') }, number(option('jobs')), number($rate{ option('jobs') }));
+	return;
+}
+
+# The rates of the windows of a steady run.
+sub windows {
+	my ($pg, $seconds, $window) = @_;
+	my @rates;
+	Bench::load_lines(sub { push @rates, $_[0]{rate} }, 'steady', $pg, 'work', "seconds=$seconds", "window=$window");
+	return @rates;
+}
+
+sub average {
+	my $sum = 0;
+	$sum += $_ for @_;
+	return $sum / @_;
+}
+
+# A daemon, and tables that are not empty.
+sub warm {
+	my ($pg, $d) = Bench::stack($noop);
+	seed($pg, 'work', 20_000);
+	settle($pg);
+	return ($pg, $d);
+}
+
 sub steady {
 	my $seconds = option('seconds');
-	my ($pg, $d) = Bench::stack($noop);
-	seed($pg, 'work', 20_000);	# statistics of tables that are not empty
-	settle($pg);
-	my @windows;
-	my $cost = cost_of($pg, $d, sub {
-		Bench::load_lines(sub { push @windows, $_[0] }, 'steady', $pg, 'work', "seconds=$seconds", 'window=5');
-		return 0;
-	});
-	my $rate = 0;
-	$rate += $_->{rate} / @windows for @windows;
+	my ($pg, $d) = warm();
+	my $cost = cost_of($pg, $d, sub { average(windows($pg, $seconds, 5)) });
 	$d->stop;
-	my @limit = rows($pg, 'steady', "seconds=10", 'window=5');
-	result(name => 'produce and consume together', value => $rate, unit => 'jobs/s', limit => $limit[-1]{rate});
-	result(name => '… WAL a job, whole life', value => $cost->{wal} / ($rate * $seconds), unit => 'bytes');
+	my @limit = rows($pg, 'steady', 'seconds=10', 'window=5');
+	result(name => 'produce and consume together', value => $cost->{value}, unit => 'jobs/s', limit => average(map { $_->{rate} } @limit));
+	result(name => '… WAL a job, whole life', value => $cost->{wal} / ($cost->{value} * $seconds), unit => 'bytes');
+	$pg->stop;
+	return;
+}
+
+# Rows of the claims' path that vacuum may not remove yet.
+sub dead_rows {
+	my ($pg) = @_;
+	return $pg->query(q{SELECT coalesce(sum(n_dead_tup), 0) FROM pg_stat_user_tables WHERE relname ~ '^(job|turn|claim|attempt)_[0-9d]'});
+}
+
+sub snapshot {
+	my $seconds = option('seconds');
+	my ($pg, $d) = warm();
+	my $clean = average(windows($pg, 20, 10));
+	my $session = $pg->session;
+	$session->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class; SELECT txid_current()');
+	my @rates = windows($pg, $seconds, 10);
+	my ($worst) = sort { $a <=> $b } @rates;
+	result(name => "beside a snapshot, $seconds s", value => average(@rates), unit => 'jobs/s', limit => $clean,
+	    note => 'the limit is the rate before');
+	result(name => '… first, worst, last 10 s', value => $rates[-1], unit => 'jobs/s',
+	    note => join(', ', map { number($_) } $rates[0], $worst, $rates[-1]), windows => \@rates);
+	result(name => '… dead rows on the path of claims', value => dead_rows($pg), unit => 'rows');
+	$session->close;
+	$d->stop;
 	$pg->stop;
 	return;
 }
