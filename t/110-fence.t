@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 49;
+use Test::More tests => 51;
 
 my $pg = schema();
 queues($pg, work => { lease_ms => 1000 });
@@ -47,6 +47,13 @@ claim($pg, $pool, $q);
 is $pg->query("SELECT jobq.release($pool, '{$id}', '{1}')"), 1, 'a job handed back';
 is_deeply [ finish_ok($pg, $pool, "$id:1") ], ["$id:1"], '… and ended by a worker that did not know';
 is_deeply [ claim($pg, $pool, $q) ], [], '… is not run again';
+
+# lost with its claim in a crash of the server, which empties the unlogged table
+$id = put();
+claim($pg, $pool, $q);
+$pg->query("DELETE FROM jobq.claim WHERE batch = (SELECT max(batch) FROM jobq.claim); TRUNCATE jobq.uncrashed");
+is_deeply [ finish_ok($pg, $pool, "$id:1") ], ["$id:1"], 'a job whose claim was lost is ended by who has it';
+is_deeply [ claim($pg, $pool2, $q) ], [], '… and is not run again';
 
 # failed, again at once, again later, dead
 $id = put();

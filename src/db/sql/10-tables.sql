@@ -278,6 +278,13 @@ create table jobq.withdrawn (
 );
 create index withdrawn_job on jobq.withdrawn (queue, job);
 
+-- The queues that have been claimed from since the server last crashed or was
+-- promoted, which is when it empties this table. Claims that were lost then are made
+-- again, though pools that have the jobs may still end their attempts.
+create unlogged table jobq.uncrashed (
+	queue smallint primary key
+);
+
 create table jobq.worker (
 	pool bigint not null references jobq.pool on delete cascade,
 	slot smallint not null,

@@ -231,6 +231,10 @@ begin
 	-- a claim that a crash of the server loses is only a claim made again
 	perform set_config('synchronous_commit', 'off', true);
 	perform pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
+	if not exists (select from jobq.uncrashed u where u.queue = queue_id) then
+		insert into jobq.uncrashed (queue) values (queue_id) on conflict do nothing;
+		perform jobq.withdraw(queue_id, 9223372036854775807);
+	end if;
 	select q.unique_ms = -2, q.expire_ms > 0 into until_started, expires from jobq.queue q
 	where q.id = claim.queue_id and not q.paused
 	    and exists (select from jobq.pool p where p.id = claim.pool and p.queue = claim.queue_id);
@@ -276,7 +280,7 @@ $$;
 create function jobq.withdraw(queue_id smallint, job bigint) returns void
 language sql as $$
 	insert into jobq.withdrawn (queue, job)
-	select queue_id, jobq.fact('jobq.job_id')
+	select queue_id, coalesce(jobq.fact('jobq.job_id'), 0)
 	where not exists (select from jobq.withdrawn w where w.queue = queue_id and w.job >= withdraw.job)
 $$;
 
