@@ -89,4 +89,19 @@ cmp_ok q1("next_due_us - now_us FROM jobq.tick('a', 'x', 60000, '{$q}', 10)"), '
     'a job waits for another: come again soon';
 is q1("next_due_us IS NULL AND until_us > now_us FROM jobq.tick('b', 'y', 60000, '{$q}', 10)"), 't',
     'who does not lead learns until when another does';
+
+# whatever makes a job ready notifies who sleeps
+1 while claim($pg, $pool, $q, 100);
+$pg->query("SELECT jobq.sleep(id) FROM jobq.queue");
+$parent = q1("jobq.enqueue('work')");
+$pg->query("SELECT jobq.enqueue('other', after => '{$parent}')");
+my ($lease) = grep { /^$parent:/ } claim($pg, $pool, $q, 100);
+$listener->query('SELECT 1');
+finish_ok($pg, $pool, $lease);
+like $listener->query('SELECT 1'), qr/payload "other"/, 'a job has what it waited for';
+$parent = q1("jobq.enqueue('work')");
+claim($pg, $pool, $q, 100);
+$listener->query('SELECT 1');
+finish_failed($pg, $pool, "$parent:1", 2, delay => 0);
+like $listener->query('SELECT 1'), qr/payload "work"/, 'a job runs again at once';
 done_testing;

@@ -105,6 +105,11 @@ begin
 	from unnest(mine) i,
 	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
 	where outcomes[i] in (2, 5);
+	perform jobq.nudge(q.id, q.name) from jobq.queue q
+	where q.id = any (array(
+	    select j.queue from unnest(mine) i,
+	    lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
+	    where outcomes[i] in (2, 5) and coalesce(delays_ms[i], 0) <= 0));
 	insert into jobq.dead (job, queue, attempt, class, fingerprint, died_at)
 	select j.id, j.queue, attempts[i], coalesce(classes[i], 0),
 	    jobq.fingerprint(j.type, coalesce(classes[i], 0)::smallint, errors[i]),
@@ -174,6 +179,7 @@ begin
 				continue;
 			else
 				perform jobq.put_turn(b.job, b.queue, b.lane, b.run_at, 1::smallint);
+				perform jobq.nudge(q.id, q.name) from jobq.queue q where q.id = b.queue;
 			end if;
 			delete from jobq.blocked k where k.job = b.job;
 			delete from jobq.waits t where t.job = b.job and t.parent = any (b.waits_for);
