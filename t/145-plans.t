@@ -40,6 +40,33 @@ for my $case ('empty', 'full, analysed when empty', 'full and analysed') {
 	is scalar(@got), $case eq 'empty' ? 0 : 10, '… and they give what they should';
 }
 
+# what a dump brings has no statistics at all
+$pg->query('CREATE DATABASE restored', 'postgres');
+my ($dumped) = run_program([ 'sh', '-c', 'pg_dump "$1" | psql -qX "$2"', 'sh', $pg->url, $pg->url('restored') ]);
+is $dumped, 0, 'dumped and restored';
+is $pg->query(q{SELECT count(*) FROM pg_statistic s JOIN pg_class c ON c.oid = s.starelid WHERE c.relnamespace = 'jobq'::regnamespace}, 'restored'), 0,
+    '… without statistics';
+{
+	local $pg->{database} = 'restored';
+	my $session = $pg->session;
+	my @got;
+	my @bad = grep { /Seq Scan|Bitmap|Hash Join|Merge Join|Join Filter/ && !/(claim|turn)_slot/ } plans(sub {
+		for (1 .. 7) {
+			@got = claim($session, $pool, $q, 10);
+			finish_ok($session, $pool, @got);
+		}
+	});
+	is_deeply \@bad, [], 'only index scans there, too';
+	is scalar(@got), 10, '… and they give what they should';
+}
+
+# A view that seems too costly is compiled before it is run, for half a second.
+$pg->query('SELECT * FROM jobq.maintain()');
+for my $what ('queues', "jobs WHERE id = 1", 'workers') {
+	my ($cost) = $pg->query("EXPLAIN SELECT * FROM jobq.$what") =~ /cost=[\d.]+\.\.(\d+)/;
+	cmp_ok $cost, '<', 100_000, "the view $what is not thought costly";
+}
+
 # nothing is left in the session
 my $session = $pg->session;
 my $settings = "SELECT string_agg(name || '=' || setting, ' ' ORDER BY name) FROM pg_settings WHERE name ~ '^enable_|synchronous_commit|plan_cache_mode|jit\$|search_path|lock_timeout'";

@@ -452,6 +452,9 @@ begin
 	update jobq.meta set last_xid = pg_current_xact_id();
 	perform jobq.sweep_out();
 	perform jobq.tally_fold();
+	-- autovacuum leaves small tables alone, and then a view is thought so
+	-- costly that it is compiled, which takes a second
+	analyze jobq.queue, jobq.node, jobq.serves, jobq.pool, jobq.worker, jobq.held, jobq.released, jobq.withdrawn;
 	if exists (select from jobq.waits) then
 		perform jobq.sweep(10000);
 	end if;
