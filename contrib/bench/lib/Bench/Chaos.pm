@@ -13,7 +13,7 @@ use List::Util qw(first max sum0);
 use Time::HiRes qw(time);
 
 our %commands = (
-	chaos => { order => 20, run => \&chaos, does => 'kills, restarts and pressure: is a job lost, how soon is all well' },
+	chaos => { order => 30, run => \&chaos, does => 'kills, restarts and pressure: is a job lost, how soon is all well' },
 );
 
 # Seconds since the load began; the harness has 30 60 60-240 60-240 for the
