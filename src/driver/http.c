@@ -348,6 +348,8 @@ set_options(struct transfer *t)
 	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
 	curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
+	/* Most answers are small, and hundreds may be awaited. */
+	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BODY_KEPT);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
 	if (h->ca_file != NULL)
 		curl_easy_setopt(c, CURLOPT_CAINFO, h->ca_file);
