@@ -216,7 +216,7 @@ END {
 		$? = $status;
 	}
 }
-$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP);
+$SIG{$_} = sub { exit 1 } for qw(INT TERM HUP PIPE);
 
 #----------------------------------------------------------------------
 package Jobqd::Postgres;
