@@ -40,6 +40,7 @@ my $build = abs_path($ENV{JOBQD_BUILDDIR} || '.');
 my $main_pid = $$;
 my @cleanup;
 our $status = 0;	# the test's exit status, known when it ends
+our $show_logs = 1;	# of daemons, when it is not 0
 
 sub source_directory { return $source }
 sub jobqd_program    { return "$build/jobqd" }
@@ -392,7 +393,7 @@ sub new {
 	$self->configure($o{config});
 	Jobqd::at_end(sub {
 		$self->kill_all;
-		if ($Jobqd::status || !Test::More->builder->is_passing) {
+		if ($Jobqd::show_logs && ($Jobqd::status || !Test::More->builder->is_passing)) {
 			Test::More::diag("--- log of $self->{name}:\n" . Jobqd::slurp($self->{log}));
 		}
 	});

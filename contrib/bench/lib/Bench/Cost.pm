@@ -77,6 +77,8 @@ sub by_sql {
 	my ($status, undef, $err) = run_program([ jobqctl_program(), '--database', $pg->url, 'migrate' ]);
 	die "migrate: $err\n" if $status;
 	$pg->query(q{SELECT jobq.register('{"node": "cost", "queues": [{"name": "work"}]}')});
+	# the first claim of a queue after a crash looks at all jobs there are
+	$pg->query(q{SELECT * FROM jobq.pool_open('work', 'cost', 1); SELECT * FROM jobq.claim(1, 1::smallint, 1)});
 	seed($pg, 'work', 1000);	# no table is empty
 	$pg->query('VACUUM ANALYZE');
 	$pg->stop;
@@ -160,8 +162,9 @@ sub cost {
 		    map { sprintf "%.1f\t%s\n", $costs{$_}, $_ } sort keys %costs);
 		return;
 	}
-	die "bench: a job costs more than is expected (contrib/bench/cost.expected): ", join('; ', @grown), "\n" if @grown;
-	return;
+	return unless @grown;
+	$Jobqd::show_logs = 0;
+	die "bench: a job costs more than is expected (contrib/bench/cost.expected): ", join('; ', @grown), "\n";
 }
 
 1;
