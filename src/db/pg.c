@@ -61,8 +61,10 @@ static void connect_step(int, unsigned, void *);
 static void connected(struct pg *);
 static void guard_expired(void *);
 static void ready(int, unsigned, void *);
-static int send_statement(struct pg *, const char *, int, const char *const *,
-    struct pending *, struct err *);
+static int queue_statement(struct pg *, const char *, bool, int,
+    const char *const *, pg_result_fn *, void *, struct err *);
+static int send_statement(struct pg *, const char *, bool, int,
+    const char *const *, struct pending *, struct err *);
 static void drop(struct pg *, const char *reason, bool fatal);
 
 static void
@@ -117,6 +119,20 @@ int
 pg_query(struct pg *pg, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
+	return queue_statement(pg, sql, false, nparams, params, cb, arg, e);
+}
+
+int
+pg_execute(struct pg *pg, const char *name, int nparams,
+    const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
+{
+	return queue_statement(pg, name, true, nparams, params, cb, arg, e);
+}
+
+static int
+queue_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
+    const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
+{
 	struct pending *p;
 
 	if (!pg->up)
@@ -124,7 +140,7 @@ pg_query(struct pg *pg, const char *sql, int nparams,
 	p = xcalloc(1, sizeof(*p));
 	p->cb = cb;
 	p->arg = arg;
-	return send_statement(pg, sql, nparams, params, p, e);
+	return send_statement(pg, sql, prepared, nparams, params, p, e);
 }
 
 static void
@@ -303,7 +319,7 @@ connected(struct pg *pg)
 		struct pending *p = xcalloc(1, sizeof(*p));
 
 		p->setup = true;
-		if (send_statement(pg, pg->setup[i], 0, NULL, p, &e) < 0) {
+		if (send_statement(pg, pg->setup[i], false, 0, NULL, p, &e) < 0) {
 			drop(pg, e.msg, false);
 			return;
 		}
@@ -340,13 +356,16 @@ flush(struct pg *pg)
 	return 0;
 }
 
-/* Takes p. */
+/* Takes p. sql: the text, or the name of what is prepared. */
 static int
-send_statement(struct pg *pg, const char *sql, int nparams,
+send_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
     const char *const *params, struct pending *p, struct err *e)
 {
-	if (PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL,
-	    0) != 1 || PQpipelineSync(pg->conn) != 1 || flush(pg) < 0) {
+	int sent = prepared ?
+	    PQsendQueryPrepared(pg->conn, sql, nparams, params, NULL, NULL, 0) :
+	    PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL, 0);
+
+	if (sent != 1 || PQpipelineSync(pg->conn) != 1 || flush(pg) < 0) {
 		const char *reason = PQerrorMessage(pg->conn);
 
 		err_code(e, ERR_DOWN, "%.*s", (int)strcspn(reason, "\n"), reason);

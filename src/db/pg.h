@@ -44,6 +44,9 @@ bool pg_is_up(const struct pg *);
  * before it returns. */
 int pg_query(struct pg *, const char *sql, int nparams, const char *const *params,
     pg_result_fn *cb, void *arg, struct err *e);
+/* The same for a statement that one of setup has prepared under this name. */
+int pg_execute(struct pg *, const char *name, int nparams, const char *const *params,
+    pg_result_fn *cb, void *arg, struct err *e);
 
 const char *pg_library(void);	/* libpq and its version */
 

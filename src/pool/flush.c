@@ -26,8 +26,9 @@
 
 static void flush_one(struct flush *);
 
+/* Plain ends have a prepared one: query.c. */
 static const char *const statements[FLUSH_KINDS] = {
-	[FLUSH_PLAIN] = BATCH_FINISH_OK,
+	[FLUSH_PLAIN] = "",
 	[FLUSH_FULL] = BATCH_FINISH,
 	[FLUSH_RELEASE] = BATCH_RELEASE,
 };
@@ -267,11 +268,18 @@ flush_one(struct flush *f)
 {
 	const char *params[BATCH_PARAMS];
 	int64_t pool = fill(f);
-	int n = f->kind == FLUSH_PLAIN ? batch_finish_ok(&f->batch, pool, params) :
-	    f->kind == FLUSH_FULL ? batch_finish(&f->batch, pool, params) :
-	    batch_release(&f->batch, pool, params);
+	int n, rc;
 
-	if (pg_query(f->pool->pg, f->sql, n, params, on_answer, f, NULL) < 0)
+	if (f->kind == FLUSH_PLAIN) {
+		n = batch_finish_ok(&f->batch, pool, params);
+		rc = query_hot(f->pool, HOT_FINISH_OK, n, params, on_answer, f);
+	} else {
+		n = f->kind == FLUSH_FULL ?
+		    batch_finish(&f->batch, pool, params) :
+		    batch_release(&f->batch, pool, params);
+		rc = pg_query(f->pool->pg, f->sql, n, params, on_answer, f, NULL);
+	}
+	if (rc < 0)
 		keep_all(f, false);
 	else
 		f->on_wire = true;

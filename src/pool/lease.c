@@ -30,7 +30,7 @@ static const mono_t idle_looks[] = { 5 * MONO_MS, 20 * MONO_MS, 100 * MONO_MS };
 #define IDLE_LOOKS (sizeof(idle_looks) / sizeof(idle_looks[0]))
 
 struct lease_statements {
-	char *open, *claim, *sleep, *wake, *reap, *close;
+	char *open, *sleep, *wake, *reap, *close;
 };
 
 static void on_idle(void *);
@@ -129,9 +129,6 @@ lease_init(struct pool *pool)
 
 	s->open = stmt_in_schema("select pool, queue_id "
 	    "from jobq.pool_open($1, $2, $3)", schema);
-	s->claim = stmt_in_schema("select batch, id, attempt, charged, crashes, "
-	    "alone, type, data, priority, max_attempts, timeout_ms, tenant, "
-	    "has_unique, late_ms from jobq.claim($1, $2, $3)", schema);
 	s->sleep = stmt_in_schema("select jobq.sleep($1)", schema);
 	s->wake = stmt_in_schema("select jobq.wake($1)", schema);
 	s->reap = stmt_in_schema("select jobq.reap($1)", schema);
@@ -154,7 +151,6 @@ lease_clear(struct pool *pool)
 		lease_free(pool, l);
 	timer_free(pool->idle);
 	free(s->open);
-	free(s->claim);
 	free(s->sleep);
 	free(s->wake);
 	free(s->reap);
@@ -476,8 +472,7 @@ lease_claim(struct pool *pool)
 	snprintf(queue, sizeof(queue), "%d", pool->queue_id);
 	snprintf(count, sizeof(count), "%zu", room);
 	pool->again = false;
-	if (pg_query(pool->pg, pool->sql->claim, 3, params, on_claim, pool,
-	    NULL) < 0)
+	if (query_hot(pool, HOT_CLAIM, 3, params, on_claim, pool) < 0)
 		return;
 	pool->claiming = true;
 	pool->asked = room;
