@@ -3,7 +3,8 @@
 # what continuous integration runs. Does all its own set-up on Debian 12:
 # installs what is missing, builds twice outside the tree (plain with warnings
 # as errors, and with the address and undefined-behaviour sanitizers), runs the
-# unit tests in both and the system tests, and checks the manual.
+# unit tests in both and the system tests, and checks the manual and what a job
+# costs.
 #
 #	sh contrib/check.sh [DIRECTORY]		where to build (default: a temporary one)
 #
@@ -44,6 +45,9 @@ build sanitize --enable-sanitize CFLAGS='-O1 -g'
 say 'plain build and its unit tests'
 build plain CFLAGS='-O2 -g'
 (cd "$work/plain" && make -s -j2 check-unit)
+
+say 'what a job costs'
+(cd "$work/plain" && make -s bench-cost)
 
 say 'a release archive, built and installed elsewhere'
 (cd "$work/plain" && make -s distcheck-quick)
