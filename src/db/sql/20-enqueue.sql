@@ -13,9 +13,16 @@ create function jobq.nudge(queue_id smallint, queue text) returns void
 language plpgsql as $$
 begin
 	if jobq.is_asleep(queue_id, jobq.fact('jobq.sleepers')) then
-		perform pg_notify('jobq', queue);
+		perform jobq.rouse(queue);
 	end if;
 end
+$$;
+
+-- Wake the leaders of a queue, unless it is paused: there is nothing for them
+-- to do until resume() wakes them.
+create function jobq.rouse(queue text) returns void
+language sql as $$
+	select pg_notify('jobq', k.name) from jobq.queue k where k.name = queue and not k.paused
 $$;
 
 -- Give a job its chance to run: a turn, or a timer when it is for later.
@@ -213,7 +220,7 @@ begin
 		returning turn.job, jobq.is_asleep(turn.queue, jobq.fact('jobq.sleepers')) into me, asleep;
 		if found then
 			if asleep then
-				perform pg_notify('jobq', queue);
+				perform jobq.rouse(queue);
 			end if;
 			return me;
 		end if;

@@ -180,6 +180,8 @@ begin
 		perform jobq.audit_add('resume', 'queue ' || q.name);
 	end if;
 	perform pg_notify('jobq', q.name);
+	-- who saw it paused may still commit jobs that nobody is told of
+	perform pg_notify('jobq', '*awake');
 end
 $$;
 
