@@ -246,10 +246,13 @@ sub new {
 		chown $uid, $gid, $self->{dir};
 		$self->{as} = [ 'setpriv', "--reuid=$uid", "--regid=$gid", '--clear-groups' ];
 	}
+	Jobqd::at_end(sub {
+		kill 'KILL', -$self->{helper} if $self->{helper};	# interrupted: with all its group
+		$self->stop('immediate');
+	});
 	$self->run_as("$self->{dir}/initdb.log", bindir() . '/initdb', '-D', "$self->{dir}/data", '-U', 'jobq',
 	    '-A', 'trust', '-N', '-E', 'UTF8', '--locale=C.UTF-8') == 0
 	    or die "initdb failed:\n" . Jobqd::slurp("$self->{dir}/initdb.log");
-	Jobqd::at_end(sub { $self->stop('immediate') });
 	unless (exists $o{start} && !$o{start}) {
 		$self->start;
 		$self->query('CREATE DATABASE jobq', 'postgres');
@@ -259,8 +262,9 @@ sub new {
 
 sub run_as {
 	my ($self, $log, @argv) = @_;
-	my $pid = $self->spawn_as($log, @argv);
+	my $pid = $self->{helper} = $self->spawn_as($log, @argv);
 	waitpid $pid, 0;
+	delete $self->{helper};
 	return $?;
 }
 
