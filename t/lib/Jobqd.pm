@@ -40,7 +40,7 @@ my $build = abs_path($ENV{JOBQD_BUILDDIR} || '.');
 my $main_pid = $$;
 my @cleanup;
 our $status = 0;	# the test's exit status, known when it ends
-our $show_logs = 1;	# of daemons, when it is not 0
+our $show_stopped = 1;	# … when it is not 0: the logs also of daemons that were stopped
 
 sub source_directory { return $source }
 sub jobqd_program    { return "$build/jobqd" }
@@ -396,8 +396,9 @@ sub new {
 	$self->{log} = "$self->{dir}/jobqd.log";
 	$self->configure($o{config});
 	Jobqd::at_end(sub {
+		my $show = $Jobqd::show_stopped || $self->running;
 		$self->kill_all;
-		if ($Jobqd::show_logs && ($Jobqd::status || !Test::More->builder->is_passing)) {
+		if ($show && ($Jobqd::status || !Test::More->builder->is_passing)) {
 			Test::More::diag("--- log of $self->{name}:\n" . Jobqd::slurp($self->{log}));
 		}
 	});

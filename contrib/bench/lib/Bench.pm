@@ -15,6 +15,7 @@ use Time::HiRes qw(time);
 
 our @EXPORT = qw(option number server stack load_json load_lines result note cost_of settle seed drained);
 
+$Jobqd::show_stopped = 0;
 our %options = (json => 0, jobs => 100_000, seconds => 30);
 my $json = JSON::PP->new->canonical;
 

@@ -21,8 +21,10 @@ $$;
 -- Wake the leaders of a queue, unless it is paused: there is nothing for them
 -- to do until resume() wakes them.
 create function jobq.rouse(queue text) returns void
-language sql as $$
-	select pg_notify('jobq', k.name) from jobq.queue k where k.name = queue and not k.paused
+language plpgsql as $$
+begin
+	perform pg_notify('jobq', k.name) from jobq.queue k where k.name = rouse.queue and not k.paused;
+end
 $$;
 
 -- Give a job its chance to run: a turn, or a timer when it is for later.

@@ -163,7 +163,6 @@ sub cost {
 		return;
 	}
 	return unless @grown;
-	$Jobqd::show_logs = 0;
 	die "bench: a job costs more than is expected (contrib/bench/cost.expected): ", join('; ', @grown), "\n";
 }
 

@@ -42,7 +42,8 @@ sub point {
 	my @names = map { "work$_" } 0 .. $o{queues} - 1;
 	my $config = "handlers: {null: {driver: noop}}\nqueues:\n" . join '', map {
 		"  $_: {handler: null, workers: $o{workers}, concurrency: 50, max_payload: 200KiB}\n" } @names;
-	my ($pg, @nodes) = Bench::stack($config, name => 'node0');
+	# a connection for each leader, and some for others
+	my ($pg, @nodes) = Bench::stack($config, name => 'node0', pg => server(max_connections => 2 * @names + 100));
 	push @nodes, (Bench::stack($config, pg => $pg, name => "node$_"))[1] for 1 .. $o{nodes} - 1;
 	$pg->query("SELECT jobq.pause(q) FROM unnest('{@{[join ',', @names]}}'::text[]) q");
 	$pg->query(sprintf $past, $o{history}) if $o{history};
