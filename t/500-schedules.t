@@ -68,7 +68,7 @@ more(4);
 wait_for { leader() } 'a leader';
 my $dead = leader();
 my ($other) = grep { $_ != $dead } values %node;
-kill 'KILL', $dead->{pid}, process_tree($dead->{pid});
+$dead->vanish;
 wait_for { !$dead->running } 'the node to die';
 more(8);
 wait_for { (leader() || 0) == $other } 'the other node to lead';

@@ -96,7 +96,7 @@ wait_for { health()->{queues}{long}{workers} == 2 } 'the workers to be back';
 #
 $id = $pg->query("SELECT jobq.enqueue('long', data => '{\"sleep_ms\": 600000}')");
 wait_for { state($id) eq 'running' } 'the endless job to run';
-kill 'KILL', $d->{pid}, process_tree($d->{pid});
+$d->vanish;
 wait_for { !$d->running } 'the node to die';
 is state($id), 'running', 'its job still counts as running';
 my $other = Jobqd::Daemon->new(pg => $pg, name => 'other', config => $head);

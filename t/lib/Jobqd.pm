@@ -500,6 +500,14 @@ sub pids {
 	return @found;
 }
 
+# As when the power goes: none of its processes sees another one die.
+sub vanish {
+	my ($self) = @_;
+	my @all = ($self->{pid}, Jobqd::process_tree($self->{pid}));
+	kill 'STOP', @all;
+	kill 'KILL', @all;
+}
+
 sub kill_all {
 	my ($self) = @_;
 	return unless $self->running;

@@ -210,7 +210,7 @@ sub kill_node {
 	my ($s) = @_;
 	my $d = $s->{daemons}[0];
 	return unless $d->running;
-	kill 'KILL', $d->{pid}, process_tree($d->{pid});
+	$d->vanish;
 	wait_for { !$d->running } 'the end of a killed node';
 	return;
 }
