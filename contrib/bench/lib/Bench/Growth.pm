@@ -106,7 +106,6 @@ sub short {
 # Small jobs alone; while a queue of large ones is drained; and behind a
 # queue that runs long jobs, whose claims may take no more than they can begin.
 sub mixed {
-	my $jobs = option('jobs');
 	my ($pg, $d) = Bench::stack(<<'YAML');
 handlers: {null: {driver: noop}}
 queues:
@@ -120,9 +119,9 @@ YAML
 	settle($pg);
 	drained($pg, 'small', 1000);
 	$probe{alone} = load_json('latency', $pg, 'small', 'rate=50', 'seconds=10');
-	seed($pg, 'large', 20_000, bytes => 100_000, batch => 100);
+	seed($pg, 'large', 6_000, bytes => 100_000, batch => 100);	# three seconds of work
 	$pg->query("SELECT jobq.resume('large')");
-	$probe{'beside large ones'} = load_json('latency', $pg, 'small', 'rate=50', 'seconds=10');
+	$probe{'beside large ones'} = load_json('latency', $pg, 'small', 'rate=50', 'seconds=3');
 	result(name => "small jobs $_, p50", value => $probe{$_}{p50_ms}, unit => 'ms', note => "p99 $probe{$_}{p99_ms}") for sort keys %probe;
 	$pg->query(q{SELECT jobq.enqueue_many('long', (SELECT jsonb_agg('{"data": {"sleep_ms": 60000}}'::jsonb) FROM generate_series(1, 1000)))});
 	$pg->query("SELECT jobq.resume('long')");
