@@ -36,7 +36,42 @@ may('a', "SELECT jobq.pause('work', 'why'), jobq.resume('work'), jobq.cancel($id
 is may('a', "SELECT DISTINCT actor FROM jobq.audit"), 'a', 'the audit names who acted';
 may_not('a', $_) for 'SELECT jobq.reap(1)', 'DELETE FROM jobq.job', 'SELECT jobq.maintain()';
 may_not('stranger', $_) for "SELECT jobq.enqueue('work')", 'SELECT * FROM jobq.queues';
-# what a caller puts in the way is not found
-like +(as('p', "CREATE TEMP TABLE uniq (x int); CREATE FUNCTION pg_temp.nextval(regclass) RETURNS bigint LANGUAGE sql AS 'SELECT -1::bigint'; SET search_path = pg_temp, jobq, pg_catalog; SELECT jobq.enqueue('work')"))[1],
-    qr/^\d+$/m, 'functions ignore the caller\'s search path';
+# what a caller puts in the way is not found: before each operator of PostgreSQL,
+# and what else enqueue() could take from there, stands one that fails
+$pg->query('CREATE SCHEMA trap AUTHORIZATION p; GRANT USAGE ON SCHEMA trap TO PUBLIC');	# else the owner does not see it
+may('p', <<'SQL');
+DO $do$
+DECLARE
+	sprung text := 'LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION ''trapped''; END $$';
+	f record;
+BEGIN
+	FOR f IN SELECT o.oprname AS name, format_type(o.oprleft, null) AS l, format_type(o.oprright, null) AS r, o.oprresult::regtype AS result
+	FROM pg_operator o
+	WHERE o.oprname IN ('=', '<>', '<', '<=', '>', '>=', '-', '+', '*', '%', '&', '|', '>>', '<<', '||')
+	    AND 0 <> ALL (ARRAY[o.oprleft, o.oprright]) AND NOT EXISTS (SELECT FROM pg_type t
+	        WHERE t.oid IN (o.oprleft, o.oprright) AND (t.typtype = 'p' OR t.typname IN ('char', 'name')))
+	LOOP
+		EXECUTE format('CREATE FUNCTION trap.%I(%s, %s) RETURNS %s %s', 'op' || f.name, f.l, f.r, f.result, sprung);
+		EXECUTE format('CREATE OPERATOR trap.%s (LEFTARG = %s, RIGHTARG = %s, FUNCTION = trap.%I)', f.name, f.l, f.r, 'op' || f.name);
+	END LOOP;
+	FOR f IN SELECT * FROM (VALUES
+		('num_nonnulls(int, timestamptz, interval, text, int, interval, text[], bigint[], text)', 'int'),
+		('jsonb_typeof(jsonb)', 'text'), ('octet_length(text)', 'int'), ('nextval(regclass)', 'bigint'),
+		('clock_timestamp()', 'timestamptz'), ('pg_sequence_last_value(regclass)', 'bigint'),
+		('pg_notify(text, text)', 'void'), ('cardinality(text[])', 'int')) f(name, result)
+	LOOP
+		EXECUTE format('CREATE FUNCTION trap.%s RETURNS %s %s', f.name, f.result, sprung);
+	END LOOP;
+END
+$do$;
+CREATE TABLE trap.queue (x int);
+CREATE DOMAIN trap.text AS pg_catalog.text CHECK (value IS NULL);
+CREATE DOMAIN trap.jsonb AS pg_catalog.jsonb CHECK (value IS NULL);
+SQL
+my $trapped = 'CREATE TEMP TABLE queue (x int); CREATE TEMP TABLE uniq (x int); SET search_path = trap, jobq, pg_temp, pg_catalog;';
+like +(as('p', "$trapped SELECT nextval('jobq.job_id')"))[2], qr/trapped/, 'a trap that works';
+$pg->query('SELECT setval(\'jobq.sleepers\', 9223372036854775807)');
+like +(as('p', "$trapped SELECT jobq.$_"))[1], qr/^\d+$/m, "functions ignore the caller's search path: $_"
+    for "enqueue('work')", "enqueue('work', 't', '{\"a\":1}', tenant => 't')", "enqueue('work', key => 'k', tags => '{a}', delay => '1 s')",
+    "enqueue_many('work', '[{}]')", "enqueue_many('work', '[{\"delay\":\"1 s\"}]')", "workflow('w')";
 done_testing;

@@ -33,6 +33,7 @@ create table jobq.queue (
 	unique_path text not null default '',		-- default unique key, e.g. data.message_id
 	unique_ms bigint not null default -1,		-- -1 until done, -2 until started, else milliseconds
 	key_path text not null default '',
+	plain boolean not null generated always as (unique_path = '' and key_path = '') stored,	-- its data says nothing to enqueue()
 	lease_ms bigint not null default 30000,
 	expire_ms bigint not null default 0,
 	keep_completed_ms bigint not null default 86400000,

@@ -2,9 +2,8 @@
 
 -- Does a leader of this queue sleep? mask: sleepers.last_value.
 create function jobq.is_asleep(queue_id smallint, mask bigint) returns boolean
-language sql immutable parallel safe as $$
-	select (mask - 1) >> (queue_id % 62) & 1 = 1
-$$;
+language sql immutable parallel safe
+return (mask - 1) >> (queue_id % 62) & 1 = 1;
 
 -- Wake the leaders of a queue, if one of them sleeps. The mask is read before
 -- the caller commits, so a leader that falls asleep meanwhile is missed: it
@@ -19,11 +18,12 @@ end
 $$;
 
 -- Wake the leaders of a queue, unless it is paused: there is nothing for them
--- to do until resume() wakes them.
+-- to do until resume() wakes them. Called by enqueue(), under its rules.
 create function jobq.rouse(queue text) returns void
 language plpgsql as $$
 begin
-	perform pg_notify('jobq', k.name) from jobq.queue k where k.name = rouse.queue and not k.paused;
+	perform pg_catalog.pg_notify('jobq', k.name)
+	from jobq.queue k where k.name OPERATOR(pg_catalog.=) rouse.queue and not k.paused;
 end
 $$;
 
@@ -187,6 +187,11 @@ $$;
 --                 dead or cancelled, this one is cancelled
 -- Errors: 22023 unknown queue, data no object, a value out of its range;
 -- 54000 something too large. Nothing is stored then.
+--
+-- Most jobs have a type and data and nothing else: they go straight in. This
+-- runs with the owner's rights and its caller's search path, since to set one
+-- costs a tenth of it all: so everything here is named with its schema,
+-- operators and types too, and is_asleep() is bound to them.
 create function jobq.enqueue(queue text, type text default '', data jsonb default '{}',
     priority int default null, run_at timestamptz default null, delay interval default null,
     unique_key text default null, tenant text default null, max_attempts int default null,
@@ -194,40 +199,50 @@ create function jobq.enqueue(queue text, type text default '', data jsonb defaul
     key text default null) returns bigint
 language plpgsql as $$
 declare
+	queue_id smallint;
+	my_lane smallint;
+	room bigint;
+	me bigint;
+begin
+	if pg_catalog.num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key)
+	    OPERATOR(pg_catalog.=) 0 then
+		select k.id, k.priority, k.max_payload into queue_id, my_lane, room
+		from jobq.queue k where k.name OPERATOR(pg_catalog.=) enqueue.queue and k.plain;
+		if pg_catalog.jsonb_typeof(data) OPERATOR(pg_catalog.=) 'object'
+		    and pg_catalog.octet_length(data::pg_catalog.text) OPERATOR(pg_catalog.<=) room
+		    and (type is null or pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255)
+		    and (tenant is null or pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 255) then
+			insert into jobq.job (id, queue, priority, created_at, type, data, tenant)
+			values (pg_catalog.nextval('jobq.job_id'), queue_id, my_lane, pg_catalog.clock_timestamp(),
+			    coalesce(enqueue.type, ''), enqueue.data, enqueue.tenant)
+			returning job.id into me;
+			insert into jobq.turn (job, slot, queue, lane, attempt)
+			values (me, pg_catalog.pg_sequence_last_value('jobq.turn_slot'), queue_id, my_lane, 1);
+			if jobq.is_asleep(queue_id, pg_catalog.pg_sequence_last_value('jobq.sleepers')) then
+				perform jobq.rouse(queue);
+			end if;
+			return me;
+		end if;
+	end if;
+	return jobq.enqueue_job(queue, type, data, priority, run_at, delay, unique_key, tenant,
+	    max_attempts, timeout, tags, after, key);
+end
+$$;
+
+-- enqueue() for jobs of any kind.
+create function jobq.enqueue_job(queue text, type text, data jsonb, priority int, run_at timestamptz,
+    delay interval, unique_key text, tenant text, max_attempts int, timeout interval, tags text[],
+    after bigint[], key text) returns bigint
+language plpgsql as $$
+declare
 	q jobq.queue;
 	me bigint;
-	asleep boolean;
 	owner bigint;
 	my_lane smallint;
 	limit_ms bigint;
 	broken boolean;		-- null: nothing to wait for
 	at_once boolean := true;
 begin
-	-- Most jobs have a type and data and nothing else: for them one statement,
-	-- which finds nothing to do where there is anything to say.
-	if num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key) = 0 then
-		with j as (
-			insert into jobq.job (id, queue, priority, created_at, type, data, tenant)
-			select nextval('jobq.job_id'), k.id, k.priority, clock_timestamp(), coalesce(enqueue.type, ''),
-			    enqueue.data, enqueue.tenant
-			from jobq.queue k
-			where k.name = enqueue.queue and k.unique_path = '' and k.key_path = ''
-			    and jsonb_typeof(enqueue.data) = 'object' and octet_length(enqueue.data::text) <= k.max_payload
-			    and (enqueue.type is null or octet_length(enqueue.type) <= 255)
-			    and (enqueue.tenant is null or octet_length(enqueue.tenant) <= 255)
-			returning job.id, job.queue, job.priority
-		)
-		insert into jobq.turn (job, slot, queue, lane, attempt)
-		select j.id, jobq.fact('jobq.turn_slot'), j.queue, j.priority, 1 from j
-		returning turn.job, jobq.is_asleep(turn.queue, jobq.fact('jobq.sleepers')) into me, asleep;
-		if found then
-			if asleep then
-				perform jobq.rouse(queue);
-			end if;
-			return me;
-		end if;
-	end if;
-
 	q := jobq.queue_get(queue);
 	perform jobq.check_data(q, data);
 	if num_nonnulls(run_at, delay, max_attempts, timeout) > 0 then
@@ -261,10 +276,10 @@ begin
 	end if;
 	insert into jobq.job (id, queue, priority, max_attempts, timeout_ms, created_at,
 	    run_at, type, data, tenant, tags, unique_key, key, after)
-	values (me, q.id, my_lane, enqueue.max_attempts, limit_ms,
-	    clock_timestamp(), enqueue.run_at, coalesce(enqueue.type, ''), enqueue.data,
-	    enqueue.tenant, enqueue.tags, enqueue.unique_key, enqueue.key,
-	    nullif(enqueue.after, '{}'));
+	values (me, q.id, my_lane, enqueue_job.max_attempts, limit_ms,
+	    clock_timestamp(), enqueue_job.run_at, coalesce(enqueue_job.type, ''), enqueue_job.data,
+	    enqueue_job.tenant, enqueue_job.tags, enqueue_job.unique_key, enqueue_job.key,
+	    nullif(enqueue_job.after, '{}'));
 	if at_once then
 		insert into jobq.turn (job, slot, queue, lane, attempt)
 		values (me, jobq.fact('jobq.turn_slot'), q.id, my_lane, 1);
@@ -275,9 +290,9 @@ begin
 		-- a parent that ends while this transaction is open does not see
 		-- these rows: sweep() finds them
 		insert into jobq.blocked (job, queue, lane, run_at, waits_for)
-		values (me, q.id, my_lane, enqueue.run_at, enqueue.after);
+		values (me, q.id, my_lane, enqueue_job.run_at, enqueue_job.after);
 		insert into jobq.waits (parent, job)
-		select distinct p, me from unnest(enqueue.after) p;
+		select distinct p, me from unnest(enqueue_job.after) p;
 		if broken then
 			perform jobq.settle(after);
 		end if;

@@ -1,6 +1,7 @@
 -- Who may do what. Nobody but the schema's owner (jobqd's role), until the
 -- roles of 95-roles are made; what these may call runs with the owner's
--- rights, and finds nothing of a caller's making in its search path.
+-- rights, and finds nothing of a caller's making in its search path; enqueue()
+-- has the caller's, and names all that it uses.
 
 revoke all on all functions in schema jobq from public;
 alter default privileges in schema jobq revoke all on functions from public;
@@ -11,7 +12,7 @@ declare
 begin
 	for f in
 		select p.oid::regprocedure from pg_proc p
-		where p.pronamespace = 'jobq'::regnamespace and p.proname in ('enqueue', 'enqueue_many',
+		where p.pronamespace = 'jobq'::regnamespace and p.proname in ('enqueue_job', 'enqueue_many',
 		    'workflow', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'queue_remove',
 		    'progress', 'complete', 'review', 'retry_dead', 'schedule_run', 'schedule_pause',
 		    'schedule_resume', 'ready_of')
@@ -20,3 +21,4 @@ begin
 	end loop;
 end
 $$;
+alter function jobq.enqueue security definer;
