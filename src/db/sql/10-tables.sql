@@ -139,8 +139,6 @@ create table jobq.turn (
 create index turn_order on jobq.turn (queue, lane, xid, job);
 create table jobq.turn_0 partition of jobq.turn for values in (0);
 create table jobq.turn_1 partition of jobq.turn for values in (1);
-create table jobq.turn_2 partition of jobq.turn for values in (2);
-create table jobq.turn_3 partition of jobq.turn for values in (3);
 
 -- A batch taken by a pool. The last row of a queue holds where the claims
 -- stand: for each lane the last turn taken (lanes, cursor_xid, cursor_job);
@@ -168,8 +166,6 @@ create table jobq.claim (
 alter table jobq.claim alter column jobs set storage external, alter column attempts set storage external;
 create table jobq.claim_0 partition of jobq.claim for values in (0) with (toast_tuple_target = 8160);
 create table jobq.claim_1 partition of jobq.claim for values in (1) with (toast_tuple_target = 8160);
-create table jobq.claim_2 partition of jobq.claim for values in (2) with (toast_tuple_target = 8160);
-create table jobq.claim_3 partition of jobq.claim for values in (3) with (toast_tuple_target = 8160);
 
 -- Facts outside transactions, kept in sequences: read and set at once by
 -- everybody, never a dead row.

@@ -10,31 +10,75 @@
 -- the settings leave nothing but the indexes, and `offset 0` keeps a look-up
 -- by key from becoming a join. take() and what it calls have those of claim()
 -- and look(), which alone may call it: to set one takes a microsecond.
+--
+-- With one job a claim costs what its statements cost to begin, a dozen
+-- microseconds each and as much for every partition; so there are few.
 
 -- The locks of this schema: claims of a queue (and what must not run beside
 -- them) take (claim_lock(), queue id).
 create function jobq.claim_lock() returns int
 language sql immutable parallel safe as $$ select hashtext('jobq') $$;
 
--- A claim's cursors, on their way through the lanes.
+-- Where the claims of a queue stand, and what the next one takes.
 create type jobq.cursors as (
 	snapshot pg_snapshot,
-	lanes smallint[],
+	lanes smallint[],		-- in their order; of each the last turn taken:
 	xid xid8[],
 	job bigint[],
 	late_lane smallint[],
 	late_xid xid8[],
 	late_job bigint[],
-	taken bigint[],			-- jobs taken so far …
-	attempts smallint[],		-- … and which attempt each is
-	room int			-- how many may still be taken
+	taken bigint[],			-- the jobs taken …
+	attempts smallint[]		-- … and which attempt each is
 );
 
--- Where a queue's claims stand, as seen by a new snapshot; room for n.
-create function jobq.cursors_at(last jobq.claim, n int) returns jobq.cursors
+-- The lanes in which a queue has turns, with those of c that are known
+-- already. Nobody registers a lane: the gaps between the known ones are looked
+-- into, which costs next to nothing while they are empty.
+create function jobq.find_lanes(c inout jobq.cursors, queue_id smallint)
 language plpgsql as $$
 declare
+	found_lanes smallint[];
+begin
+	loop
+		select array_agg(t.lane) into found_lanes
+		from unnest((-1)::smallint || c.lanes, c.lanes || 32767::smallint) gap(low, high),
+		lateral (
+			select t.lane from jobq.turn t
+			where t.queue = queue_id and t.lane > gap.low and t.lane < gap.high
+			order by t.lane limit 1
+		) t;
+		exit when found_lanes is null;
+		select array_agg(l.lane order by l.lane), array_agg(l.xid order by l.lane),
+		    array_agg(l.job order by l.lane)
+		into c.lanes, c.xid, c.job
+		from (
+			select * from unnest(c.lanes, c.xid, c.job)
+			union all
+			select f.lane, '0', 0 from unnest(found_lanes) f(lane)
+		) l(lane, xid, job);
+	end loop;
+end
+$$;
+
+-- Take up to n turns of a queue: the lanes in their order, of each first what
+-- came late. What is to be read is a list of ranges, each of one lane from
+-- behind a turn to a transaction: they are read in one statement, since to
+-- begin one costs more than to take a job.
+create function jobq.take(last jobq.claim, queue_id smallint, n int) returns jobq.cursors
+language plpgsql as $$
+declare
+	forever constant xid8 := '18446744073709551615';
 	c jobq.cursors;
+	lane smallint[];	-- the ranges
+	from_xid xid8[];
+	from_job bigint[];
+	till xid8[];
+	xids xid8[];		-- of what was taken, and the range it is of
+	range int[];
+	l int;
+	first int;
+	final int;
 begin
 	c.snapshot := pg_current_snapshot();
 	c.lanes := coalesce(last.lanes, '{}');
@@ -43,9 +87,7 @@ begin
 	c.late_lane := coalesce(last.late_lane, '{}');
 	c.late_xid := coalesce(last.late_xid, '{}');
 	c.late_job := coalesce(last.late_job, '{}');
-	c.taken := '{}';
-	c.attempts := '{}';
-	c.room := n;
+	c := jobq.find_lanes(c, queue_id);
 	if cardinality(last.waiting) > 0 then
 		-- what a cursor had passed and has ended since: to be read from its start
 		select c.late_lane || coalesce(array_agg(l.lane), '{}'),
@@ -55,111 +97,58 @@ begin
 		from unnest(last.waiting) w(xid), unnest(c.lanes, c.xid) l(lane, xid)
 		where w.xid < l.xid and pg_visible_in_snapshot(w.xid, c.snapshot);
 	end if;
-	return c;
-end
-$$;
-
--- Take of a lane what came late: from behind its cursor.
-create function jobq.take_late(c inout jobq.cursors, queue_id smallint, lane smallint)
-language plpgsql as $$
-declare
-	jobs bigint[];
-	atts smallint[];
-	xids xid8[];
-	n int;
-begin
-	select array_agg(t.job order by t.xid, t.job), array_agg(t.attempt order by t.xid, t.job),
-	    array_agg(t.xid order by t.xid, t.job)
-	into jobs, atts, xids
-	from (
-		select h.xid, r.job, r.attempt
+	if c.late_lane = '{}' then
+		lane := c.lanes;
+		from_xid := c.xid;
+		from_job := c.job;
+		till := array_fill(forever, array[cardinality(lane)]);
+	else
+		select array_agg(r.lane order by r.lane, r.xid), array_agg(r.xid order by r.lane, r.xid),
+		    array_agg(r.job order by r.lane, r.xid), array_agg(r.till order by r.lane, r.xid)
+		into lane, from_xid, from_job, till
 		from (
-			select l.xid, l.job from unnest(c.late_lane, c.late_xid, c.late_job) l(lane, xid, job)
-			where l.lane = take_late.lane order by l.xid
-		) h, lateral (
-			select distinct on (t.xid, t.job) t.job, t.attempt from jobq.turn t
-			where t.queue = queue_id and t.lane = take_late.lane
-			    and t.xid = h.xid and t.job > h.job
-			order by t.xid, t.job limit c.room
-		) r
-		order by h.xid, r.job limit c.room
-	) t;
-	n := coalesce(cardinality(jobs), 0);
-	-- read to the end where there was room left; else up to the last one taken
-	select coalesce(array_agg(l.lane), '{}'), coalesce(array_agg(l.xid), '{}'),
-	    coalesce(array_agg(case when l.lane = take_late.lane and l.xid = xids[n]
-	        then jobs[n] else l.job end), '{}')
-	into c.late_lane, c.late_xid, c.late_job
-	from unnest(c.late_lane, c.late_xid, c.late_job) l(lane, xid, job)
-	where l.lane <> take_late.lane or (n = c.room and l.xid >= xids[n]);
-	c.taken := c.taken || jobs;
-	c.attempts := c.attempts || atts;
-	c.room := c.room - n;
-end
-$$;
-
--- Take of a lane what is ahead of its cursor, and move the cursor.
-create function jobq.take_next(c inout jobq.cursors, queue_id smallint, lane smallint)
-language plpgsql as $$
-declare
-	i int := array_position(c.lanes, lane);
-	jobs bigint[];
-	atts smallint[];
-	xids xid8[];
-	n int;
-begin
-	if i is null then
-		c.lanes := c.lanes || lane;
-		c.xid := c.xid || '0'::xid8;
-		c.job := c.job || 0::bigint;
-		i := cardinality(c.lanes);
+			select u.lane, u.xid, u.job, u.xid as till
+			from unnest(c.late_lane, c.late_xid, c.late_job) u(lane, xid, job)
+			union all
+			select u.lane, u.xid, u.job, forever from unnest(c.lanes, c.xid, c.job) u(lane, xid, job)
+		) r;
 	end if;
-	select array_agg(t.job), array_agg(t.attempt), array_agg(t.xid)
-	into jobs, atts, xids
+
+	select array_agg(r.job), array_agg(r.attempt), array_agg(r.xid), array_agg(r.i)
+	into c.taken, c.attempts, xids, range
 	from (
-		-- a row may be there twice: maintain() copies what an old slot still has
-		select distinct on (t.xid, t.job) t.xid, t.job, t.attempt from jobq.turn t
-		where t.queue = queue_id and t.lane = take_next.lane
-		    and (t.xid, t.job) > (c.xid[i], c.job[i])
-		    and pg_visible_in_snapshot(t.xid, c.snapshot)
-		order by t.xid, t.job limit c.room
-	) t;
-	n := coalesce(cardinality(jobs), 0);
-	if n > 0 then
-		c.xid[i] := xids[n];
-		c.job[i] := jobs[n];
-		c.taken := c.taken || jobs;
-		c.attempts := c.attempts || atts;
-		c.room := c.room - n;
+		select t.job, t.attempt, t.xid, u.i
+		from unnest(lane, from_xid, from_job, till) with ordinality u(lane, xid, job, till, i),
+		lateral (
+			-- a row may be there twice: maintain() copies what an old slot still has
+			select distinct on (t.xid, t.job) t.xid, t.job, t.attempt from jobq.turn t
+			where t.queue = queue_id and t.lane = u.lane
+			    and (t.xid, t.job) > (u.xid, u.job) and t.xid <= u.till
+			    and pg_visible_in_snapshot(t.xid, c.snapshot)
+			order by t.xid, t.job limit n
+		) t
+		limit n
+	) r;
+	final := coalesce(cardinality(range), 0);
+	if c.late_lane <> '{}' then
+		-- of what came late remains what was not read to its end
+		select coalesce(array_agg(u.lane), '{}'), coalesce(array_agg(u.xid), '{}'),
+		    coalesce(array_agg(case when u.i = range[final] then c.taken[final] else u.job end), '{}')
+		into c.late_lane, c.late_xid, c.late_job
+		from unnest(lane, from_xid, from_job, till) with ordinality u(lane, xid, job, till, i)
+		where u.till < forever and final = n and u.i >= range[final];
 	end if;
-end
-$$;
-
--- Take up to n turns of a queue: the lanes from 0 on, of each first what came
--- late, oldest first. Lanes are found as they come; nobody registers them.
-create function jobq.take(last jobq.claim, queue_id smallint, n int) returns jobq.cursors
-language plpgsql as $$
-declare
-	c jobq.cursors := jobq.cursors_at(last, n);
-	l smallint := -1;
-begin
-	while c.room > 0 loop
-		select t.lane into l from jobq.turn t
-		where t.queue = queue_id and t.lane > l
-		order by t.lane limit 1;
-		exit when not found;
-		if l = any (c.late_lane) then
-			c := jobq.take_late(c, queue_id, l);
-		end if;
-		if c.room > 0 then
-			c := jobq.take_next(c, queue_id, l);
+	for i in reverse cardinality(lane) .. 1 loop
+		first := array_position(range, i);
+		if first is not null then
+			if till[i] = forever then
+				l := array_position(c.lanes, lane[i]);
+				c.xid[l] := xids[final];
+				c.job[l] := c.taken[final];
+			end if;
+			final := first - 1;
 		end if;
 	end loop;
-	if c.room > 0 then	-- all lanes that have rows were read to their ends
-		c.late_lane := '{}';
-		c.late_xid := '{}';
-		c.late_job := '{}';
-	end if;
 	return c;
 end
 $$;
@@ -184,14 +173,16 @@ create function jobq.add_claim(last jobq.claim, c jobq.cursors, queue_id smallin
 language plpgsql as $$
 declare
 	b bigint := coalesce(last.batch, 0) + 1;
+	running xid8[] := '{}';
 begin
+	if pg_snapshot_xmin(c.snapshot) < pg_snapshot_xmax(c.snapshot) then
+		running := array(select x from pg_snapshot_xip(c.snapshot) x
+		    where x < (select max(m) from unnest(c.xid) m));
+	end if;
 	insert into jobq.claim (slot, queue, batch, pool, jobs, attempts, lanes,
 	    cursor_xid, cursor_job, waiting, late_lane, late_xid, late_job)
-	select s.last_value, queue_id, b, add_claim.pool, c.taken, c.attempts, c.lanes,
-	    c.xid, c.job,
-	    array(select x from pg_snapshot_xip(c.snapshot) x where x < (select max(m) from unnest(c.xid) m)),
-	    c.late_lane, c.late_xid, c.late_job
-	from jobq.claim_slot s;
+	values (jobq.fact('jobq.claim_slot'), queue_id, b, add_claim.pool, coalesce(c.taken, '{}'),
+	    coalesce(c.attempts, '{}'), c.lanes, c.xid, c.job, running, c.late_lane, c.late_xid, c.late_job);
 	return b;
 end
 $$;
@@ -217,34 +208,54 @@ declare
 	last jobq.claim;
 	c jobq.cursors;
 	b bigint;
+	current smallint;
 	until_started boolean;
 	expires boolean;
+	uncrashed boolean;
+	withdrawn_to bigint;
 begin
 	if current_setting('transaction_isolation') <> 'read committed' then
 		raise exception 'claim needs the isolation level READ COMMITTED' using errcode = '25001';
 	end if;
 	-- a claim that a crash of the server loses is only a claim made again
-	perform set_config('synchronous_commit', 'off', true);
-	perform pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
-	if not exists (select from jobq.uncrashed u where u.queue = queue_id) then
-		insert into jobq.uncrashed (queue) values (queue_id) on conflict do nothing;
-		perform jobq.withdraw(queue_id, 9223372036854775807);
-	end if;
-	select q.unique_ms = -2, q.expire_ms > 0 into until_started, expires from jobq.queue q
-	where q.id = claim.queue_id and not q.paused
-	    and exists (select from jobq.pool p where p.id = claim.pool and p.queue = claim.queue_id);
+	perform set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
+	select q.unique_ms = -2, q.expire_ms > 0, u.queue is not null,
+	    (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = claim.queue_id)
+	into until_started, expires, uncrashed, withdrawn_to
+	from jobq.queue q join jobq.pool p on p.id = claim.pool and p.queue = q.id
+	left join jobq.uncrashed u on u.queue = q.id
+	where q.id = claim.queue_id and not q.paused;
 	if not found or n < 1 then
 		return;
 	end if;
+	if not uncrashed then
+		insert into jobq.uncrashed (queue) values (queue_id) on conflict do nothing;
+		withdrawn_to := 9223372036854775807;
+		perform jobq.withdraw(queue_id, withdrawn_to);
+	end if;
+	n := least(n, 10000);
 	loop
-		last := jobq.last_claim(queue_id);
-		c := jobq.take(last, queue_id, least(n, 10000));
-		if cardinality(c.taken) = 0 then
+		-- A claim goes to the current slot, which was empty when it became that:
+		-- if one of the queue is there, none that is elsewhere came later.
+		current := jobq.fact('jobq.claim_slot');
+		select * into last from jobq.claim k
+		where k.slot = current and k.queue = claim.queue_id order by k.batch desc limit 1;
+		if not found then
+			last := jobq.last_claim(queue_id);
+		end if;
+		c := jobq.take(last, queue_id, n);
+		if c.taken is null then
 			-- keep the list of what to wait for short while the queue is idle
 			if cardinality(last.waiting) > 0 or cardinality(last.late_xid) > 0 then
 				perform jobq.add_claim(last, c, queue_id, pool);
 			end if;
 			return;
+		end if;
+		if withdrawn_to >= any (c.taken) then
+			select array_agg(t.job order by t.n), array_agg(t.attempt order by t.n)
+			into c.taken, c.attempts
+			from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n)
+			where not exists (select from jobq.attempt a where a.job = t.job and a.attempt = t.attempt offset 0);
 		end if;
 		b := jobq.add_claim(last, c, queue_id, pool);
 		if until_started then
@@ -259,8 +270,6 @@ begin
 		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
 		lateral (select * from jobq.job j where j.id = t.job limit 1) j
 		left join lateral (select * from jobq.charges(j.id) x where t.attempt > 1 limit 1) h on true
-		where not (t.job <= (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = claim.queue_id)
-		    and exists (select from jobq.attempt a where a.job = t.job and a.attempt = t.attempt offset 0))
 		order by t.n;
 		if found then
 			return;

@@ -89,7 +89,7 @@ begin
 					limit 1
 				) t))
 	loop
-		if cardinality((jobq.take(jobq.last_claim(q), q, 1)).taken) > 0 then
+		if (jobq.take(jobq.last_claim(q), q, 1)).taken is not null then
 			return next q;
 		end if;
 	end loop;

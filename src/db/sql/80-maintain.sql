@@ -258,7 +258,7 @@ $$;
 -- Empty a slot of turn. Turns of it that are still to be claimed are copied
 -- to the current slot first, just as they are: a claim takes a turn once,
 -- however often it is there. They hold nothing up, and keep their places.
--- Null: busy, or more than n turns are open.
+-- Null: busy, or more than n turns are open (n null: however many).
 create function jobq.turn_empty(slot int, n int) returns text
 language plpgsql as $$
 declare
@@ -285,39 +285,27 @@ exception when lock_not_available then
 end
 $$;
 
--- Empty a slot of turn, and let new turns go to an empty one when there is
--- something in the current one. A slot of which much is still to be claimed
--- stays as it is, and nothing is added to it; only when all are so the
--- smallest is copied, at most a million turns of it.
+-- Empty the other slot of turn, and let new turns go there when there is
+-- something in the current one. If much of it is still to be claimed, that
+-- waits until the current one is twice as large: what is copied is never more
+-- than half of what has come meanwhile, and two slots are enough. (Each costs
+-- every claim as much as ten jobs.)
 create function jobq.turn_rotate() returns text
 language plpgsql as $$
 declare
 	current int := jobq.fact('jobq.turn_slot');
+	other int := 1 - current;
+	size bigint := pg_relation_size(format('jobq.turn_%s', current));
+	rest bigint := pg_relation_size(format('jobq.turn_%s', other));
 	line text;
-	s record;
-	other int;
-	smallest int;
 begin
-	for s in
-		select i as slot, pg_relation_size(format('jobq.turn_%s', i)) as size
-		from generate_series(0, 3) i where i <> current order by 2, 1
-	loop
-		if s.size = 0 then
-			other := coalesce(other, s.slot);
-			continue;
+	if rest > 0 then
+		line := jobq.turn_empty(other, case when size < greatest(8388608, 2 * rest) then 20000 end);
+		if line is null then
+			return null;
 		end if;
-		smallest := coalesce(smallest, s.slot);
-		line := jobq.turn_empty(s.slot, 20000);
-		if line is not null then
-			other := coalesce(other, s.slot);
-			exit;
-		end if;
-	end loop;
-	if other is null and pg_relation_size(format('jobq.turn_%s', current)) > 268435456 then
-		line := jobq.turn_empty(smallest, 1000000);
-		other := case when line is not null then smallest end;
 	end if;
-	if other is not null and pg_relation_size(format('jobq.turn_%s', current)) >= 131072 then
+	if size >= 131072 then
 		perform setval('jobq.turn_slot', other);
 	end if;
 	return line;
@@ -329,25 +317,16 @@ create function jobq.claim_rotate() returns text
 language plpgsql as $$
 declare
 	current int := jobq.fact('jobq.claim_slot');
+	other int := 1 - current;
 	line text;
-	s int;
-	other int;
 begin
-	for s in
-		select i from generate_series(0, 3) i where i <> current
-		order by pg_relation_size(format('jobq.claim_%s', i)), i
-	loop
-		if pg_relation_size(format('jobq.claim_%s', s)) = 0 then
-			other := coalesce(other, s);
-			continue;
+	if pg_relation_size(format('jobq.claim_%s', other)) > 0 then
+		line := jobq.claim_empty(other);
+		if line is null then
+			return null;
 		end if;
-		line := jobq.claim_empty(s);
-		if line is not null then
-			other := coalesce(other, s);
-			exit;
-		end if;
-	end loop;
-	if other is not null and pg_relation_size(format('jobq.claim_%s', current)) >= 131072 then
+	end if;
+	if pg_relation_size(format('jobq.claim_%s', current)) >= 131072 then
 		perform setval('jobq.claim_slot', other);
 	end if;
 	return line;
@@ -371,11 +350,13 @@ begin
 		end if;
 		last := jobq.last_claim(q);
 		if last.slot = claim_empty.slot then
+			-- a lane of which no turn is left need not be remembered
 			insert into jobq.claim
-			select k.last_value, last.queue, last.batch + 1, 0, last.at, '{}', '{}',
-			    last.lanes, last.cursor_xid, last.cursor_job, last.waiting,
-			    last.late_lane, last.late_xid, last.late_job
-			from jobq.claim_slot k;
+			select jobq.fact('jobq.claim_slot'), last.queue, last.batch + 1, 0, last.at, '{}', '{}',
+			    coalesce(array_agg(l.lane), '{}'), coalesce(array_agg(l.xid), '{}'),
+			    coalesce(array_agg(l.job), '{}'), last.waiting, last.late_lane, last.late_xid, last.late_job
+			from unnest(last.lanes, last.cursor_xid, last.cursor_job) l(lane, xid, job)
+			where exists (select from jobq.turn t where t.queue = q and t.lane = l.lane);
 		end if;
 		execute format($q$
 			insert into jobq.held (pool, job, attempt, batch, at)
