@@ -63,7 +63,7 @@ my $plain = sub {
 is $plain->('work', '[{"type":"a","data":{"n":1},"tenant":"t","key":"k"},{"type":"b","priority":1},{"data":{}},{"type":null,"priority":null}]'),
     'a,5,t,k,{"n": 1} b,1,{} ,5,{} ,5,{}', 'plain jobs together';
 is $plain->('big', '[{"type":"a","priority":99},{"type":"b","priority":0},{"type":"c"}]'), 'a,99,{} b,0,{} c,50,{}', '… by the scale of their queue';
-is $pg->query(q{SELECT count(*) FROM jobq.turn t JOIN jobq.jobs j ON j.id = t.job WHERE j.queue = 'big' AND t.lane <> 99 - j.priority}), 0, '… in their lanes';
+is $pg->query(q{SELECT count(*) FROM jobq.turn t JOIN jobq.jobs j ON j.id = t.job WHERE j.queue = 'big' AND t.lane <> 256 * (99 - j.priority)}), 0, '… in their lanes';
 is $pg->query(q{SELECT count(*) FROM jobq.enqueue_many('work', '[]')}), 0, 'none at all';
 my $jobs = $pg->query('SELECT count(*) FROM jobq.job');
 for my $bad (['{"data":{"x":"' . 'x' x 1000 . '"}}', '54000'], ['{"type":"' . 'x' x 256 . '"}', '54000'], ['{"tenant":"' . 'x' x 256 . '"}', '54000'],
@@ -76,7 +76,7 @@ is $pg->query('SELECT count(*) FROM jobq.job'), $jobs, '… and nothing of it is
 $pg->query("SELECT jobq.delete(id) FROM jobq.jobs WHERE queue = 'big'");
 put(q{'big', priority => 10}); put(q{'big', priority => 90}); put(q{'big'});
 my ($pool, $q) = pool($pg, 'big');
-is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY n) FROM jobq.claim($pool, $q\::smallint, 9) WITH ORDINALITY c(batch, id, attempt, charged, crashes, alone, type, data, priority, max_attempts, timeout_ms, tenant, has_unique, late_ms, n) JOIN jobq.jobs j USING (id)"), '90 50 10', 'a scale on which the larger runs first';
+is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY n) FROM jobq.claim($pool, $q\::smallint, 9) WITH ORDINALITY c(batch, id, attempt, charged, crashes, alone, type, data, priority, max_attempts, timeout_ms, tenant, has_unique, late_ms, key, start_ms, n) JOIN jobq.jobs j USING (id)"), '90 50 10', 'a scale on which the larger runs first';
 
 is $pg->query("SELECT max_attempts || coalesce(timeout_ms::text, ' none') FROM jobq.job WHERE id = " . put(q{'work', max_attempts => 2, key => 'plain'})), '2 none', 'attempts are limited without a timeout';
 

@@ -358,11 +358,11 @@ steady(void)
  * one: enqueue() beside a bare INSERT of the rows that it makes
  */
 
-#define BARE "with j as (insert into jobq.job (id, queue, priority, created_at, " \
-	"type, data) select nextval('jobq.job_id'), q.id, q.priority, " \
+#define BARE "with j as (insert into jobq.job (id, queue, lane, created_at, " \
+	"type, data) select nextval('jobq.job_id'), q.id, q.lane, " \
 	"clock_timestamp(), $2::text, $3::jsonb from jobq.queue q where q.name = $1 " \
-	"returning id, queue, priority) insert into jobq.turn (job, slot, queue, " \
-	"lane, attempt) select id, 0, queue, priority, 1 from j"
+	"returning id, queue, lane) insert into jobq.turn (job, slot, queue, " \
+	"lane, attempt) select id, 0, queue, lane, 1 from j"
 
 static double
 timed(PGconn *c, const char *name, const char *const *params)
@@ -638,7 +638,7 @@ hold(long n)
  * rows
  */
 
-#define ROWS "with j as (insert into jobq.job (id, queue, priority, created_at, " \
+#define ROWS "with j as (insert into jobq.job (id, queue, lane, created_at, " \
 	"type, data) select nextval('jobq.job_id'), 1, 5, clock_timestamp(), 'mail', d " \
 	"from unnest($1::jsonb[]) d returning id) insert into jobq.turn (job, slot, " \
 	"queue, lane, attempt) select id, 0, 1, 5, 1 from j"

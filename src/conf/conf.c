@@ -104,6 +104,15 @@ conf_handler(const struct conf *conf, const char *name)
 	return NULL;
 }
 
+const struct limit_conf *
+conf_limit(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->nlimits; i++)
+		if (strcmp(conf->limits[i].name, name) == 0)
+			return &conf->limits[i];
+	return NULL;
+}
+
 char *
 conf_restart_keys(const struct conf *old, const struct conf *new)
 {

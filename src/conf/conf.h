@@ -77,6 +77,8 @@ struct queue_conf {
 	char **limits; size_t nlimits;
 	char *concurrency_key; int per_key;
 	char *fair;
+	const struct node *fair_weights;	/* value: weight; NULL: all 1 */
+	int64_t ageing_ms;		/* 0: none */
 	char *unique;
 	int64_t unique_ms;		/* UNIQUE_DONE, UNIQUE_STARTED or ms */
 	bool breaker; double breaker_failures; int breaker_of; int64_t breaker_open_ms;
@@ -246,6 +248,7 @@ const char *conf_default_path(void);
 
 const struct queue_conf *conf_queue(const struct conf *, const char *name);
 const struct handler_conf *conf_handler(const struct conf *, const char *name);
+const struct limit_conf *conf_limit(const struct conf *, const char *name);
 
 /* Keys whose change needs a restart and that differ between the two, as in
  * "daemon.pid_file, database.embedded", or NULL; caller frees. */

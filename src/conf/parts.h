@@ -58,6 +58,7 @@ void queue_free_retry(void *);
 void conf_read_include(struct key_reader *, const struct node_entry *, void *);
 void database_finish(struct key_reader *, const struct node_entry *, void *);
 void api_finish(struct key_reader *, const struct node_entry *, void *);
+void limit_finish(struct key_reader *, const struct node_entry *, void *);
 void handler_finish(struct key_reader *, const struct node_entry *, void *);
 void handler_dump(struct dump *, const struct key *, const void *);
 void schedule_read_cron(struct key_reader *, const struct node_entry *, void *);

@@ -13,6 +13,7 @@
 #include "core/job.h"
 #include "core/units.h"
 
+#define WEIGHT_MAX 100
 #define TYPE_MAX 200		/* bytes of a job type's name */
 #define RUN_MAX_MS (24LL * 24 * 3600 * 1000)
 
@@ -34,6 +35,8 @@ static void link_retry(struct conf *, struct queue_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_priority(struct conf *, struct queue_conf *,
     const struct node_entry *, struct conf_sink *);
+static void check_weights(const struct queue_conf *, const struct node_entry *,
+    struct conf_sink *);
 static void link_limits(struct conf *, struct queue_conf *,
     const struct node_entry *, struct conf_sink *);
 static void check_schema_types(const struct node *, struct conf_sink *);
@@ -213,6 +216,7 @@ queue_link(struct conf *conf, struct queue_conf *q,
 	link_retry(conf, q, entry, sink);
 	link_priority(conf, q, entry, sink);
 	link_limits(conf, q, entry, sink);
+	check_weights(q, node_entry(entry->value, "fair_weights"), sink);
 	check_schema_types(q->schema, sink);
 	box = node_get(entry->value, "sandbox");
 	if (box != NULL && box->kind == NODE_MAP && box->count > 0)
@@ -359,6 +363,32 @@ link_priority(struct conf *conf, struct queue_conf *q,
 	conf_complain(sink, at->file, at->line, at->column, "priority: \"%.100s\" "
 	    "is neither a number from %d to %d nor a name of the scale %s",
 	    q->priority_text, PRIORITY_MIN, PRIORITY_MAX, name);
+}
+
+/* {acme: 3}: what a value of fair gets in turn, when others get 1. */
+static void
+check_weights(const struct queue_conf *q, const struct node_entry *entry,
+    struct conf_sink *sink)
+{
+	const struct node *map = q->fair_weights;
+
+	if (map == NULL || map->count == 0)
+		return;
+	if (*q->fair == '\0')
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "fair_weights: needs fair:, whose values have them");
+	for (size_t i = 0; i < map->count; i++) {
+		const struct node_entry *one = &map->entries[i];
+		const char *text = one->value->kind == NODE_SCALAR ?
+		    one->value->text : "";
+		const char *wrong;
+
+		strtonum(text, 1, WEIGHT_MAX, &wrong);
+		if (wrong != NULL)
+			conf_complain(sink, one->file, one->line, one->column,
+			    "%.100s: \"%.100s\" is no weight from 1 to %d",
+			    one->key, text, WEIGHT_MAX);
+	}
 }
 
 static void

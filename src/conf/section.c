@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,6 +82,24 @@ api_finish(struct key_reader *r, const struct node_entry *entry,
 	    *conf->api.admin_key != '\0')
 		conf_complain(r->sink, file->file, file->line, file->column,
 		    "both admin_key and admin_key_file: one is enough");
+}
+
+void
+limit_finish(struct key_reader *r, const struct node_entry *entry,
+    void *element)
+{
+	struct limit_conf *l = element;
+
+	if (node_entry(entry->value, "rate") == NULL &&
+	    node_entry(entry->value, "concurrency") == NULL &&
+	    node_entry(entry->value, "min_gap") == NULL)
+		conf_complain(r->sink, entry->file, entry->line, entry->column,
+		    "limit \"%s\" has none of rate:, concurrency: and min_gap:",
+		    l->name);
+	if (l->rate_count > INT32_MAX)
+		conf_complain(r->sink, entry->file, entry->line, entry->column,
+		    "limit \"%s\": a rate counts at most %d", l->name,
+		    INT32_MAX);
 }
 
 void

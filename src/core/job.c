@@ -87,6 +87,7 @@ job_clear(struct job *job)
 	free(job->type);
 	free(job->data);
 	free(job->tenant);
+	free(job->key);
 	memset(job, 0, sizeof(*job));
 }
 

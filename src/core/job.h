@@ -58,6 +58,7 @@ struct job {
 	char *type;
 	char *data;		/* JSON text, an object; never parsed on its way */
 	char *tenant;		/* NULL: none */
+	char *key;		/* of concurrency; NULL: none. A leader's own: no worker gets it */
 };
 
 void job_clear(struct job *);

@@ -30,6 +30,9 @@ static int execute(PGconn *, const struct sqltext *, const char *schema,
     struct err *);
 static int command(PGconn *, const char *sql, struct err *);
 static void put_queue(struct buf *, const struct queue_conf *);
+static void put_weights(struct buf *, const struct queue_conf *);
+static void put_limits(struct buf *, const struct queue_conf *);
+static void put_limit(struct buf *, const struct limit_conf *);
 static void put_schedule(struct buf *, const struct schedule_conf *);
 static void put_text(struct buf *, const char *key, const char *value);
 static void put_number(struct buf *, const char *key, int64_t value);
@@ -217,6 +220,11 @@ migrate_register(PGconn *db, const struct conf *conf, struct err *e)
 		buf_str(&b, i > 0 ? ",{" : "{");
 		put_queue(&b, &conf->queues[i]);
 	}
+	buf_str(&b, "],\"limits\":[");
+	for (size_t i = 0; i < conf->nlimits; i++) {
+		buf_str(&b, i > 0 ? ",{" : "{");
+		put_limit(&b, &conf->limits[i]);
+	}
 	buf_str(&b, "],\"schedules\":[");
 	for (size_t i = 0; i < conf->nschedules; i++) {
 		buf_str(&b, i > 0 ? ",{" : "{");
@@ -251,6 +259,11 @@ put_queue(struct buf *b, const struct queue_conf *q)
 	put_text(b, "unique", q->unique);
 	put_number(b, "unique_until_ms", q->unique_ms);
 	put_text(b, "key", q->concurrency_key);
+	put_number(b, "per_key", q->per_key);
+	put_text(b, "fair", q->fair);
+	put_number(b, "ageing_ms", q->ageing_ms);
+	put_weights(b, q);
+	put_limits(b, q);
 	put_number(b, "lease_ms", q->lease_ms);
 	put_number(b, "expire_ms", q->expire_ms);
 	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"keep\":{",
@@ -260,6 +273,41 @@ put_queue(struct buf *b, const struct queue_conf *q)
 	put_number(b, "dead_ms", q->keep.dead_ms);
 	put_number(b, "cancelled_ms", q->keep.cancelled_ms);
 	buf_printf(b, "\"history_ms\":%" PRId64 "}}", q->keep.history_ms);
+}
+
+static void
+put_weights(struct buf *b, const struct queue_conf *q)
+{
+	char *weights;
+
+	if (q->fair_weights == NULL)
+		return;
+	weights = node_json(q->fair_weights);
+	buf_printf(b, "\"weights\":%s,", weights);
+	free(weights);
+}
+
+/* The names. */
+static void
+put_limits(struct buf *b, const struct queue_conf *q)
+{
+	buf_str(b, "\"limits\":[");
+	for (size_t i = 0; i < q->nlimits; i++) {
+		if (i > 0)
+			buf_char(b, ',');
+		buf_json(b, q->limits[i], strlen(q->limits[i]));
+	}
+	buf_str(b, "],");
+}
+
+static void
+put_limit(struct buf *b, const struct limit_conf *l)
+{
+	put_text(b, "name", l->name);
+	put_number(b, "rate", l->rate_count);
+	put_number(b, "period_ms", l->rate_period_ms);
+	put_number(b, "min_gap_ms", l->min_gap_ms);
+	buf_printf(b, "\"concurrency\":%d}", l->concurrency);
 }
 
 static void

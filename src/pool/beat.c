@@ -62,7 +62,8 @@ cancel_lease(struct pool *pool, int64_t id, int attempt)
 
 	if (l == NULL)
 		return;
-	if (l->in == &pool->ready || l->in == &pool->alone) {
+	if (l->in == &pool->ready || l->in == &pool->alone ||
+	    l->in == &pool->paced) {
 		l->outcome = OUTCOME_CANCELLED;
 		l->delay_ms = -1;
 		l->ended = mono_now();

@@ -57,7 +57,8 @@ room(const struct slot *s)
 size_t
 dispatch_credits(const struct pool *pool)
 {
-	size_t credits = 0, leased = pool->ready.count + pool->alone.count;
+	size_t credits = 0, leased = pool->ready.count + pool->alone.count +
+	    pool->paced.count;
 
 	if (flush_unsaved(pool) >= UNSAVED_MAX)
 		return 0;

@@ -69,6 +69,15 @@ flush_unsaved(const struct pool *pool)
 	return n;
 }
 
+bool
+flush_is_saving(const struct pool *pool, const struct lease *l)
+{
+	for (int i = 0; i < FLUSH_KINDS; i++)
+		if (l->in == &pool->flushes[i].saving)
+			return true;
+	return false;
+}
+
 static struct ending
 ending_of(const struct lease *l, mono_t now)
 {
@@ -96,6 +105,7 @@ flush_ended(struct pool *pool, struct lease *l)
 	e = ending_of(l, l->ended);
 	lease_move(l, &pool->flushes[ending_is_plain(&e) ? FLUSH_PLAIN :
 	    FLUSH_FULL].waiting);
+	bound_ended(pool);
 	pool->dirty = true;
 	pool_wants_turn(pool);
 }
@@ -234,6 +244,7 @@ on_answer(struct pg *pg, PGresult *res, void *arg)
 		refused(f, res);
 	else
 		accepted(f, res);
+	bound_ended(f->pool);
 	pool_wants_turn(f->pool);
 }
 

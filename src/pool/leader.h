@@ -3,6 +3,7 @@
  *
  *	pool.c	the process: master's messages, timers, shutdown
  *	lease.c	the pool in the database, claims, sleeping and waking
+ *	bound.c	what limits and concurrency keys ask of claims and leases
  *	beat.c	signs of life, what somebody asked to cancel, leases nobody knows of
  *	slot.c	workers: their life and their messages
  *	dispatch.c	which worker gets which job
@@ -13,7 +14,8 @@
  *
  * A job on lease is in exactly one list, and the list is its state:
  *
- *	ready, alone → a slot's sent → its running → a flush's waiting → its saving → gone
+ *	(paced →) ready, alone → a slot's sent → its running → a flush's waiting →
+ *	its saving → gone
  *
  * Nothing acts at once: what an event changed is looked at when the loop has
  * taken all that was there (pool_turn()), so that jobs, claims and results
@@ -32,6 +34,7 @@
 #include "conf/conf.h"
 #include "core/job.h"
 #include "core/msg.h"
+#include "db/array.h"
 #include "db/batch.h"
 #include "db/pg.h"
 #include "os/chan.h"
@@ -63,6 +66,7 @@ struct lease {
 	struct lease_list *in;
 	TAILQ_ENTRY(lease) link;
 	RB_ENTRY(lease) by_key;		/* (id, attempt) */
+	mono_t not_before;		/* while it is paced */
 
 	/* while with a worker */
 	struct slot *slot;
@@ -180,6 +184,10 @@ struct pool {
 
 	/* leases */
 	struct lease_list ready, alone;
+	struct lease_list paced;	/* not to be started yet, in the order of their times */
+	struct timer *pace;
+	bool frees;			/* the end of a job may let another one start */
+	struct array held_keys;		/* a claim's parameter */
 	struct lease_keys keys;
 	struct lease_deadlines deadlines;
 	struct timer *deadline, *recall;
@@ -239,6 +247,15 @@ void lease_close(struct pool *);	/* tell the database, then pool_done() */
 int lease_deadline_cmp(struct lease *, struct lease *);
 RB_PROTOTYPE(lease_keys, lease, by_key, lease_key_cmp)
 RB_PROTOTYPE(lease_deadlines, lease, by_deadline, lease_deadline_cmp)
+
+/* bound.c */
+void bound_init(struct pool *);
+void bound_clear(struct pool *);
+void bound_pace(struct pool *, struct lease *, int64_t start_ms);
+size_t bound_held(const struct pool *);		/* leases whose runs have not ended */
+const char *bound_keys(struct pool *);		/* an array; NULL: nothing has a key */
+void bound_key_seen(struct pool *);
+void bound_ended(struct pool *);	/* a run has, or its end is saved */
 
 /* beat.c */
 void beat_init(struct pool *);
@@ -303,6 +320,7 @@ void flush_run(struct pool *);
 void flush_ended(struct pool *, struct lease *);	/* its end is filled in */
 void flush_release(struct pool *, struct lease *);
 size_t flush_unsaved(const struct pool *);
+bool flush_is_saving(const struct pool *, const struct lease *);
 void flush_forget(struct pool *);	/* the pool is no more: nothing of it counts */
 
 /* notes.c */

@@ -252,6 +252,8 @@ lease_pool_lost(struct pool *pool)
 		lease_free(pool, l);
 	while ((l = TAILQ_FIRST(&pool->alone.head)) != NULL)
 		lease_free(pool, l);
+	while ((l = TAILQ_FIRST(&pool->paced.head)) != NULL)
+		lease_free(pool, l);
 	log_error("leases lost", "pool=%lld jobs=%zu reason=%s",
 	    (long long)pool->id, count, "the pool was taken for dead; the jobs "
 	    "run again elsewhere");
@@ -290,6 +292,7 @@ get_job(const PGresult *res, int row, struct job *job)
 	job->tenant = xstrdup(pg_text(res, row, 11));
 	job->has_unique = pg_true(res, row, 12);
 	job->late_ms = pg_int(res, row, 13);
+	job->key = xstrdup(pg_text(res, row, 14));
 	return true;
 }
 
@@ -331,8 +334,12 @@ take_job(struct pool *pool, const PGresult *res, int row)
 		free(l);
 		return;
 	}
+	if (l->job.key != NULL)
+		bound_key_seen(pool);
 	if (pool->queue->expire_ms > 0 && l->job.late_ms > pool->queue->expire_ms)
 		expire(pool, l);
+	else if (pg_int(res, row, 15) > 0)
+		bound_pace(pool, l, pg_int(res, row, 15));
 	else
 		lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
 }
@@ -418,11 +425,28 @@ found_some(struct pool *pool, size_t count)
 	}
 }
 
+/* A limit holds the queue back: it is looked at again when that may be over,
+ * and nobody needs to tell us of more. */
+static void
+held_back(struct pool *pool, int64_t wait_ms)
+{
+	pool->idle_step = 0;
+	pool->woken = false;
+	pool->full = 0;
+	tell_idle(pool, false);
+	tell_awake(pool);
+	if (pool->again || wait_ms <= 0)
+		return;
+	pool->hungry = false;
+	timer_set(pool->idle, wait_ms * MONO_MS);
+}
+
 static void
 on_claim(struct pg *pg, PGresult *res, void *arg)
 {
 	struct pool *pool = arg;
 	int count;
+	bool waits;
 
 	(void)pg;
 	pool->claiming = false;
@@ -439,9 +463,13 @@ on_claim(struct pg *pg, PGresult *res, void *arg)
 	}
 	pool->claim_failures = 0;
 	count = PQntuples(res);
-	for (int row = 0; row < count; row++)
+	/* A last row without a job says when there may be more. */
+	waits = count > 0 && PQgetisnull(res, count - 1, 1);
+	for (int row = 0; row < count - waits; row++)
 		take_job(pool, res, row);
-	if (count > 0)
+	if (waits)
+		held_back(pool, pg_int(res, count - 1, 15));
+	else if (count > 0)
 		found_some(pool, (size_t)count);
 	else
 		found_nothing(pool);
@@ -460,8 +488,8 @@ may_claim(const struct pool *pool)
 void
 lease_claim(struct pool *pool)
 {
-	char id[24], queue[16], count[16];
-	const char *params[3] = { id, queue, count };
+	char id[24], queue[16], count[16], held[16];
+	const char *params[5] = { id, queue, count, held, NULL };
 	size_t room;
 
 	if (!may_claim(pool) || (room = dispatch_credits(pool)) == 0)
@@ -471,8 +499,10 @@ lease_claim(struct pool *pool)
 	snprintf(id, sizeof(id), "%" PRId64, pool->id);
 	snprintf(queue, sizeof(queue), "%d", pool->queue_id);
 	snprintf(count, sizeof(count), "%zu", room);
+	snprintf(held, sizeof(held), "%zu", bound_held(pool));
+	params[4] = pool->frees ? bound_keys(pool) : NULL;
 	pool->again = false;
-	if (query_hot(pool, HOT_CLAIM, 3, params, on_claim, pool) < 0)
+	if (query_hot(pool, HOT_CLAIM, 5, params, on_claim, pool) < 0)
 		return;
 	pool->claiming = true;
 	pool->asked = room;
@@ -544,7 +574,8 @@ lease_drain(struct pool *pool)
 
 	timer_stop(pool->idle);
 	while ((l = TAILQ_FIRST(&pool->ready.head)) != NULL ||
-	    (l = TAILQ_FIRST(&pool->alone.head)) != NULL)
+	    (l = TAILQ_FIRST(&pool->alone.head)) != NULL ||
+	    (l = TAILQ_FIRST(&pool->paced.head)) != NULL)
 		flush_release(pool, l);
 }
 

@@ -91,6 +91,7 @@ pool_init(struct pool *pool, const struct conf *conf,
 	pool->give_up = timer_new(pool->loop, on_give_up, pool);
 	query_init(pool);
 	lease_init(pool);
+	bound_init(pool);
 	beat_init(pool);
 	slot_init(pool);
 	dispatch_init(pool);
@@ -110,6 +111,7 @@ pool_clear(struct pool *pool)
 	pg_free(pool->pg);
 	query_clear(pool);
 	lease_clear(pool);	/* leases are in the others' lists */
+	bound_clear(pool);
 	beat_clear(pool);
 	slot_clear(pool);
 	dispatch_clear(pool);

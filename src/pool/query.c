@@ -14,10 +14,10 @@
 static const struct {
 	const char *name, *types, *sql;
 } hots[HOTS] = {
-	[HOT_CLAIM] = { "claim", "bigint, smallint, int",
+	[HOT_CLAIM] = { "claim", "bigint, smallint, int, int, text[]",
 	    "select batch, id, attempt, charged, crashes, alone, type, data, "
-	    "priority, max_attempts, timeout_ms, tenant, has_unique, late_ms "
-	    "from jobq.claim($1, $2, $3)" },
+	    "priority, max_attempts, timeout_ms, tenant, has_unique, late_ms, "
+	    "key, start_ms from jobq.claim($1, $2, $3, $4, $5)" },
 	[HOT_FINISH_OK] = { "finish_ok", "bigint, bigint[], int[], text[], "
 	    "bigint[], bigint[], int[], boolean", BATCH_FINISH_OK },
 };

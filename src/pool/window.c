@@ -29,10 +29,11 @@ int
 window_ahead(const struct window *w, int base)
 {
 	int64_t estimate = w->estimate_us > 0 ? w->estimate_us : 1;
+	int64_t most = w->short_us > 0 ? w->short_us : WINDOW_SHORT_US;
 	int64_t ahead;
 
-	if (w->seen < SEEN_ENOUGH || estimate >= WINDOW_SHORT_US)
+	if (w->seen < SEEN_ENOUGH || estimate >= most)
 		return 0;
-	ahead = (int64_t)base * WINDOW_SHORT_US / estimate;
+	ahead = (int64_t)base * most / estimate;
 	return ahead < WINDOW_AHEAD_MAX ? (int)ahead : WINDOW_AHEAD_MAX;
 }

@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 #define WINDOW_AHEAD_MAX 1000	/* a claim costs the same for one and for many */
-#define WINDOW_SHORT_US 50000	/* runs from here on are not waited behind */
+#define WINDOW_SHORT_US 50000
 
 struct window {
+	int64_t short_us;	/* runs from here on are not waited behind; 0: WINDOW_SHORT_US */
 	int64_t estimate_us;	/* how long a run may take, by the recent ones */
 	unsigned seen;		/* runs, up to a few */
 };
@@ -18,8 +19,8 @@ struct window {
 /* A run has ended. */
 void window_note(struct window *, int64_t run_us);
 
-/* Jobs to send ahead to a worker that runs `base` at once: at most some 50 ms
- * of work, 0 … WINDOW_AHEAD_MAX. */
+/* Jobs to send ahead to a worker that runs `base` at once: at most short_us of
+ * work, 0 … WINDOW_AHEAD_MAX. */
 int window_ahead(const struct window *, int base);
 
 #endif

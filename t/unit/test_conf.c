@@ -324,9 +324,8 @@ test_conf_embedded(void **state)
 static void
 test_conf_unused(void **state)
 {
-	static const char *const expected[] = { "queues.concurrency_key",
-	    "queues.fair", "queues.breaker", "queues.schema",
-	    "schedules.overlap", "schedules.timezone", "hooks", "api" };
+	static const char *const expected[] = { "queues.breaker",
+	    "queues.schema", "schedules.overlap", "schedules.timezone", "hooks", "api" };
 	struct conf *conf = confs_load(
 	    "api: {listen: \"127.0.0.1:1\"}\n"
 	    "handlers: {h: {driver: noop}}\n"
@@ -338,13 +337,13 @@ test_conf_unused(void **state)
 	    "monitor: {report: \"0 0 * * *\"}\n");
 
 	(void)state;
-	assert_int_equal(conf->nunused, 8);
-	for (size_t i = 0; i < 8; i++) {
+	assert_int_equal(conf->nunused, 6);
+	for (size_t i = 0; i < 6; i++) {
 		size_t n = 0;
 
-		while (n < 8 && strcmp(conf->unused[n], expected[i]) != 0)
+		while (n < 6 && strcmp(conf->unused[n], expected[i]) != 0)
 			n++;
-		if (n == 8)
+		if (n == 6)
 			fail_msg("%s is not among the unused", expected[i]);
 	}
 	conf_free(conf);
@@ -359,7 +358,7 @@ static const char rich[] =
     "retry:\n"
     "  p: {backoff: [500ms, 90s], jitter: 12.5%, on: {rate_limit: {respect_retry_after: yes}, auth: {attempts: 2, base: 1s}}}\n"
     "  default: {attempts: 9, backoff: linear, factor: 1.5, max: 0}\n"
-    "limits: {l: {rate: 10000/10m, concurrency: 3, min_gap: 20ms}, m: {}}\n"
+    "limits: {l: {rate: 10000/10m, concurrency: 3, min_gap: 20ms}, m: {concurrency: 1}}\n"
     "handlers:\n"
     "  h: {driver: exec, argv: [/bin/sh, -c, \"echo $${HOME} \\\"$1\\\"; \\n\"], env: {API_TOKEN: t0p, LANG: C}}\n"
     "  m: {driver: email, server: \"smtp://me:hush@mx.example.com\", password: \"{{data.password}}\", user: , port: \"25\", n: 25, z: ~, list: [{a: b}, [], {}, [1, [2]]]}\n"
@@ -370,6 +369,9 @@ static const char rich[] =
     "    retry: {attempts: 2, on: {crash: {attempts: 1}}}\n"
     "    breaker: {of: 7}\n"
     "    limits: [l, m]\n"
+    "    fair: tenant\n"
+    "    fair_weights: {gold: 3}\n"
+    "    ageing: 10m\n"
     "    schema: {to: string, n: integer?}\n"
     "    unique: data.id\n"
     "    unique_until: 36h\n"

@@ -212,6 +212,20 @@ static const struct {
 	{ "limits: {teams: {rate: 5, concurrency: -1}}\n",
 	    "x.yml:1:18: rate: \"5\" is not a rate like 50/s or 10000/10m\n"
 	    "x.yml:1:27: concurrency: \"-1\" is not a whole number from 0 to 1000000\n" },
+	{ "limits: {a: {}, b: {rate: 3000000000/s}}\n" Q,
+	    "x.yml:1:10: limit \"a\" has none of rate:, concurrency: and min_gap:\n"
+	    "x.yml:1:17: limit \"b\": a rate counts at most 2147483647\n" },
+	{ H "queues: {q: {handler: h, fair_weights: {a: 2}}}\n",
+	    "x.yml:2:26: fair_weights: needs fair:, whose values have them\n" },
+	{ H "queues: {q: {handler: h, fair: tenant, fair_weights: [a]}}\n",
+	    "x.yml:2:40: fair_weights: needs a map\n" },
+	{ H "queues: {q: {handler: h, fair: tenant, fair_weights: {a: 0, b: 101, c: {}}}}\n",
+	    "x.yml:2:55: a: \"0\" is no weight from 1 to 100\n"
+	    "x.yml:2:61: b: \"101\" is no weight from 1 to 100\n"
+	    "x.yml:2:69: c: \"\" is no weight from 1 to 100\n" },
+	{ H "queues: {q: {handler: h, per_key: 0, ageing: -1s}}\n",
+	    "x.yml:2:26: per_key: \"0\" is not a whole number from 1 to 1000000\n"
+	    "x.yml:2:38: ageing: \"-1s\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 0 to 366d\n" },
 
 	/* Schedules */
 	{ Q "schedules: {s: {every: 30s, queue: qq}}\n",

@@ -51,12 +51,44 @@ create function jobq.lane(q jobq.queue, priority int) returns smallint
 language plpgsql immutable as $$
 begin
 	if priority is null then
-		return q.priority;
+		return q.lane;
 	elsif priority between 0 and 99 then
-		return case when q.large_first then 99 - priority else priority end;
+		return 256 * case when q.large_first then 99 - priority else priority end;
 	end if;
 	raise exception 'priority % is not in 0 … 99', priority using errcode = '22023',
 	    hint = 'Lower runs first: critical 1, high 3, normal 5, low 8, very_low 10.';
+end
+$$;
+
+-- What a queue tells its jobs apart by: tenant, or a member of the data.
+create function jobq.part_of(path text, data jsonb, tenant text) returns text
+language sql immutable parallel safe as $$
+	select case path when 'tenant' then tenant
+	    else jobq.lookup(jsonb_build_object('data', data), path) #>> '{}' end
+$$;
+
+-- The number of the share that a job of a fair queue belongs to, 1 … 255, by
+-- the value that tells its jobs apart; 0 for those that have none. Each value
+-- has one of its own as long as there are so many.
+create function jobq.share_of(q jobq.queue, value text) returns smallint
+language plpgsql as $$
+declare
+	n smallint;
+begin
+	if value is null then
+		return 0;
+	end if;
+	value := left(value, 255);
+	select s.share into n from jobq.fair_share s
+	where s.queue = q.id and s.value = share_of.value order by s.share limit 1;
+	if not found then
+		n := nextval('jobq.next_share') % 255 + 1;
+		select coalesce(min(k), n) into n from generate_series(1, 255) k
+		where not exists (select from jobq.fair_share s where s.queue = q.id and s.share = k);
+		insert into jobq.fair_share (queue, value, share, weight)
+		values (q.id, share_of.value, n, coalesce((q.fair_weights ->> value)::smallint, 1));
+	end if;
+	return n;
 end
 $$;
 
@@ -206,13 +238,13 @@ declare
 begin
 	if pg_catalog.num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key)
 	    OPERATOR(pg_catalog.=) 0 then
-		select k.id, k.priority, k.max_payload into queue_id, my_lane, room
+		select k.id, k.lane, k.max_payload into queue_id, my_lane, room
 		from jobq.queue k where k.name OPERATOR(pg_catalog.=) enqueue.queue and k.plain;
 		if pg_catalog.jsonb_typeof(data) OPERATOR(pg_catalog.=) 'object'
 		    and pg_catalog.octet_length(data::pg_catalog.text) OPERATOR(pg_catalog.<=) room
 		    and (type is null or pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255)
 		    and (tenant is null or pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 255) then
-			insert into jobq.job (id, queue, priority, created_at, type, data, tenant)
+			insert into jobq.job (id, queue, lane, created_at, type, data, tenant)
 			values (pg_catalog.nextval('jobq.job_id'), queue_id, my_lane, pg_catalog.clock_timestamp(),
 			    coalesce(enqueue.type, ''), enqueue.data, enqueue.tenant)
 			returning job.id into me;
@@ -259,9 +291,15 @@ begin
 		unique_key := jobq.lookup(jsonb_build_object('data', data), q.unique_path) #>> '{}';
 	end if;
 	if key is null and q.key_path <> '' then
-		key := left(jobq.lookup(jsonb_build_object('data', data), q.key_path) #>> '{}', 255);
+		key := left(jobq.part_of(q.key_path, data, tenant), 255);
 	end if;
-	my_lane := case when priority is null then q.priority else jobq.lane(q, priority) end;
+	my_lane := jobq.lane(q, priority);
+	if q.fair_path <> '' then
+		my_lane := my_lane + jobq.share_of(q, jobq.part_of(q.fair_path, data, tenant));
+	end if;
+	if key is not null and not q.keyed then
+		update jobq.queue k set keyed = true where k.id = q.id and not k.keyed;
+	end if;
 
 	me := nextval('jobq.job_id');
 	if unique_key is not null then
@@ -274,7 +312,7 @@ begin
 		broken := jobq.check_after(after);
 		at_once := at_once and broken is null;
 	end if;
-	insert into jobq.job (id, queue, priority, max_attempts, timeout_ms, created_at,
+	insert into jobq.job (id, queue, lane, max_attempts, timeout_ms, created_at,
 	    run_at, type, data, tenant, tags, unique_key, key, after)
 	values (me, q.id, my_lane, enqueue_job.max_attempts, limit_ms,
 	    clock_timestamp(), enqueue_job.run_at, coalesce(enqueue_job.type, ''), enqueue_job.data,
@@ -319,17 +357,15 @@ begin
 		raise exception 'jobs is no array' using errcode = '22023',
 		    hint = 'Give [{"type": …, "data": {…}}, …].';
 	end if;
-	if q.unique_path = '' and q.key_path = ''
-	    and (select bool_and(jobq.is_plain(e, q.max_payload)) from jsonb_array_elements(jobs) e) then
+	if q.plain and (select bool_and(jobq.is_plain(q, e)) from jsonb_array_elements(jobs) e) then
 		return query
 		with e as materialized (
 			select nextval('jobq.job_id') as id, coalesce(e ->> 'type', '') as type,
 			    coalesce(e -> 'data', '{}') as data, e ->> 'tenant' as tenant, e ->> 'key' as key,
-			    coalesce(case when q.large_first then 99 - (e ->> 'priority')::smallint
-			        else (e ->> 'priority')::smallint end, q.priority) as lane
+			    jobq.lane(q, (e ->> 'priority')::int) as lane
 			from jsonb_array_elements(jobs) e
 		), i as (
-			insert into jobq.job (id, queue, priority, created_at, type, data, tenant, key)
+			insert into jobq.job (id, queue, lane, created_at, type, data, tenant, key)
 			select e.id, q.id, e.lane, clock_timestamp(), e.type, e.data, e.tenant, e.key from e
 		)
 		insert into jobq.turn (job, slot, queue, lane, attempt)
@@ -346,12 +382,12 @@ end
 $$;
 
 -- Is this a job that enqueue() would take, and that asks for nothing but a lane?
-create function jobq.is_plain(j jsonb, max_payload bigint) returns boolean
+create function jobq.is_plain(q jobq.queue, j jsonb) returns boolean
 language sql immutable parallel safe as $$
 	select case when jsonb_typeof(j) = 'object' then
-	    j - '{type,data,priority,tenant,key}'::text[] = '{}'
+	    j - '{type,data,priority,tenant}'::text[] - case when q.keyed then 'key' else '' end = '{}'
 	    and coalesce(jsonb_typeof(j -> 'data') = 'object'
-	        and octet_length((j -> 'data')::text) <= max_payload, true)
+	        and octet_length((j -> 'data')::text) <= q.max_payload, true)
 	    and coalesce(j ->> 'priority' ~ '^[0-9]{1,2}$', true)
 	    and coalesce(octet_length(j ->> 'type') <= 255, true)
 	    and coalesce(octet_length(j ->> 'tenant') <= 255, true)

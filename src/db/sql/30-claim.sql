@@ -29,7 +29,9 @@ create type jobq.cursors as (
 	late_xid xid8[],
 	late_job bigint[],
 	taken bigint[],			-- the jobs taken …
-	attempts smallint[]		-- … and which attempt each is
+	attempts smallint[],		-- … and which attempt each is
+	served smallint,		-- the lane of the last one
+	more int			-- lanes that have more than was to be taken of each
 );
 
 -- The lanes in which a queue has turns, with those of c that are known
@@ -65,7 +67,11 @@ $$;
 -- came late. What is to be read is a list of ranges, each of one lane from
 -- behind a turn to a transaction: they are read in one statement, since to
 -- begin one costs more than to take a job.
-create function jobq.take(last jobq.claim, queue_id smallint, n int) returns jobq.cursors
+--   share      at most so many of each lane, times its weight; null: n
+--   low, high  of these lanes only; in the order of their priorities, and of
+--              each priority those behind `after` first
+create function jobq.take(last jobq.claim, queue_id smallint, n int, share int default null,
+    low smallint default 0, high smallint default 32767, after smallint default -1) returns jobq.cursors
 language plpgsql as $$
 declare
 	forever constant xid8 := '18446744073709551615';
@@ -74,6 +80,7 @@ declare
 	from_xid xid8[];
 	from_job bigint[];
 	till xid8[];
+	most int[];		-- to be taken of each
 	xids xid8[];		-- of what was taken, and the range it is of
 	range int[];
 	l int;
@@ -97,20 +104,27 @@ begin
 		from unnest(last.waiting) w(xid), unnest(c.lanes, c.xid) l(lane, xid)
 		where w.xid < l.xid and pg_visible_in_snapshot(w.xid, c.snapshot);
 	end if;
-	if c.late_lane = '{}' then
+	if c.late_lane = '{}' and share is null and low = 0 then
 		lane := c.lanes;
 		from_xid := c.xid;
 		from_job := c.job;
 		till := array_fill(forever, array[cardinality(lane)]);
 	else
-		select array_agg(r.lane order by r.lane, r.xid), array_agg(r.xid order by r.lane, r.xid),
-		    array_agg(r.job order by r.lane, r.xid), array_agg(r.till order by r.lane, r.xid)
-		into lane, from_xid, from_job, till
+		select coalesce(array_agg(r.lane order by r.rank), '{}'), array_agg(r.xid order by r.rank),
+		    array_agg(r.job order by r.rank), array_agg(r.till order by r.rank),
+		    case when take.share is not null then array_agg(least(n, take.share * r.weight) order by r.rank) end
+		into lane, from_xid, from_job, till, most
 		from (
-			select u.lane, u.xid, u.job, u.xid as till
-			from unnest(c.late_lane, c.late_xid, c.late_job) u(lane, xid, job)
-			union all
-			select u.lane, u.xid, u.job, forever from unnest(c.lanes, c.xid, c.job) u(lane, xid, job)
+			select k.*, row_number() over (order by k.lane / 256, k.lane <= after, k.lane, k.xid) as rank,
+			    coalesce((select max(s.weight) from jobq.fair_share s
+			        where take.share is not null and s.queue = queue_id and s.share = k.lane % 256), 1) as weight
+			from (
+				select u.lane, u.xid, u.job, u.xid as till
+				from unnest(c.late_lane, c.late_xid, c.late_job) u(lane, xid, job)
+				union all
+				select u.lane, u.xid, u.job, forever from unnest(c.lanes, c.xid, c.job) u(lane, xid, job)
+			) k
+			where k.lane between low and high
 		) r;
 	end if;
 
@@ -118,25 +132,40 @@ begin
 	into c.taken, c.attempts, xids, range
 	from (
 		select t.job, t.attempt, t.xid, u.i
-		from unnest(lane, from_xid, from_job, till) with ordinality u(lane, xid, job, till, i),
+		from unnest(lane, from_xid, from_job, till, most) with ordinality u(lane, xid, job, till, most, i),
 		lateral (
 			-- a row may be there twice: maintain() copies what an old slot still has
 			select distinct on (t.xid, t.job) t.xid, t.job, t.attempt from jobq.turn t
 			where t.queue = queue_id and t.lane = u.lane
 			    and (t.xid, t.job) > (u.xid, u.job) and t.xid <= u.till
 			    and pg_visible_in_snapshot(t.xid, c.snapshot)
-			order by t.xid, t.job limit n
+			order by t.xid, t.job limit coalesce(u.most, n)
 		) t
 		limit n
 	) r;
 	final := coalesce(cardinality(range), 0);
+	if share is not null then
+		c.served := lane[range[final]];
+		c.more := (select count(*) from unnest(most) with ordinality u(most, i)
+		    where cardinality(array_positions(range, u.i::int)) = u.most);
+	end if;
 	if c.late_lane <> '{}' then
 		-- of what came late remains what was not read to its end
-		select coalesce(array_agg(u.lane), '{}'), coalesce(array_agg(u.xid), '{}'),
-		    coalesce(array_agg(case when u.i = range[final] then c.taken[final] else u.job end), '{}')
+		select coalesce(array_agg(u.lane), '{}'), coalesce(array_agg(u.xid), '{}'), coalesce(array_agg(u.job), '{}')
 		into c.late_lane, c.late_xid, c.late_job
-		from unnest(lane, from_xid, from_job, till) with ordinality u(lane, xid, job, till, i)
-		where u.till < forever and final = n and u.i >= range[final];
+		from (
+			select k.lane, k.xid, k.job
+			from unnest(c.late_lane, c.late_xid, c.late_job) k(lane, xid, job)
+			where k.lane not between low and high
+			union all
+			select k.lane, k.till, case when k.at <> '{}' then c.taken[k.at[cardinality(k.at)]] else k.job end
+			from (
+				select r.*, array_positions(range, r.i::int) as at
+				from unnest(lane, from_job, till, most) with ordinality r(lane, job, till, most, i)
+			) k
+			where k.till < forever and (cardinality(k.at) = coalesce(k.most, n)
+			    or (final = n and k.i >= coalesce(range[final], 0)))
+		) u;
 	end if;
 	for i in reverse cardinality(lane) .. 1 loop
 		first := array_position(range, i);
@@ -150,6 +179,16 @@ begin
 		end if;
 	end loop;
 	return c;
+end
+$$;
+
+-- The transactions that were running when the cursors passed them.
+create function jobq.passed_by(c jobq.cursors) returns xid8[]
+language plpgsql as $$
+begin
+	return case when pg_snapshot_xmin(c.snapshot) = pg_snapshot_xmax(c.snapshot) then '{}'
+	    else array(select x from pg_snapshot_xip(c.snapshot) x
+	        where x < (select max(m) from unnest(c.xid) m)) end;
 end
 $$;
 
@@ -173,16 +212,15 @@ create function jobq.add_claim(last jobq.claim, c jobq.cursors, queue_id smallin
 language plpgsql as $$
 declare
 	b bigint := coalesce(last.batch, 0) + 1;
-	running xid8[] := '{}';
+	passed xid8[] := '{}';
 begin
 	if pg_snapshot_xmin(c.snapshot) < pg_snapshot_xmax(c.snapshot) then
-		running := array(select x from pg_snapshot_xip(c.snapshot) x
-		    where x < (select max(m) from unnest(c.xid) m));
+		passed := jobq.passed_by(c);
 	end if;
 	insert into jobq.claim (slot, queue, batch, pool, jobs, attempts, lanes,
-	    cursor_xid, cursor_job, waiting, late_lane, late_xid, late_job)
+	    cursor_xid, cursor_job, waiting, late_lane, late_xid, late_job, served)
 	values (jobq.fact('jobq.claim_slot'), queue_id, b, add_claim.pool, coalesce(c.taken, '{}'),
-	    coalesce(c.attempts, '{}'), c.lanes, c.xid, c.job, running, c.late_lane, c.late_xid, c.late_job);
+	    coalesce(c.attempts, '{}'), c.lanes, c.xid, c.job, passed, c.late_lane, c.late_xid, c.late_job, c.served);
 	return b;
 end
 $$;
@@ -190,15 +228,21 @@ $$;
 -- Lease up to n jobs of a queue to a pool: the most urgent, oldest first.
 -- Returns none when the queue is paused or the pool is not registered (any
 -- more). Must be alone in its transaction, of level READ COMMITTED.
+--   held, keys  what the pool has on lease that has not ended, and their
+--               concurrency keys (null: none has one)
 -- What most jobs have no value of is null, which costs nothing on the way:
 --   charged, crashes  ended attempts that count, and crashes among them
 --   alone             to be run with no other job in its worker
 --   max_attempts, timeout_ms  null: the policy's, the queue's
 --   late_ms           since its time; only where the queue has an expire
-create function jobq.claim(pool bigint, queue_id smallint, n int)
+--   key               of concurrency; only where the queue has such jobs
+--   start_ms          not to be started earlier. In a row without a job: there
+--                     may be more then, when a limit allows it
+create function jobq.claim(pool bigint, queue_id smallint, n int, held int default 0,
+    keys text[] default null)
 returns table (batch bigint, id bigint, attempt int, charged int, crashes int,
     alone boolean, type text, data text, priority int, max_attempts int,
-    timeout_ms int, tenant text, has_unique boolean, late_ms bigint)
+    timeout_ms int, tenant text, has_unique boolean, late_ms bigint, key text, start_ms bigint)
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
 set enable_mergejoin = off set jit = off
@@ -211,17 +255,24 @@ declare
 	current smallint;
 	until_started boolean;
 	expires boolean;
+	keyed boolean;
+	special boolean;
 	uncrashed boolean;
 	withdrawn_to bigint;
+	room jobq.allowance;
+	taken bigint[] := '{}';
+	got int := 0;
+	more boolean := true;	-- not all was looked at
 begin
 	if current_setting('transaction_isolation') <> 'read committed' then
 		raise exception 'claim needs the isolation level READ COMMITTED' using errcode = '25001';
 	end if;
 	-- a claim that a crash of the server loses is only a claim made again
 	perform set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
-	select q.unique_ms = -2, q.expire_ms > 0, u.queue is not null,
+	select q.unique_ms = -2, q.expire_ms > 0, q.keyed, q.limited or q.keyed or q.fair_path <> ''
+	        or q.age_ms > 0 or exists (select from jobq.hold), u.queue is not null,
 	    (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = claim.queue_id)
-	into until_started, expires, uncrashed, withdrawn_to
+	into until_started, expires, keyed, special, uncrashed, withdrawn_to
 	from jobq.queue q join jobq.pool p on p.id = claim.pool and p.queue = q.id
 	left join jobq.uncrashed u on u.queue = q.id
 	where q.id = claim.queue_id and not q.paused;
@@ -234,7 +285,12 @@ begin
 		perform jobq.withdraw(queue_id, withdrawn_to);
 	end if;
 	n := least(n, 10000);
-	loop
+	if special then
+		room := jobq.limits_allow(pool, queue_id, n, held);
+		n := room.n;
+	end if;
+	for rounds in 1 .. 10 loop
+		exit when n < 1;
 		-- A claim goes to the current slot, which was empty when it became that:
 		-- if one of the queue is there, none that is elsewhere came later.
 		current := jobq.fact('jobq.claim_slot');
@@ -243,13 +299,20 @@ begin
 		if not found then
 			last := jobq.last_claim(queue_id);
 		end if;
-		c := jobq.take(last, queue_id, n);
+		if special then
+			-- what may not run is passed over, in larger steps when there is much of it
+			c := jobq.take_special(last, pool, queue_id, n, keys || jobq.keys_of(taken),
+			    greatest(n, least(1000, n << rounds - 1)));
+		else
+			c := jobq.take(last, queue_id, n);
+		end if;
 		if c.taken is null then
 			-- keep the list of what to wait for short while the queue is idle
 			if cardinality(last.waiting) > 0 or cardinality(last.late_xid) > 0 then
 				perform jobq.add_claim(last, c, queue_id, pool);
 			end if;
-			return;
+			more := false;
+			exit;
 		end if;
 		if withdrawn_to >= any (c.taken) then
 			select array_agg(t.job order by t.n), array_agg(t.attempt order by t.n)
@@ -263,18 +326,35 @@ begin
 		end if;
 		return query
 		select b, j.id, t.attempt::int, h.charged, h.crashes, h.alone, j.type, j.data::text,
-		    j.priority::int, j.max_attempts, j.timeout_ms, j.tenant,
+		    (j.lane / 256)::int, j.max_attempts, j.timeout_ms, j.tenant,
 		    case when j.unique_key is not null then true end,
 		    case when expires then greatest(0, (extract(epoch from
-		        clock_timestamp() - coalesce(j.run_at, j.created_at)) * 1000)::bigint) end
+		        clock_timestamp() - coalesce(j.run_at, j.created_at)) * 1000)::bigint) end,
+		    case when keyed then j.key end,
+		    case when room.gap_ms > 0 then room.start_ms + room.gap_ms * (cardinality(taken) + t.n - 1) end
 		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
 		lateral (select * from jobq.job j where j.id = t.job limit 1) j
 		left join lateral (select * from jobq.charges(j.id) x where t.attempt > 1 limit 1) h on true
 		order by t.n;
-		if found then
-			return;
-		end if;		-- all of them had been cancelled or deleted: the next ones
+		get diagnostics got = row_count;
+		n := n - got;
+		if special then
+			taken := taken || c.taken;
+			more := c.more > 0;
+			exit when not more;
+		else
+			exit when got > 0;	-- else all of them had been cancelled or deleted: the next ones
+		end if;
 	end loop;
+	if special then
+		start_ms := jobq.limits_charge(pool, queue_id, room, held, keys, taken);
+	end if;
+	if n > 0 and more and (special or got = 0) then
+		start_ms := 0;
+	end if;
+	if start_ms is not null then
+		return next;
+	end if;
 end
 $$;
 
@@ -347,6 +427,9 @@ begin
 			order by t.xid, t.job;
 		end if;
 	end loop;
+	return query
+	select p.lane, '0'::xid8, p.job, p.attempt from jobq.parked p
+	where p.queue = queue_id order by p.place;
 end
 $$;
 

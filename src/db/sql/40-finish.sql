@@ -99,12 +99,13 @@ begin
 	from unnest(mine) i;
 	perform case when exists (select from jobq.cancel_request c where c.job = j.id)
 	    then jobq.stop_waiting(j.id, (attempts[i] + 1)::smallint, j.queue)
-	    else jobq.put_turn(j.id, j.queue, j.priority,
+	    else jobq.put_turn(j.id, j.queue, j.lane,
 	        case when delays_ms[i] > 0 then to_timestamp(now_s) + jobq.ms(delays_ms[i]) end,
 	        (attempts[i] + 1)::smallint) end
 	from unnest(mine) i,
 	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
 	where outcomes[i] in (2, 5);
+	perform jobq.keep_keys(array(select jobs[i] from unnest(mine) i where outcomes[i] in (2, 5)));
 	perform jobq.nudge(q.id, q.name) from jobq.queue q
 	where q.id = any (array(
 	    select j.queue from unnest(mine) i,
@@ -212,6 +213,8 @@ begin
 	perform jobq.withdraw(queue_id, job);
 	insert into jobq.tally (queue, cancelled) values (queue_id, 1);
 	delete from jobq.uniq u where u.job = end_waiting.job and u.until is null;
+	delete from jobq.parked p where p.job = end_waiting.job;
+	delete from jobq.key_kept k where k.job = end_waiting.job;
 	return true;
 end
 $$;

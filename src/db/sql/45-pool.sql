@@ -144,7 +144,7 @@ declare
 	t record;
 begin
 	for t in
-		select j.id, j.queue, j.priority, u.attempt,
+		select j.id, j.queue, j.lane, u.attempt,
 		    exists (select from jobq.cancel_request c where c.job = j.id) as stop
 		from unnest(jobs, attempts) with ordinality u(job, attempt, n),
 		lateral (select * from jobq.job j where j.id = u.job limit 1) j
@@ -155,9 +155,10 @@ begin
 		else
 			-- who had it before may still end it
 			perform jobq.withdraw(t.queue, t.id);
-			perform jobq.put_turn(t.id, t.queue, t.priority, null, t.attempt);
+			perform jobq.put_turn(t.id, t.queue, t.lane, null, t.attempt);
 		end if;
 	end loop;
+	perform jobq.keep_keys(jobs);
 	perform jobq.nudge(q.id, q.name) from jobq.queue q
 	where q.id = (select j.queue from jobq.job j where j.id = jobs[1]);
 end

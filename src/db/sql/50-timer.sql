@@ -71,6 +71,13 @@ declare
 	q smallint;
 begin
 	for q in
+		-- a parked job's key may be free though nobody is left to look
+		select p.queue from jobq.parked p where p.queue = any (queue_ids) and p.key is not null
+		group by p.queue
+	loop
+		return next q;
+	end loop;
+	for q in
 		select k.id from jobq.queue k
 		left join lateral (
 			select * from jobq.claim c where c.queue = k.id order by c.batch desc limit 1

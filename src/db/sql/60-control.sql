@@ -76,7 +76,7 @@ begin
 		if not found then
 			return false;
 		end if;
-		perform jobq.put_turn(j.id, j.queue, j.priority, null, a.attempt);
+		perform jobq.put_turn(j.id, j.queue, j.lane, null, a.attempt);
 		perform jobq.nudge(q.id, q.name);
 		return true;
 	elsif a.outcome is distinct from 3 then
@@ -92,7 +92,7 @@ begin
 	update jobq.attempt k set outcome = 2, granted = true
 	where k.job = a.job and k.attempt = a.attempt and k.outcome = 3;
 	delete from jobq.dead d where d.job = j.id;
-	perform jobq.put_turn(j.id, j.queue, j.priority, null, (a.attempt + 1)::smallint);
+	perform jobq.put_turn(j.id, j.queue, j.lane, null, (a.attempt + 1)::smallint);
 	perform jobq.nudge(q.id, q.name);
 	perform jobq.audit_add('retry', 'job ' || j.id);
 	return true;
@@ -135,6 +135,8 @@ begin
 	on conflict (queue, at) do update
 	set completed = t.completed + excluded.completed, cancelled = t.cancelled + excluded.cancelled;
 	delete from jobq.timer t where t.job = j.id;
+	delete from jobq.parked p where p.job = j.id;
+	delete from jobq.key_kept k where k.job = j.id;
 	delete from jobq.blocked b where b.job = j.id;
 	delete from jobq.waits w where w.job = j.id;
 	delete from jobq.dead d where d.job = j.id;

@@ -3,8 +3,10 @@
 -- A node tells what it is configured to serve. config:
 --   {"node": name, "instance": …, "version": …,
 --    "queues": [{"name", "workers", "priority", "large_first", "max_payload", "max_attempts",
---      "unique", "unique_until_ms", "key", "lease_ms", "expire_ms", "enabled",
+--      "unique", "unique_until_ms", "key", "per_key", "fair", "weights", "ageing_ms",
+--      "limits": [name, …], "lease_ms", "expire_ms", "enabled",
 --      "keep": {"completed_ms", "dead_ms", "cancelled_ms", "history_ms"}}],
+--    "limits": [{"name", "rate", "period_ms", "concurrency", "min_gap_ms"}],
 --    "schedules": [{"name", "queue", "type", "data", "spec", "timezone", "overlap",
 --      "enabled", "description"}],
 --    "workflows": {name: definition}}
@@ -18,13 +20,16 @@ begin
 	    version = coalesce(config ->> 'version', k.version), seen = clock_timestamp()
 	where k.id = n;
 	insert into jobq.queue as q (name, workers, priority, large_first, max_payload, max_attempts,
-	    unique_path, unique_ms, key_path, lease_ms, expire_ms,
+	    unique_path, unique_ms, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
+	    lease_ms, expire_ms,
 	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms)
 	select c ->> 'name', coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
 	    coalesce((c ->> 'large_first')::boolean, false),
 	    coalesce((c ->> 'max_payload')::bigint, 102400), coalesce((c ->> 'max_attempts')::int, 3),
 	    coalesce(c ->> 'unique', ''), coalesce((c ->> 'unique_until_ms')::bigint, -1),
-	    coalesce(c ->> 'key', ''), coalesce((c ->> 'lease_ms')::bigint, 30000),
+	    coalesce(c ->> 'key', ''), coalesce((c ->> 'per_key')::int, 1), coalesce(c ->> 'key', '') <> '',
+	    coalesce(c ->> 'fair', ''), coalesce(c -> 'weights', '{}'), coalesce((c ->> 'ageing_ms')::bigint, 0),
+	    coalesce(jsonb_array_length(c -> 'limits'), 0) > 0, coalesce((c ->> 'lease_ms')::bigint, 30000),
 	    coalesce((c ->> 'expire_ms')::bigint, 0),
 	    coalesce((c #>> '{keep,completed_ms}')::bigint, 86400000),
 	    coalesce((c #>> '{keep,dead_ms}')::bigint, 7776000000),
@@ -36,9 +41,33 @@ begin
 	set workers = excluded.workers, priority = excluded.priority, large_first = excluded.large_first,
 	    max_payload = excluded.max_payload, max_attempts = excluded.max_attempts,
 	    unique_path = excluded.unique_path, unique_ms = excluded.unique_ms,
-	    key_path = excluded.key_path, lease_ms = excluded.lease_ms, expire_ms = excluded.expire_ms,
+	    key_path = excluded.key_path, per_key = excluded.per_key, keyed = q.keyed or excluded.keyed,
+	    fair_path = excluded.fair_path, fair_weights = excluded.fair_weights, age_ms = excluded.age_ms,
+	    limited = excluded.limited, lease_ms = excluded.lease_ms, expire_ms = excluded.expire_ms,
 	    keep_completed_ms = excluded.keep_completed_ms, keep_dead_ms = excluded.keep_dead_ms,
 	    keep_cancelled_ms = excluded.keep_cancelled_ms, keep_history_ms = excluded.keep_history_ms;
+	insert into jobq.limit_state as s (name, rate, period_ms, concurrency, min_gap_ms)
+	select l ->> 'name', coalesce((l ->> 'rate')::int, 0), coalesce((l ->> 'period_ms')::bigint, 0),
+	    coalesce((l ->> 'concurrency')::int, 0), coalesce((l ->> 'min_gap_ms')::bigint, 0)
+	from jsonb_array_elements(coalesce(config -> 'limits', '[]')) l
+	order by l ->> 'name'
+	on conflict (name) do update
+	set rate = excluded.rate, concurrency = excluded.concurrency, min_gap_ms = excluded.min_gap_ms,
+	    period_ms = excluded.period_ms,
+	    -- steps of another length count for nothing
+	    used = case when s.period_ms = excluded.period_ms then s.used else '{}' end
+	where (s.rate, s.period_ms, s.concurrency, s.min_gap_ms)
+	    is distinct from (excluded.rate, excluded.period_ms, excluded.concurrency, excluded.min_gap_ms);
+	delete from jobq.queue_limit k using jobq.queue q, jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
+	where k.queue = q.id and q.name = c ->> 'name';
+	insert into jobq.queue_limit (queue, limit_id)
+	select distinct q.id, l.id
+	from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
+	cross join lateral jsonb_array_elements_text(coalesce(c -> 'limits', '[]')) u(name)
+	join jobq.queue q on q.name = c ->> 'name' join jobq.limit_state l on l.name = u.name;
+	update jobq.fair_share f set weight = coalesce((q.fair_weights ->> f.value)::smallint, 1)
+	from jobq.queue q
+	where q.id = f.queue and f.weight <> coalesce((q.fair_weights ->> f.value)::smallint, 1);
 	delete from jobq.serves s where s.node = n;
 	insert into jobq.serves (node, queue)
 	select n, q.id from jobq.queue q

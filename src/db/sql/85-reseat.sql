@@ -22,10 +22,11 @@ begin
 	delete from jobq.pool;
 	delete from jobq.held;
 	delete from jobq.released;
+	delete from jobq.parked;
 	delete from jobq.cancel_request;
 	delete from jobq.leader;
 	insert into jobq.turn (job, slot, queue, lane, attempt)
-	select j.id, s.last_value, j.queue, j.priority,
+	select j.id, s.last_value, j.queue, j.lane,
 	    coalesce((select max(a.attempt) from jobq.attempt a where a.job = j.id), 0) + 1
 	from jobq.job j, jobq.turn_slot s
 	where not exists (select from jobq.attempt a where a.job = j.id and a.outcome in (1, 3, 4, 6))

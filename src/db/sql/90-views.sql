@@ -9,7 +9,7 @@ create view jobq.jobs as
 	        when t.attempt > 1 then 'retrying'
 	        when t.job is not null then 'scheduled'
 	        else 'ready' end as state,
-	    (case when q.large_first then 99 - j.priority else j.priority end)::int as priority,
+	    (case when q.large_first then 99 - j.lane / 256 else j.lane / 256 end)::int as priority,
 	    j.data, a.result, a.error,
 	    nullif(jobq.class_name(a.class), '') as error_class,
 	    coalesce(l.attempt, a.attempt, 0)::int as attempt,

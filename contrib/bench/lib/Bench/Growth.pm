@@ -26,8 +26,8 @@ my @axes = (
 # Ended jobs, as a drain would have left them.
 my $past = <<'SQL';
 with j as (
-	insert into jobq.job (id, queue, priority, created_at, type, data)
-	select nextval('jobq.job_id'), q.id, 5, now() - interval '1 hour', 'mail', '{"kind": "mail"}'
+	insert into jobq.job (id, queue, lane, created_at, type, data)
+	select nextval('jobq.job_id'), q.id, q.lane, now() - interval '1 hour', 'mail', '{"kind": "mail"}'
 	from jobq.queue q, generate_series(1, %d) where q.name = 'work0'
 	returning id, queue
 )

@@ -1,0 +1,265 @@
+-- Claims of queues whose jobs are not just the next ones: shares of fair
+-- queues, ageing, concurrency keys, and held types and tenants. All of it
+-- works on what take() gives; a turn that may not run now is parked, since the
+-- cursor has passed it.
+
+-- A claim as it would be with these cursors, for the next take().
+create function jobq.advanced(last jobq.claim, c jobq.cursors) returns jobq.claim
+language plpgsql as $$
+begin
+	last.lanes := c.lanes;
+	last.cursor_xid := c.xid;
+	last.cursor_job := c.job;
+	last.waiting := jobq.passed_by(c);
+	last.late_lane := c.late_lane;
+	last.late_xid := c.late_xid;
+	last.late_job := c.late_job;
+	return last;
+end
+$$;
+
+-- Two takes, one after the other, as one.
+create function jobq.joined(a jobq.cursors, b jobq.cursors) returns jobq.cursors
+language plpgsql immutable as $$
+begin
+	if a.taken is not null then
+		b.taken := a.taken || coalesce(b.taken, '{}');
+		b.attempts := a.attempts || coalesce(b.attempts, '{}');
+		b.served := coalesce(b.served, a.served);
+	end if;
+	return b;
+end
+$$;
+
+-- Take up to n turns of a fair queue: the priorities in their order, within
+-- each the shares in turns, beginning behind the one that was served last. Each
+-- round gives every share as much as there is room for divided by how many had
+-- more in the last round.
+create function jobq.take_fair(last jobq.claim, queue_id smallint, n int) returns jobq.cursors
+language plpgsql as $$
+declare
+	all_of jobq.cursors;
+	c jobq.cursors;
+	low smallint := 0;
+	shares int;
+	room int := n;
+begin
+	all_of := jobq.take(last, queue_id, 0);		-- finds the lanes
+	loop
+		select min(l) / 256 * 256, count(*) filter (where l < min_of * 256 + 256)
+		into low, shares
+		from unnest(all_of.lanes) l, (select min(m) / 256 as min_of from unnest(all_of.lanes) m where m >= low) p
+		where l >= low and p.min_of is not null;
+		exit when low is null;
+		while room > 0 loop
+			c := jobq.take(jobq.advanced(last, all_of), queue_id, room, greatest(1, ceil(room::float8 / shares)::int),
+			    low, (low + 255)::smallint, coalesce(all_of.served, last.served, -1::smallint));
+			all_of := jobq.joined(all_of, c);
+			room := n - coalesce(cardinality(all_of.taken), 0);
+			shares := c.more;
+			exit when shares = 0;
+		end loop;
+		exit when room = 0 or low >= 99 * 256;
+		low := low + 256;
+	end loop;
+	return all_of;
+end
+$$;
+
+-- Take up to n turns of the lanes below the most urgent one that wait too
+-- long, the oldest first.
+create function jobq.take_aged(last jobq.claim, queue_id smallint, n int, age_ms bigint)
+returns jobq.cursors
+language plpgsql as $$
+declare
+	all_of jobq.cursors := jobq.take(last, queue_id, 0);
+	lane smallint;
+begin
+	for lane in
+		select l.lane
+		from unnest(all_of.lanes, all_of.xid, all_of.job) l(lane, xid, job),
+		lateral (
+			select t.job from jobq.turn t
+			where t.queue = queue_id and t.lane = l.lane and (t.xid, t.job) > (l.xid, l.job)
+			order by t.xid, t.job limit 1
+		) t,
+		lateral (select * from jobq.job j where j.id = t.job limit 1) j
+		where coalesce(j.run_at, j.created_at) < clock_timestamp() - jobq.ms(age_ms)
+		order by coalesce(j.run_at, j.created_at)
+	loop
+		exit when cardinality(all_of.taken) >= n;
+		all_of := jobq.joined(all_of, jobq.take(jobq.advanced(last, all_of), queue_id,
+		    n - coalesce(cardinality(all_of.taken), 0), null, lane, lane));
+	end loop;
+	return all_of;
+end
+$$;
+
+-- How many of each concurrency key of a queue are on lease: with the pool that
+-- asks (keys) and with the others.
+create function jobq.busy_keys(queue_id smallint, pool bigint, keys text[]) returns jsonb
+language sql stable as $$
+	select coalesce(jsonb_object_agg(k.key, k.n), '{}')
+	from (
+		select k.key, count(*) as n
+		from (
+			select unnest(busy_keys.keys) as key
+			union all
+			select unnest(p.keys) from jobq.pool_load p
+			where p.queue = queue_id and p.pool <> busy_keys.pool
+		) k
+		group by k.key
+	) k
+$$;
+
+-- Is a job of this type and tenant held in that queue?
+create function jobq.is_held(queue_id smallint, type text, tenant text) returns boolean
+language sql stable as $$
+	select exists (select from jobq.hold h
+	    where h.queue in (queue_id, 0) and (h.type is null or h.type = is_held.type)
+	        and (h.tenant is null or h.tenant = is_held.tenant))
+$$;
+
+-- Up to n of the parked jobs whose keys are free now: of each key the first,
+-- and of these those that have waited longest. An empty key is free.
+create function jobq.unpark(q jobq.queue, busy jsonb, n int, out jobs bigint[],
+    out attempts smallint[], out keys text[])
+language plpgsql as $$
+begin
+	with recursive k as (
+		(select p.key from jobq.parked p where p.queue = q.id and p.key is not null order by p.key limit 1)
+		union all
+		select (select p.key from jobq.parked p where p.queue = q.id and p.key > k.key order by p.key limit 1)
+		from k where k.key is not null
+	), h as (
+		select p.job, p.lane, p.place
+		from k, lateral (
+			select * from jobq.parked p where p.queue = q.id and p.key = k.key
+			order by p.place limit case k.key when '' then n else greatest(0, q.per_key - coalesce((busy ->> k.key)::int, 0)) end
+		) p
+		where not exists (select from jobq.key_kept t where t.queue = q.id and t.key = k.key)
+		order by p.lane / 256, p.place limit n
+	), d as (
+		delete from jobq.parked p where p.job = any (array(select h.job from h)) returning *
+	)
+	select array_agg(d.job order by d.place), array_agg(d.attempt order by d.place), array_agg(d.key order by d.place)
+	into jobs, attempts, keys from d;
+end
+$$;
+
+-- Leave n of what was taken and park the others: types and tenants that are
+-- held; jobs whose key is busy, or kept by a job that will be tried again, or
+-- for which others wait already; what is too many.
+create function jobq.sift(c inout jobq.cursors, q jobq.queue, busy jsonb, n int)
+language plpgsql as $$
+declare
+	any_hold boolean := exists (select from jobq.hold);
+	any_parked boolean := exists (select from jobq.parked p where p.queue = q.id and p.key is not null);
+	any_kept boolean := exists (select from jobq.key_kept k where k.queue = q.id);
+begin
+	with t as (
+		select u.job, u.attempt, u.n, j.lane, j.key, h.held,
+		    row_number() over (partition by j.key, h.held order by u.n) as place
+		from unnest(c.taken, c.attempts) with ordinality u(job, attempt, n),
+		lateral (select * from jobq.job j where j.id = u.job limit 1) j,
+		lateral (select any_hold and jobq.is_held(q.id, j.type, j.tenant) as held) h
+	), s as (
+		select t.*, case
+		    when t.held then true
+		    when t.key is null then false
+		    when any_kept and exists (select from jobq.key_kept k where k.job = t.job) then false
+		    when any_kept and exists (select from jobq.key_kept k where k.queue = q.id and k.key = t.key) then true
+		    when any_parked and exists (select from jobq.parked p where p.queue = q.id and p.key = t.key) then true
+		    else coalesce((busy ->> t.key)::int, 0) + t.place > q.per_key end as stays
+		from t
+	), d as (
+		select s.job, s.attempt, s.n, s.lane, s.held, s.key,
+		    s.stays or count(*) filter (where not s.stays) over (order by s.n) > sift.n as stays
+		from s
+	), p as (
+		insert into jobq.parked (job, queue, key, lane, attempt)
+		select d.job, q.id, case when not d.held then coalesce(d.key, '') end, d.lane, d.attempt from d
+		where d.stays order by d.n
+		on conflict do nothing
+	)
+	select coalesce(array_agg(d.job order by d.n), '{}'), coalesce(array_agg(d.attempt order by d.n), '{}')
+	into c.taken, c.attempts from d where not d.stays;
+	if any_kept then
+		delete from jobq.key_kept k where k.job = any (c.taken);
+	end if;
+end
+$$;
+
+-- Up to n turns that may run now, of a queue that has any of these. Looks at
+-- up to `most` turns of the log; c.more: 1 when there may be others.
+create function jobq.take_special(last jobq.claim, pool bigint, queue_id smallint, n int, keys text[], most int)
+returns jobq.cursors
+language plpgsql as $$
+declare
+	q jobq.queue;
+	c jobq.cursors;
+	jobs bigint[];		-- unparked
+	nums smallint[];
+	busy jsonb := '{}';
+begin
+	select * into q from jobq.queue k where k.id = queue_id;
+	if q.keyed then
+		busy := jobq.busy_keys(q.id, pool, keys);
+		select u.jobs, u.attempts, u.keys || take_special.keys into jobs, nums, keys from jobq.unpark(q, busy, n) u;
+		if jobs is not null then
+			busy := jobq.busy_keys(q.id, pool, keys);
+			n := n - cardinality(jobs);
+			most := case when n > 0 then most else 0 end;
+		end if;
+	end if;
+	if q.age_ms > 0 and coalesce(last.batch, 0) % 4 = 0 then
+		c := jobq.take_aged(last, q.id, most, q.age_ms);
+		last := jobq.advanced(last, c);
+	end if;
+	if q.fair_path <> '' then
+		c := jobq.joined(c, jobq.take_fair(last, q.id, most - coalesce(cardinality(c.taken), 0)));
+	else
+		c := jobq.joined(c, jobq.take(last, q.id, most - coalesce(cardinality(c.taken), 0)));
+	end if;
+	c.more := (most > 0 and cardinality(c.taken) = most)::int;
+	if c.taken is not null then
+		c := jobq.sift(c, q, busy, n);
+	end if;
+	if jobs is not null then
+		c.taken := jobs || coalesce(c.taken, '{}');
+		c.attempts := nums || coalesce(c.attempts, '{}');
+	end if;
+	return c;
+end
+$$;
+
+-- Jobs that wait for another attempt keep their key where only one of a key
+-- may run, so that none overtakes them.
+create function jobq.keep_keys(jobs bigint[]) returns void
+language sql as $$
+	insert into jobq.key_kept (queue, key, job)
+	select j.queue, j.key, j.id
+	from unnest(jobs) u(job), lateral (select * from jobq.job k where k.id = u.job limit 1) j
+	join jobq.queue q on q.id = j.queue and q.keyed and q.per_key = 1
+	where j.key is not null
+	on conflict do nothing
+$$;
+
+-- Give the parked jobs that nobody holds any more their turns again.
+create function jobq.unpark_held(queue_id smallint) returns int
+language plpgsql as $$
+declare
+	n int;
+begin
+	with d as (
+		delete from jobq.parked p using jobq.job j
+		where p.queue = queue_id and p.key is null and j.id = p.job
+		    and not jobq.is_held(p.queue, j.type, j.tenant)
+		returning p.*
+	)
+	insert into jobq.turn (job, slot, queue, lane, attempt)
+	select d.job, jobq.fact('jobq.turn_slot'), d.queue, d.lane, d.attempt from d order by d.place;
+	get diagnostics n = row_count;
+	return n;
+end
+$$;
