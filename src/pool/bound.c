@@ -29,6 +29,8 @@ bound_init(struct pool *pool)
 		int64_t most = l->rate_period_ms * 1000 / AHEAD_PART;
 
 		pool->frees |= l->concurrency > 0;
+		if (l->min_gap_ms * MONO_MS > pool->gap)
+			pool->gap = l->min_gap_ms * MONO_MS;
 		if (l->rate_count > 0 && most < pool->window.short_us)
 			pool->window.short_us = most > 0 ? most : 1;
 	}
@@ -42,23 +44,35 @@ bound_clear(struct pool *pool)
 }
 
 /*
- * min_gap: what is leased starts one by one
+ * min_gap: what is leased starts one by one. The database spaces the leases
+ * of all leaders; what comes late here does not come together for that.
  */
+
+static void
+arm(struct pool *pool)
+{
+	const struct lease *first = TAILQ_FIRST(&pool->paced.head);
+	mono_t now = mono_now(), at;
+
+	if (first == NULL)
+		return;
+	at = first->not_before;
+	if (pool->paced_at != 0 && at < pool->paced_at + pool->gap)
+		at = pool->paced_at + pool->gap;
+	timer_set(pool->pace, at > now ? at - now : 0);
+}
 
 static void
 on_pace(void *arg)
 {
 	struct pool *pool = arg;
-	mono_t now = mono_now();
-	struct lease *l;
+	struct lease *l = TAILQ_FIRST(&pool->paced.head);
 
-	while ((l = TAILQ_FIRST(&pool->paced.head)) != NULL) {
-		if (l->not_before > now) {
-			timer_set(pool->pace, l->not_before - now);
-			break;
-		}
-		lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
-	}
+	if (l == NULL)
+		return;		/* cancelled, or handed back */
+	lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
+	pool->paced_at = mono_now();
+	arm(pool);
 	pool_wants_turn(pool);
 }
 
@@ -67,8 +81,8 @@ bound_pace(struct pool *pool, struct lease *l, int64_t start_ms)
 {
 	l->not_before = mono_now() + start_ms * MONO_MS;
 	lease_move(l, &pool->paced);
-	if (!timer_pending(pool->pace))
-		timer_set(pool->pace, start_ms * MONO_MS);
+	if (pool->paced.count == 1)
+		arm(pool);
 }
 
 /*

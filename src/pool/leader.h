@@ -186,6 +186,7 @@ struct pool {
 	struct lease_list ready, alone;
 	struct lease_list paced;	/* not to be started yet, in the order of their times */
 	struct timer *pace;
+	mono_t gap, paced_at;		/* between starts; the last one, 0: none yet */
 	bool frees;			/* the end of a job may let another one start */
 	struct array held_keys;		/* a claim's parameter */
 	struct lease_keys keys;

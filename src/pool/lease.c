@@ -338,7 +338,7 @@ take_job(struct pool *pool, const PGresult *res, int row)
 		bound_key_seen(pool);
 	if (pool->queue->expire_ms > 0 && l->job.late_ms > pool->queue->expire_ms)
 		expire(pool, l);
-	else if (pg_int(res, row, 15) > 0)
+	else if (!PQgetisnull(res, row, 15))
 		bound_pace(pool, l, pg_int(res, row, 15));
 	else
 		lease_move(l, l->job.alone ? &pool->alone : &pool->ready);

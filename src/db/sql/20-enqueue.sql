@@ -344,7 +344,7 @@ $$;
 -- Enqueue many jobs of a queue: an array of objects whose members are
 -- enqueue()'s arguments. All or none; returns the ids in order.
 --
--- Jobs of which none asks for more than a lane go in together, by one
+-- Jobs of which none asks for more than a lane and a key go in together, by one
 -- statement; else each goes by itself, which is also how errors are found.
 create function jobq.enqueue_many(queue text, jobs jsonb) returns setof bigint
 language plpgsql as $$
@@ -357,19 +357,27 @@ begin
 		raise exception 'jobs is no array' using errcode = '22023',
 		    hint = 'Give [{"type": …, "data": {…}}, …].';
 	end if;
-	if q.plain and (select bool_and(jobq.is_plain(q, e)) from jsonb_array_elements(jobs) e) then
+	if q.unique_path = '' and (select bool_and(jobq.is_plain(q, e)) from jsonb_array_elements(jobs) e) then
 		return query
 		with e as materialized (
 			select nextval('jobq.job_id') as id, coalesce(e ->> 'type', '') as type,
-			    coalesce(e -> 'data', '{}') as data, e ->> 'tenant' as tenant, e ->> 'key' as key,
-			    jobq.lane(q, (e ->> 'priority')::int) as lane
+			    coalesce(e -> 'data', '{}') as data, e ->> 'tenant' as tenant,
+			    coalesce(e ->> 'key', case when q.key_path <> '' then
+			        left(jobq.part_of(q.key_path, e -> 'data', e ->> 'tenant'), 255) end) as key,
+			    jobq.lane(q, (e ->> 'priority')::int) as lane,
+			    case when q.fair_path <> '' then jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant') end as value
 			from jsonb_array_elements(jobs) e
+		), s as materialized (
+			select v.value, jobq.share_of(q, v.value) as share
+			from (select distinct value from e where value is not null) v
+		), l as (
+			select e.*, e.lane + coalesce(s.share, 0) as in_lane from e left join s on s.value = e.value
 		), i as (
 			insert into jobq.job (id, queue, lane, created_at, type, data, tenant, key)
-			select e.id, q.id, e.lane, clock_timestamp(), e.type, e.data, e.tenant, e.key from e
+			select l.id, q.id, l.in_lane, clock_timestamp(), l.type, l.data, l.tenant, l.key from l
 		)
 		insert into jobq.turn (job, slot, queue, lane, attempt)
-		select e.id, s.last_value, q.id, e.lane, 1 from jobq.turn_slot s, e
+		select l.id, k.last_value, q.id, l.in_lane, 1 from jobq.turn_slot k, l
 		returning job;
 		perform jobq.nudge(q.id, q.name);
 		return;

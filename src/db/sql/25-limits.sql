@@ -5,10 +5,10 @@
 -- limit is locked until the claim's transaction ends (claim_lock(), -1000 less
 -- its id), after the queue, and several in the order of their ids.
 --
--- A period is counted in 50 steps. Of the newest 52 steps together no more may
+-- A period is counted in 100 steps. Of the newest 103 steps together no more may
 -- start than the rate allows: a job that is taken in one step is started in it
--- or in the next, so whatever window of a period one looks through, it shows
--- at most the starts of 52 steps. That reaches 50/52 of the rate.
+-- or in the two after it, so whatever window of a period one looks through, it
+-- shows at most the starts of 103 steps. That reaches 100/103 of the rate.
 
 create function jobq.limit_lock(id smallint) returns int
 language sql immutable parallel safe as $$ select -1000 - id $$;
@@ -40,7 +40,7 @@ $$;
 -- How long a step of a limit is, in microseconds, and which one it is now.
 create function jobq.step_us(l jobq.limit_state) returns bigint
 language sql immutable parallel safe as $$
-	select greatest(1, l.period_ms * 20)
+	select greatest(1, l.period_ms * 10)
 $$;
 
 create function jobq.step_now(l jobq.limit_state) returns bigint
@@ -48,16 +48,16 @@ language sql as $$
 	select jobq.us(clock_timestamp()) / jobq.step_us(l)
 $$;
 
--- The starts of the 52 steps up to this one, oldest first.
+-- The starts of the 103 steps up to this one, oldest first.
 create function jobq.steps(l jobq.limit_state, now bigint) returns int[]
 language plpgsql immutable as $$
 declare
 	passed bigint := now - l.step;
 begin
-	if passed < 0 or passed >= 52 or cardinality(l.used) <> 52 then
-		return array_fill(0, array[52]);
+	if passed < 0 or passed >= 103 or cardinality(l.used) <> 103 then
+		return array_fill(0, array[103]);
 	end if;
-	return l.used[passed + 1:52] || array_fill(0, array[passed::int]);
+	return l.used[passed + 1:103] || array_fill(0, array[passed::int]);
 end
 $$;
 
@@ -161,7 +161,7 @@ begin
 			if l.rate > 0 then
 				this_step := jobq.step_now(l);
 				counts := jobq.steps(l, this_step);
-				counts[52] := counts[52] + got;
+				counts[103] := counts[103] + got;
 			end if;
 			update jobq.limit_state s set step = coalesce(this_step, 0), used = coalesce(counts, '{}'),
 			    next_at = clock_timestamp() + jobq.ms(a.start_ms + a.gap_ms * got)

@@ -1,0 +1,93 @@
+# Limits, concurrency keys and fair queues on two nodes that share one database.
+# S2-33 S4-33
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Jobqd;
+use Test::More;
+use Time::HiRes qw(time sleep);
+
+my $pg = Jobqd::Postgres->new(settings => { shared_buffers => '256MB' });
+my @nodes = map {
+	Jobqd::Daemon->new(pg => $pg, name => $_, config => <<'YAML')
+log: {file: stderr, level: info}
+handlers: {null: {driver: noop}}
+limits:
+  api: {rate: 100/4s}
+  three: {concurrency: 3}
+  apart: {min_gap: 40ms}
+queues:
+  rate-a: {handler: null, workers: 2, concurrency: 20, limits: [api]}
+  rate-b: {handler: null, workers: 1, concurrency: 20, limits: [api]}
+  few-a: {handler: null, workers: 4, limits: [three]}
+  few-b: {handler: null, workers: 4, limits: [three]}
+  gap: {handler: null, workers: 2, concurrency: 5, limits: [apart]}
+  key: {handler: null, workers: 4, concurrency_key: data.account, retry: {attempts: 5, base: 20ms, max: 20ms, jitter: 0%}}
+  fair: {handler: null, workers: 2, fair: tenant}
+YAML
+} qw(one two);
+$_->start for @nodes;
+
+sub numbers { return map { [ split /\|/ ] } split /\n/, $pg->query($_[0]) }
+sub done {
+	my ($queue, $n, $seconds) = @_;
+	wait_for { $pg->query("SELECT count(*) FROM jobq.attempts WHERE queue LIKE '$queue' AND outcome IN ('completed', 'dead')") >= $n } "$n jobs of $queue", $seconds || 60;
+}
+
+# a rate, shared by two queues and two nodes
+$pg->query("SELECT jobq.enqueue_many('rate-$_', (SELECT jsonb_agg('{}'::jsonb) FROM generate_series(1, 250)))") for qw(a b);
+done('rate-_', 400);
+my @starts = map { $_->[0] } numbers("SELECT extract(epoch FROM started_at) FROM jobq.attempts WHERE queue LIKE 'rate-_' ORDER BY started_at");
+my ($most, $from) = (0, 0);
+for my $to (0 .. $#starts) {
+	$from++ while $starts[$to] - $starts[$from] >= 4;
+	$most = $to - $from + 1 if $to - $from + 1 > $most;
+}
+cmp_ok $most, '<=', 100, "a rate of 100 in 4 s: at most $most in any window";
+my $reached = (@starts - 100) / ($starts[-1] - $starts[0]) / 25 * 100;
+cmp_ok $reached, '>=', 95, sprintf('… and %.1f %% of it reached', $reached);
+is $pg->query("SELECT count(DISTINCT node) FROM jobq.attempts WHERE queue LIKE 'rate-_'"), 2, '… by both nodes';
+
+# a number at a time
+$pg->query("SELECT jobq.enqueue_many('few-$_', (SELECT jsonb_agg(jsonb_build_object('data', jsonb_build_object('sleep_ms', 30))) FROM generate_series(1, 60)))") for qw(a b);
+done('few-_', 120);
+my ($overlap, $now) = (0, 0);
+$now += $_->[1], $overlap = $now > $overlap ? $now : $overlap
+    for numbers("SELECT at, d FROM (SELECT started_at AS at, 1 AS d FROM jobq.attempts WHERE queue LIKE 'few-_' UNION ALL SELECT finished_at, -1 FROM jobq.attempts WHERE queue LIKE 'few-_') x ORDER BY at, d");
+cmp_ok $overlap, '<=', 3, "three at a time, over two queues and two nodes: $overlap";
+cmp_ok $overlap, '>=', 3, '… and no fewer';
+my ($took) = map { $_->[0] } numbers("SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM jobq.attempts WHERE queue LIKE 'few-_'");
+note sprintf 'its slots were used %.0f %% of the time', 120 * 0.03 / 3 / $took * 100;
+
+# apart
+$pg->query("SELECT jobq.enqueue_many('gap', (SELECT jsonb_agg('{}'::jsonb) FROM generate_series(1, 50)))");
+done('gap', 50);
+my @gaps = sort { $a <=> $b } map { $_->[0] } numbers("SELECT 1000 * extract(epoch FROM started_at - lag(started_at) OVER (ORDER BY started_at)) FROM jobq.attempts WHERE queue = 'gap' ORDER BY started_at OFFSET 1");
+cmp_ok $gaps[ @gaps / 10 ], '>=', 30, sprintf('a gap of 40 ms between starts, of two nodes: %.1f ms at least, nine of ten over %.1f, %.1f in the middle', $gaps[0], $gaps[ @gaps / 10 ], $gaps[ @gaps / 2 ]);
+
+# keys: one at a time and in order, also over failures; nobody waits for another's key
+$pg->query("SELECT jobq.enqueue('key', data => jsonb_build_object('account', a, 'sleep_ms', 3) || CASE WHEN (a + i) % 7 = 0 THEN jsonb_build_object('fail', 'error') ELSE '{}' END, max_attempts => 3) FROM generate_series(1, 25) i, generate_series(1, 8) a");
+done('key', 200, 120);
+is $pg->query(q{
+	SELECT count(*) FROM (
+		SELECT a.started_at, lag(a.finished_at) OVER w AS before, j.id, lag(j.id) OVER w AS last
+		FROM jobq.attempts a JOIN jobq.job j ON j.id = a.job_id WHERE a.queue = 'key'
+		WINDOW w AS (PARTITION BY j.key ORDER BY a.started_at, a.finished_at)
+	) x WHERE before > started_at + interval '1 ms' OR last > id}), 0, 'of each key one at a time, in order, also over retries';
+is $pg->query("SELECT count(*) FROM jobq.attempts WHERE queue = 'key' AND outcome = 'failed'") > 0, 1, '… of which there were some';
+is $pg->query('SELECT count(*) FROM jobq.parked') + $pg->query('SELECT count(*) FROM jobq.key_kept'), 0, 'nothing is left aside';
+
+# fair: a tenant with very much to do, and another
+my $big = 200_000;
+$pg->query("SELECT count(*) FROM (SELECT jobq.enqueue_many('fair', (SELECT jsonb_agg(jsonb_build_object('tenant', 'big', 'data', jsonb_build_object('sleep_ms', 1))) FROM generate_series(1, $big / 10))) FROM generate_series(1, 10)) x");
+my @delays;
+for (1 .. 20) {
+	my $id = $pg->query("SELECT jobq.enqueue('fair', tenant => 'small')");
+	wait_for { $pg->query("SELECT count(*) FROM jobq.attempts WHERE job_id = $id") } 'the small tenant\'s job';
+	push @delays, $pg->query("SELECT 1000 * extract(epoch FROM a.started_at - j.created_at) FROM jobq.attempts a JOIN jobq.job j ON j.id = a.job_id WHERE j.id = $id");
+}
+@delays = sort { $a <=> $b } @delays;
+cmp_ok $pg->query("SELECT ready FROM jobq.queues WHERE name = 'fair'"), '>', 0, 'the big tenant still has jobs';
+cmp_ok $delays[-1], '<', 1000, sprintf("a tenant with %d jobs delays another's by %.0f ms at most, %.0f in the middle", $big, $delays[-1], $delays[10]);
+done_testing;
