@@ -119,28 +119,15 @@ begin
 end
 $$;
 
--- The concurrency keys of jobs.
-create function jobq.keys_of(jobs bigint[]) returns text[]
-language plpgsql stable as $$
-begin
-	if jobs = '{}' then
-		return '{}';
-	end if;
-	return array(select j.key from unnest(jobs) u(job),
-	    lateral (select k.key from jobq.job k where k.id = u.job limit 1) j
-	    where j.key is not null);
-end
-$$;
-
--- Charge what a claim has taken, and keep what the pool has on lease now. Returns in how many milliseconds there may be more, when a limit held
--- this claim back; else null.
+-- Charge what a claim has taken, got jobs, and keep what the pool has on lease
+-- now, with their concurrency keys. Returns in how many milliseconds there may
+-- be more, when a limit held this claim back; else null.
 create function jobq.limits_charge(pool bigint, queue_id smallint, a jobq.allowance, held int,
-    keys text[], taken bigint[]) returns bigint
+    keys text[], got int) returns bigint
 language plpgsql as $$
 declare
 	q jobq.queue;
 	l jobq.limit_state;
-	got int := cardinality(taken);
 	had int;
 	counts int[];
 	this_step bigint;
@@ -152,8 +139,7 @@ begin
 	end if;
 	select p.held into had from jobq.pool_load p where p.pool = limits_charge.pool;
 	insert into jobq.pool_load as p (pool, queue, held, keys)
-	select limits_charge.pool, queue_id, limits_charge.held + got,
-	    coalesce(limits_charge.keys, '{}') || case when q.keyed then jobq.keys_of(taken) else '{}' end
+	values (limits_charge.pool, queue_id, limits_charge.held, coalesce(limits_charge.keys, '{}'))
 	on conflict on constraint pool_load_pkey do update set held = excluded.held, keys = excluded.keys
 	where (p.held, p.keys) is distinct from (excluded.held, excluded.keys);
 	for l in select * from jobq.limits_of(queue_id) loop
@@ -167,7 +153,7 @@ begin
 			    next_at = clock_timestamp() + jobq.ms(a.start_ms + a.gap_ms * got)
 			where s.id = l.id;
 		end if;
-		if l.concurrency > 0 and l.awaited and had > held + got then
+		if l.concurrency > 0 and l.awaited and had > held then
 			update jobq.limit_state s set awaited = false where s.id = l.id;
 			perform jobq.rouse(k.name)
 			from jobq.queue_limit u join jobq.queue k on k.id = u.queue where u.limit_id = l.id;

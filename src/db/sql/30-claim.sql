@@ -30,6 +30,7 @@ create type jobq.cursors as (
 	late_job bigint[],
 	taken bigint[],			-- the jobs taken …
 	attempts smallint[],		-- … and which attempt each is
+	keys text[],			-- their concurrency keys, where some have them
 	served smallint,		-- the lane of the last one
 	more int			-- lanes that have more than was to be taken of each
 );
@@ -260,7 +261,8 @@ declare
 	uncrashed boolean;
 	withdrawn_to bigint;
 	room jobq.allowance;
-	taken bigint[] := '{}';
+	took int := 0;
+	taken_keys text[] := '{}';
 	got int := 0;
 	more boolean := true;	-- not all was looked at
 begin
@@ -301,7 +303,7 @@ begin
 		end if;
 		if special then
 			-- what may not run is passed over, in larger steps when there is much of it
-			c := jobq.take_special(last, pool, queue_id, n, keys || jobq.keys_of(taken),
+			c := jobq.take_special(last, pool, queue_id, n, keys || taken_keys,
 			    greatest(n, least(1000, n << rounds - 1)));
 		else
 			c := jobq.take(last, queue_id, n);
@@ -331,7 +333,7 @@ begin
 		    case when expires then greatest(0, (extract(epoch from
 		        clock_timestamp() - coalesce(j.run_at, j.created_at)) * 1000)::bigint) end,
 		    case when keyed then j.key end,
-		    case when room.gap_ms > 0 then room.start_ms + room.gap_ms * (cardinality(taken) + t.n - 1) end
+		    case when room.gap_ms > 0 then room.start_ms + room.gap_ms * (took + t.n - 1) end
 		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
 		lateral (select * from jobq.job j where j.id = t.job limit 1) j
 		left join lateral (select * from jobq.charges(j.id) x where t.attempt > 1 limit 1) h on true
@@ -339,7 +341,8 @@ begin
 		get diagnostics got = row_count;
 		n := n - got;
 		if special then
-			taken := taken || c.taken;
+			took := took + got;
+			taken_keys := taken_keys || array_remove(c.keys, null);
 			more := c.more > 0;
 			exit when not more;
 		else
@@ -347,7 +350,7 @@ begin
 		end if;
 	end loop;
 	if special then
-		start_ms := jobq.limits_charge(pool, queue_id, room, held, keys, taken);
+		start_ms := jobq.limits_charge(pool, queue_id, room, held + took, keys || taken_keys, took);
 	end if;
 	if n > 0 and more and (special or got = 0) then
 		start_ms := 0;

@@ -157,13 +157,16 @@ declare
 	any_parked boolean := exists (select from jobq.parked p where p.queue = q.id and p.key is not null);
 	any_kept boolean := exists (select from jobq.key_kept k where k.queue = q.id);
 begin
+	if not any_hold and not q.keyed then
+		return;
+	end if;
 	with t as (
 		select u.job, u.attempt, u.n, j.lane, j.key, h.held,
-		    row_number() over (partition by j.key, h.held order by u.n) as place
+		    row_number() over (partition by j.key collate "C", h.held order by u.n) as place
 		from unnest(c.taken, c.attempts) with ordinality u(job, attempt, n),
 		lateral (select * from jobq.job j where j.id = u.job limit 1) j,
 		lateral (select any_hold and jobq.is_held(q.id, j.type, j.tenant) as held) h
-	), s as (
+	), d as (
 		select t.*, case
 		    when t.held then true
 		    when t.key is null then false
@@ -172,18 +175,25 @@ begin
 		    when any_parked and exists (select from jobq.parked p where p.queue = q.id and p.key = t.key) then true
 		    else coalesce((busy ->> t.key)::int, 0) + t.place > q.per_key end as stays
 		from t
-	), d as (
-		select s.job, s.attempt, s.n, s.lane, s.held, s.key,
-		    s.stays or count(*) filter (where not s.stays) over (order by s.n) > sift.n as stays
-		from s
+		order by t.n
 	), p as (
 		insert into jobq.parked (job, queue, key, lane, attempt)
-		select d.job, q.id, case when not d.held then coalesce(d.key, '') end, d.lane, d.attempt from d
-		where d.stays order by d.n
+		select d.job, q.id, case when not d.held then d.key end, d.lane, d.attempt from d where d.stays
 		on conflict do nothing
 	)
-	select coalesce(array_agg(d.job order by d.n), '{}'), coalesce(array_agg(d.attempt order by d.n), '{}')
-	into c.taken, c.attempts from d where not d.stays;
+	select coalesce(array_agg(d.job), '{}'), coalesce(array_agg(d.attempt), '{}'), array_agg(d.key)
+	into c.taken, c.attempts, c.keys from d where not d.stays;
+	if cardinality(c.taken) > n then
+		insert into jobq.parked (job, queue, key, lane, attempt)
+		select u.job, q.id, coalesce(j.key, ''), j.lane, u.attempt
+		from unnest(c.taken[n + 1:], c.attempts[n + 1:]) with ordinality u(job, attempt, n),
+		lateral (select * from jobq.job j where j.id = u.job limit 1) j
+		order by u.n
+		on conflict do nothing;
+		c.taken := c.taken[:n];
+		c.attempts := c.attempts[:n];
+		c.keys := c.keys[:n];
+	end if;
 	if any_kept then
 		delete from jobq.key_kept k where k.job = any (c.taken);
 	end if;
@@ -191,7 +201,8 @@ end
 $$;
 
 -- Up to n turns that may run now, of a queue that has any of these. Looks at
--- up to `most` turns of the log; c.more: 1 when there may be others.
+-- up to `most` turns of the log; c.more: 1 when there may be others; c.keys:
+-- those of what was taken, where the queue has keys.
 create function jobq.take_special(last jobq.claim, pool bigint, queue_id smallint, n int, keys text[], most int)
 returns jobq.cursors
 language plpgsql as $$
@@ -200,14 +211,15 @@ declare
 	c jobq.cursors;
 	jobs bigint[];		-- unparked
 	nums smallint[];
+	free_keys text[];
 	busy jsonb := '{}';
 begin
 	select * into q from jobq.queue k where k.id = queue_id;
 	if q.keyed then
 		busy := jobq.busy_keys(q.id, pool, keys);
-		select u.jobs, u.attempts, u.keys || take_special.keys into jobs, nums, keys from jobq.unpark(q, busy, n) u;
+		select * into jobs, nums, free_keys from jobq.unpark(q, busy, n);
 		if jobs is not null then
-			busy := jobq.busy_keys(q.id, pool, keys);
+			busy := jobq.busy_keys(q.id, pool, keys || free_keys);
 			n := n - cardinality(jobs);
 			most := case when n > 0 then most else 0 end;
 		end if;
@@ -228,6 +240,7 @@ begin
 	if jobs is not null then
 		c.taken := jobs || coalesce(c.taken, '{}');
 		c.attempts := nums || coalesce(c.attempts, '{}');
+		c.keys := free_keys || c.keys;
 	end if;
 	return c;
 end

@@ -118,6 +118,17 @@ create view jobq.workflows as
 	    w.data, w.failed_step, w.error, w.created_at, w.finished_at
 	from jobq.workflow_run w;
 
+-- The named limits: how many were started in the last period, how many are on
+-- lease at most; 0 in rate, concurrency, min_gap_ms: not limited.
+create view jobq.limits as
+	select s.name, s.rate, s.period_ms, s.concurrency, s.min_gap_ms,
+	    case when s.rate > 0 then (select sum(u)::int from unnest(jobq.steps(s, jobq.step_now(s))) u) end as started,
+	    (select coalesce(sum(p.held), 0)::int from jobq.queue_limit k join jobq.pool_load p on p.queue = k.queue
+	        where k.limit_id = s.id) as running,
+	    array(select q.name from jobq.queue_limit k join jobq.queue q on q.id = k.queue
+	        where k.limit_id = s.id order by 1) as queues
+	from jobq.limit_state s;
+
 create view jobq.alerts as
 	select a.name, nullif(a.queue, '') as queue, a.state, a.value, a.since, a.acknowledged_by,
 	    a.silenced_until, a.ended_at

@@ -19,8 +19,8 @@ begin
 		from pg_proc p
 		join (values
 			('jobq_producer', '{enqueue,enqueue_many,workflow}'::text[]),
-			('jobq_reader', '{outcome_name,class_name,ms,ready_of}'),
-			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,
+			('jobq_reader', '{outcome_name,class_name,ms,ready_of,us,steps,step_now,step_us}'),
+			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,us,steps,step_now,step_us,
 			    cancel,retry,delete,pause,resume,clear,queue_remove,progress,complete,
 			    review,retry_dead,schedule_run,schedule_pause,schedule_resume}')
 		) g(role, names) on p.proname = any (g.names)
@@ -34,7 +34,7 @@ $$;
 grant usage on schema jobq to jobq_producer, jobq_reader, jobq_admin;
 
 grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.dead_letters, jobq.schedules,
-	jobq.workers, jobq.nodes, jobq.workflows, jobq.alerts, jobq.statistics, jobq.audit
+	jobq.workers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.statistics, jobq.audit
 to jobq_reader, jobq_admin;
 -- what "jobqctl job show" and "job log" tell beyond the views
 grant select on jobq.job, jobq.attempt, jobq.output, jobq.cancel_request

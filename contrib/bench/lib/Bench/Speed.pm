@@ -13,6 +13,7 @@ our %commands = (
 	steady   => { order => 3, run => \&steady, does => 'produce and consume together' },
 	snapshot => { order => 4, run => \&snapshot, does => 'the same beside an open snapshot' },
 	enqueue  => { order => 5, run => \&enqueue, does => 'one at a time, and many' },
+	policies => { order => 7, run => \&policies, does => 'the drain of queues with a limit, a key, shares, a breaker' },
 	latency  => { order => 6, run => \&latency, does => 'from the call of enqueue to the start of the handler' },
 );
 
@@ -71,6 +72,30 @@ sub backlog {
 	}
 	result(name => "drain of @{[number($jobs)]}", value => $rate{$jobs}, unit => 'jobs/s',
 	    note => sprintf '%.0f %% of the rate from %s, %s', 100 * $rate{$jobs} / $rate{ option('jobs') }, number(option('jobs')), number($rate{ option('jobs') }));
+	return;
+}
+
+# Each of them alone and all together, beside a queue that has none, wide
+# enough to hold nothing back: what it costs to ask.
+sub policies {
+	my $jobs = option('jobs');
+	my @kinds = ([ none => '' ], [ limit => 'limits: [wide]' ], [ key => 'concurrency_key: data.user' ],
+		[ fair => 'fair: data.kind' ], [ breaker => 'breaker: on' ]);
+	my $plain;
+	for my $kind (@kinds, [ all => join ', ', grep { length } map { $_->[1] } @kinds ]) {
+		my ($name, $keys) = @$kind;
+		my ($pg, $d) = full($jobs, config => <<"YAML");
+handlers: {null: {driver: noop}}
+limits: {wide: {rate: 10000000/s, concurrency: 100000}}
+queues: {work: {handler: null, workers: 1, concurrency: 50@{[ $keys ? ", $keys" : '' ]}}}
+YAML
+		my $rate = $jobs / drained($pg, 'work', $jobs);
+		$plain //= $rate;
+		result(name => $name eq 'none' ? 'drain of a plain queue' : "… with $name", value => $rate, unit => 'jobs/s',
+		    $name eq 'none' ? () : (limit => $plain, note => 'the limit is the plain queue'));
+		$d->stop;
+		$pg->stop;
+	}
 	return;
 }
 
