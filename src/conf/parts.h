@@ -26,12 +26,15 @@ const char *check_webhook(const char *);
 const char *check_amount(const char *);
 
 /* policy.c: retry policies and scales of priorities. */
+void policy_read_retries(struct key_reader *, const struct node_entry *, void *);
 void policy_read_shape(struct key_reader *, const struct node_entry *, void *);
 void policy_read_max(struct key_reader *, const struct node_entry *, void *);
 void policy_read_on(struct key_reader *, const struct node_entry *, void *);
 void policy_dump_shape(struct dump *, const struct key *, const void *);
 void policy_dump_max(struct dump *, const struct key *, const void *);
 void policy_dump_on(struct dump *, const struct key *, const void *);
+/* What contradicts itself in a policy that was read. */
+void policy_finish(struct key_reader *, const struct node_entry *, void *);
 void policies_add_default(struct conf *);
 void scale_read_names(struct key_reader *, const struct node_entry *, void *);
 void scale_dump_names(struct dump *, const struct key *, const void *);

@@ -15,6 +15,7 @@
 #include "core/units.h"
 
 #define MINUTE_MS INT64_C(60000)
+#define ATTEMPTS_MAX 1000
 
 static const char *const shapes[] = { "fixed", "linear", "exponential",
     "polynomial", NULL };
@@ -24,12 +25,15 @@ static void rule_read_shape(struct key_reader *, const struct node_entry *,
     void *);
 static void rule_read_respect(struct key_reader *, const struct node_entry *,
     void *);
+static void rule_read_retries(struct key_reader *, const struct node_entry *,
+    void *);
 static void rule_dump_shape(struct dump *, const struct key *, const void *);
 static void rule_dump_respect(struct dump *, const struct key *, const void *);
 
 #define R(m) offsetof(struct class_rule, m)
 static const struct key rule_keys[] = {
-	{ "attempts", KEY_INT, R(attempts), .min = 1, .max = 1000 },
+	{ "attempts", KEY_INT, R(attempts), .min = 1, .max = ATTEMPTS_MAX },
+	{ "retries", KEY_CUSTOM, .read = rule_read_retries },
 	{ "backoff", KEY_CUSTOM, .read = rule_read_shape,
 	    .dump = rule_dump_shape },
 	{ "base", KEY_DURATION, R(backoff.base_ms), .max = BACKOFF_DELAY_MAX_MS },
@@ -56,6 +60,31 @@ static const struct {
 	{ "hse", false, { { "critical", 1 }, { "high", 2 },
 	    { "normal", 3 }, { "low", 4 }, { "very_low", 5 } } },
 };
+
+/* The other way to count: without the first run. */
+static void
+read_retries(struct key_reader *r, const struct node_entry *entry, int *attempts)
+{
+	struct key kind = { "retries", KEY_INT, .max = ATTEMPTS_MAX - 1 };
+	int retries;
+
+	if (entry != NULL && key_read_scalar(&kind, entry, &retries, r->sink))
+		*attempts = retries + 1;
+}
+
+void
+policy_read_retries(struct key_reader *r, const struct node_entry *entry,
+    void *target)
+{
+	read_retries(r, entry, &((struct retry_policy *)target)->attempts);
+}
+
+static void
+rule_read_retries(struct key_reader *r, const struct node_entry *entry,
+    void *target)
+{
+	read_retries(r, entry, &((struct class_rule *)target)->attempts);
+}
 
 static void
 read_delays(struct key_reader *r, const struct node *list, struct backoff *b)
@@ -112,19 +141,6 @@ default_max(const struct backoff *b)
 	    0 : MINUTE_MS;
 }
 
-static void
-complain_base(struct key_reader *r, const struct node_entry *entry,
-    const struct backoff *b)
-{
-	char base[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
-
-	units_format_duration(base, sizeof(base), b->base_ms);
-	units_format_duration(max, sizeof(max), b->max_ms);
-	conf_complain(r->sink, entry ? entry->file : r->file,
-	    entry ? entry->line : r->line, entry ? entry->column : r->column,
-	    "max: base is %s, above max, %s; write a larger max", base, max);
-}
-
 void
 policy_read_max(struct key_reader *r, const struct node_entry *entry,
     void *target)
@@ -135,9 +151,6 @@ policy_read_max(struct key_reader *r, const struct node_entry *entry,
 	b->max_ms = default_max(b);
 	if (entry != NULL)
 		key_read_scalar(&kind, entry, &b->max_ms, r->sink);
-	if (b->shape != BACKOFF_LIST && b->max_ms > 0 &&
-	    b->base_ms > b->max_ms)
-		complain_base(r, entry, b);
 }
 
 static void
@@ -164,16 +177,113 @@ rule_read_respect(struct key_reader *r, const struct node_entry *entry,
 		rule->respect_retry_after = flag;
 }
 
-static bool
-has_backoff(const struct node *rule)
+/*
+ * What contradicts itself
+ */
+
+static void
+complain_at(struct conf_sink *sink, const struct node_entry *at,
+    const char *text)
+{
+	conf_complain(sink, at->file, at->line, at->column, "%s", text);
+}
+
+static void
+check_counts(struct key_reader *r, const struct node *map)
+{
+	const struct node_entry *retries = node_entry(map, "retries");
+
+	if (retries != NULL && node_entry(map, "attempts") != NULL)
+		complain_at(r->sink, retries, "retries: there is attempts, "
+		    "too, which is one more; one of them is enough");
+}
+
+/* No delay that is written may be longer than the longest. */
+static void
+check_max(struct key_reader *r, const struct node_entry *entry,
+    const struct backoff *b)
+{
+	const struct node_entry *at = node_entry(entry->value, "max");
+	char longest[UNITS_TEXT_MAX], max[UNITS_TEXT_MAX];
+	bool list = b->shape == BACKOFF_LIST;
+	int64_t ms = list ? 0 : b->base_ms;
+
+	for (size_t i = 0; list && i < b->ndelays; i++)
+		if (b->delays_ms[i] > ms)
+			ms = b->delays_ms[i];
+	if (b->max_ms == 0 || ms <= b->max_ms)
+		return;
+	if (at == NULL)
+		at = entry;
+	units_format_duration(longest, sizeof(longest), ms);
+	units_format_duration(max, sizeof(max), b->max_ms);
+	conf_complain(r->sink, at->file, at->line, at->column,
+	    "max: %s is %s, above max, %s; write a larger max",
+	    list ? "a delay of backoff" : "base", longest, max);
+}
+
+/* The first key that says how long to wait; NULL: none does. */
+static const struct node_entry *
+delay_key(const struct node *rule)
 {
 	static const char *const keys[] = { "backoff", "base", "factor",
 	    "exponent", "max", "jitter" };
+	const struct node_entry *entry = NULL;
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
-		if (node_entry(rule, keys[i]) != NULL)
-			return true;
-	return false;
+	for (size_t i = 0; entry == NULL && i < sizeof(keys) / sizeof(*keys); i++)
+		entry = node_entry(rule, keys[i]);
+	return entry;
+}
+
+static void
+check_rule(struct key_reader *r, const struct node_entry *entry,
+    const struct class_rule *rule, enum job_class class)
+{
+	const struct node_entry *delay = delay_key(entry->value);
+	bool once = rule->attempts == 1 ||
+	    (rule->attempts == 0 && class == CLASS_VALIDATION);
+
+	check_counts(r, entry->value);
+	if (delay != NULL)
+		check_max(r, entry, &rule->backoff);
+	/* Of what jobqd sees itself nobody says when to come again. */
+	if (rule->respect_retry_after == 1 && (class == CLASS_TIMEOUT ||
+	    class == CLASS_RESOURCE || class == CLASS_CRASH))
+		conf_complain(r->sink, entry->file, entry->line, entry->column,
+		    "%s: respect_retry_after is for failures that the other "
+		    "side tells of, such as rate_limit", entry->key);
+	if (once && delay != NULL)
+		conf_complain(r->sink, delay->file, delay->line, delay->column,
+		    "%s: failures of class %s are not tried again; write "
+		    "attempts: 2 or more", delay->key, entry->key);
+}
+
+/* A list of delays in a policy that has no second attempt of any class. */
+static void
+check_list(struct key_reader *r, const struct node *map,
+    const struct retry_policy *policy)
+{
+	const struct node_entry *list = node_entry(map, "backoff");
+	bool once = policy->attempts == 1;
+
+	for (int c = 0; c < CLASS_COUNT; c++)
+		once &= policy->on[c].attempts <= 1;
+	if (once && list != NULL && policy->backoff.shape == BACKOFF_LIST)
+		complain_at(r->sink, list, "backoff: there are delays and only "
+		    "one attempt; write attempts: 2 or more");
+}
+
+void
+policy_finish(struct key_reader *r, const struct node_entry *entry,
+    void *target)
+{
+	const struct retry_policy *policy = target;
+
+	if (entry->value->kind != NODE_MAP)
+		return;
+	check_counts(r, entry->value);
+	check_max(r, entry, &policy->backoff);
+	check_list(r, entry->value, policy);
 }
 
 void
@@ -212,8 +322,9 @@ policy_read_on(struct key_reader *r, const struct node_entry *entry,
 		}
 		rule = &policy->on[class];
 		rule->backoff = policy->backoff;
-		rule->has_backoff = has_backoff(one->value);
+		rule->has_backoff = delay_key(one->value) != NULL;
 		keys_read(r, rule_keys, one, rule);
+		check_rule(r, one, rule, class);
 	}
 }
 

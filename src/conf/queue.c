@@ -62,6 +62,7 @@ queue_read_retry(struct key_reader *r, const struct node_entry *entry,
 	q->own_retry = xcalloc(1, sizeof(*q->own_retry));
 	q->own_retry->name = xstrdup(r->place);
 	keys_read(r, policy_keys, entry, q->own_retry);
+	policy_finish(r, entry, q->own_retry);
 }
 
 void

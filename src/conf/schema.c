@@ -143,6 +143,7 @@ static const struct key scale_keys[] = {
 const struct key policy_keys[] = {
 	{ "attempts", KEY_INT, offsetof(struct retry_policy, attempts), "3",
 	    1, 1000 },
+	{ "retries", KEY_CUSTOM, .read = policy_read_retries },
 	{ "max_crashes", KEY_INT, offsetof(struct retry_policy, max_crashes),
 	    "3", 0, 1000 },
 	{ "backoff", KEY_CUSTOM, .read = policy_read_shape,
@@ -368,7 +369,8 @@ const struct key conf_keys[] = {
 	{ "priority_scales", KEY_NAMED, C(scales), .table = scale_keys,
 	    .size = sizeof(struct priority_scale), .check = check_name },
 	{ "retry", KEY_NAMED, C(policies), .table = policy_keys,
-	    .size = sizeof(struct retry_policy), .check = check_name },
+	    .size = sizeof(struct retry_policy), .check = check_name,
+	    .finish = policy_finish },
 	{ "limits", KEY_NAMED, C(limits), .table = limit_keys,
 	    .size = sizeof(struct limit_conf), .check = check_name,
 	    .finish = limit_finish },

@@ -118,11 +118,12 @@ test_conf_policies(void **state)
 	    "retry:\n"
 	    "  squares: {attempts: 4, backoff: polynomial, base: 1s, exponent: 2, jitter: 0%}\n"
 	    "  graph:\n"
+	    "    retries: 5\n"
 	    "    backoff: [1s, 2s, 90m]\n"
 	    "    on:\n"
 	    "      rate_limit: {attempts: 6, respect_retry_after: false}\n"
 	    "      network: {base: 10s}\n"
-	    "      auth: {backoff: fixed, base: 5m}\n"
+	    "      auth: {retries: 1, backoff: fixed, base: 5m}\n"
 	    "handlers: {h: {driver: noop}}\n"
 	    "queues:\n"
 	    "  a: {handler: h, retry: squares}\n"
@@ -142,6 +143,8 @@ test_conf_policies(void **state)
 	assert_int_equal(p->on[CLASS_NETWORK].respect_retry_after, -1);
 
 	p = &conf->policies[1];
+	assert_int_equal(p->attempts, 6);
+	assert_int_equal(p->on[CLASS_AUTH].attempts, 2);
 	assert_int_equal(p->backoff.shape, BACKOFF_LIST);
 	assert_int_equal(p->backoff.ndelays, 3);
 	assert_int_equal(p->backoff.delays_ms[2], 90 * MINUTE);

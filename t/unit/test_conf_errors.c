@@ -165,6 +165,42 @@ static const struct {
 	    "x.yml:1:13: factor: \"0.5\" is not a number from 1 to 1000\n" },
 	{ "retry: {p: {jitter: lots}}\n",
 	    "x.yml:1:13: jitter: \"lots\" is not a percentage from 0% to 100%\n" },
+	{ "retry: {p: {jitter: 120%}}\n",
+	    "x.yml:1:13: jitter: \"120%\" is not a percentage from 0% to 100%\n" },
+	{ "retry: {p: {attempts: -3, base: -1s, exponent: -1, max_crashes: 1001}}\n",
+	    "x.yml:1:13: attempts: \"-3\" is not a whole number from 1 to 1000\n"
+	    "x.yml:1:27: base: \"-1s\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 0 to 366d\n"
+	    "x.yml:1:38: exponent: \"-1\" is not a number from 0 to 10\n"
+	    "x.yml:1:52: max_crashes: \"1001\" is not a whole number from 0 to 1000\n" },
+	{ "retry: {p: {backoff: linear, base: 400d}}\n",
+	    "x.yml:1:30: base: \"400d\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 0 to 366d\n" },
+	{ "retry: {p: {retries: -1}}\n",
+	    "x.yml:1:13: retries: \"-1\" is not a whole number from 0 to 999\n" },
+	{ "retry: {p: {attempts: 3, retries: 2, on: {network: {retries: 4, attempts: 5}}}}\n",
+	    "x.yml:1:26: retries: there is attempts, too, which is one more; one of them is enough\n"
+	    "x.yml:1:53: retries: there is attempts, too, which is one more; one of them is enough\n" },
+	{ "retry: {p: {backoff: [1s, 5m, 2s], max: 1m}}\n",
+	    "x.yml:1:36: max: a delay of backoff is 5m, above max, 1m; write a larger max\n" },
+	{ "retry: {p: {on: {network: {base: 10m}, auth: {base: 5s, max: 1s}}}}\n",
+	    "x.yml:1:18: max: base is 10m, above max, 1m; write a larger max\n"
+	    "x.yml:1:57: max: base is 5s, above max, 1s; write a larger max\n" },
+	{ H "queues: {q: {handler: h, retry: {base: 90s}}}\n",
+	    "x.yml:2:26: max: base is 90s, above max, 1m; write a larger max\n" },
+	{ "retry: {p: {attempts: 1, backoff: [1s, 2s]}}\n",
+	    "x.yml:1:26: backoff: there are delays and only one attempt; write attempts: 2 or more\n" },
+	{ "retry: {p: {retries: 0, backoff: [1s]}, q: {attempts: 1, backoff: [1s], on: {network: {attempts: 2}}}}\n",
+	    "x.yml:1:25: backoff: there are delays and only one attempt; write attempts: 2 or more\n" },
+	{ "retry: {p: {on: {validation: {base: 1s}, network: {attempts: 1, backoff: [1s, 2s]}}}}\n",
+	    "x.yml:1:31: base: failures of class validation are not tried again; write attempts: 2 or more\n"
+	    "x.yml:1:65: backoff: failures of class network are not tried again; write attempts: 2 or more\n" },
+	{ "retry: {p: {on: {timeout: {respect_retry_after: true}, crash: {respect_retry_after: yes}, resource: {respect_retry_after: false}}}}\n",
+	    "x.yml:1:18: timeout: respect_retry_after is for failures that the other side tells of, such as rate_limit\n"
+	    "x.yml:1:56: crash: respect_retry_after is for failures that the other side tells of, such as rate_limit\n" },
+	{ "retry: {p: {on: {network: {factor: 0.9, jitter: 101%, max: -1}}}}\n",
+	    "x.yml:1:28: factor: \"0.9\" is not a number from 1 to 1000\n"
+	    "x.yml:1:41: jitter: \"101%\" is not a percentage from 0% to 100%\n"
+	    "x.yml:1:55: max: \"-1\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 0 to 366d\n" },
+	{ "retry: {p: {on: [network]}, q: 3}\n", NULL },
 	{ "retry: {p: {base: 5m}}\n",
 	    "x.yml:1:9: max: base is 5m, above max, 1m; write a larger max\n" },
 	{ "retry: {p: {on: {netwrk: {attempts: 2}}}}\n",
