@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Test::More tests => 14;
+use Test::More tests => 16;
 
 my $pg = Jobqd::Postgres->new;
 my $dir = temp_directory();
@@ -62,6 +62,10 @@ $pg->query("SELECT jobq.resume('late')");
 wait_for { $state->($late) eq 'dead' } 'the late job';
 is $pg->query("SELECT outcome, class FROM jobq.attempts WHERE job_id = $late"), 'dead|timeout', 'a job past its time is not run';
 like $pg->query("SELECT error FROM jobq.jobs WHERE id = $late"), qr/^not started within 100 ms/, 'and says so';
+
+is $pg->query("SELECT jobq.retry($late)"), 't', 'retried by hand';
+wait_for { $state->($late) eq 'completed' } 'its second run';
+pass 'it is run, late as it is';
 
 # Cancelled while it waits behind others.
 my @ids = split /\n/, $pg->query("SELECT jobq.enqueue('wished') FROM generate_series(1, 5)");

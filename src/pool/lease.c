@@ -336,7 +336,9 @@ take_job(struct pool *pool, const PGresult *res, int row)
 	}
 	if (l->job.key != NULL)
 		bound_key_seen(pool);
-	if (pool->queue->expire_ms > 0 && l->job.late_ms > pool->queue->expire_ms)
+	/* Once it has been run, it waits for what its policy says. */
+	if (pool->queue->expire_ms > 0 && l->job.attempt == 1 &&
+	    l->job.late_ms > pool->queue->expire_ms)
 		expire(pool, l);
 	else if (!PQgetisnull(res, row, 15))
 		bound_pace(pool, l, pg_int(res, row, 15));
