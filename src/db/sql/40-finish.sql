@@ -47,7 +47,8 @@ $$;
 -- null where nobody has such a value.
 --   outcomes   1 completed, 2 failed, 3 dead, 4 cancelled, 5 lost
 --   classes    why (0: nothing failed)
---   delays_ms  for failed and lost: when the next attempt may run
+--   delays_ms  for failed and lost: when the next attempt may run, from the end
+--              of this one, however late that is told
 --   alone      for lost: another job may have crashed their worker
 -- Returns those that were not accepted.
 create function jobq.finish(pool bigint, jobs bigint[], attempts int[], outcomes int[],
@@ -100,7 +101,8 @@ begin
 	perform case when exists (select from jobq.cancel_request c where c.job = j.id)
 	    then jobq.stop_waiting(j.id, (attempts[i] + 1)::smallint, j.queue)
 	    else jobq.put_turn(j.id, j.queue, j.lane,
-	        case when delays_ms[i] > 0 then to_timestamp(now_s) + jobq.ms(delays_ms[i]) end,
+	        case when delays_ms[i] > 0
+	            then to_timestamp(now_s - ago_us[i] / 1e6::float8) + jobq.ms(delays_ms[i]) end,
 	        (attempts[i] + 1)::smallint) end
 	from unnest(mine) i,
 	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
@@ -110,7 +112,9 @@ begin
 	where q.id = any (array(
 	    select j.queue from unnest(mine) i,
 	    lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
-	    where outcomes[i] in (2, 5) and coalesce(delays_ms[i], 0) <= 0));
+	    -- due by now, which put_turn() looked at before us
+	    where outcomes[i] in (2, 5) and to_timestamp(now_s - ago_us[i] / 1e6::float8)
+	        + jobq.ms(coalesce(delays_ms[i], 0)) <= clock_timestamp()));
 	insert into jobq.dead (job, queue, attempt, class, fingerprint, died_at)
 	select j.id, j.queue, attempts[i], coalesce(classes[i], 0),
 	    jobq.fingerprint(j.type, coalesce(classes[i], 0)::smallint, errors[i]),
