@@ -33,14 +33,21 @@ respects_retry_after(const struct class_rule *rule, enum job_class class)
 	return rule->respect_retry_after != 0;
 }
 
+static const struct backoff *
+backoff_of(const struct retry_policy *policy, enum job_class class)
+{
+	const struct class_rule *rule = &policy->on[class];
+
+	return rule->has_backoff ? &rule->backoff : &policy->backoff;
+}
+
 static int64_t
 delay_ms(const struct retry_policy *policy, const struct run_result *result,
     int failures, double unit)
 {
 	const struct class_rule *rule = &policy->on[result->class];
-	const struct backoff *backoff =
-	    rule->has_backoff ? &rule->backoff : &policy->backoff;
-	int64_t delay = backoff_delay_ms(backoff, failures, unit);
+	int64_t delay = backoff_delay_ms(backoff_of(policy, result->class),
+	    failures, unit);
 	int64_t asked = result->retry_after_ms;
 
 	if (!respects_retry_after(rule, result->class))
@@ -69,4 +76,12 @@ outcome_decide(const struct retry_policy *policy, const struct job *job,
 		.outcome = OUTCOME_FAILED,
 		.delay_ms = delay_ms(policy, result, failures, unit),
 	};
+}
+
+int64_t
+outcome_least_delay_ms(const struct retry_policy *policy, enum job_class class,
+    int charged)
+{
+	return charged < 1 ? 0 :
+	    backoff_delay_ms(backoff_of(policy, class), charged, 0);
 }

@@ -27,4 +27,12 @@ struct decision {
 struct decision outcome_decide(const struct retry_policy *, const struct job *job,
     const struct run_result *result, double unit);
 
+/*
+ * The shortest time between the end of a run that failed in this class and the
+ * next one, charged failures in all; 0 when nothing is charged: it may have
+ * been retried by hand.
+ */
+int64_t outcome_least_delay_ms(const struct retry_policy *, enum job_class,
+    int charged);
+
 #endif

@@ -108,6 +108,9 @@ auth_open(struct auth *a, const struct node *auth, struct err *e)
 	} else {
 		a->kind = AUTH_BEARER;
 		a->bearer = node_secret(auth, "bearer", NULL);
+		a->token_at = mono_now();
+		if (node_get(auth, "bearer_file") != NULL)
+			a->file = auth;
 	}
 	a->user = xstrdup(user);
 	if (!is_printable(a->bearer) ||
@@ -133,24 +136,54 @@ auth_close(struct auth *a)
 	free(a->user);
 }
 
-bool
-auth_is_ready(const struct auth *a)
+static void
+drop_token(struct auth *a)
 {
-	return a->kind != AUTH_OAUTH2 ||
-	    (a->bearer != NULL && mono_now() < a->token_until);
-}
-
-void
-auth_drop_token(struct auth *a)
-{
-	if (a->kind != AUTH_OAUTH2)
-		return;
 	auth_wipe(a->bearer);
 	a->bearer = NULL;
 }
 
+/* Somebody may have put a new token into the file; else the old one stays. */
+static void
+read_again(struct auth *a)
+{
+	char *bearer = node_secret(a->file, "bearer", NULL);
+
+	if (bearer != NULL && is_printable(bearer)) {
+		drop_token(a);
+		a->bearer = bearer;
+	} else {
+		auth_wipe(bearer);
+	}
+	a->token_at = mono_now();
+}
+
+bool
+auth_is_ready(struct auth *a, mono_t since)
+{
+	bool late = a->token_at == AUTH_REFUSED || a->token_at < since;
+
+	if (a->file != NULL && late)
+		read_again(a);
+	if (a->kind != AUTH_OAUTH2)
+		return true;
+	if (a->bearer != NULL && !late && mono_now() < a->token_until)
+		return true;
+	drop_token(a);
+	return false;
+}
+
+void
+auth_refuse_token(struct auth *a, mono_t token_at)
+{
+	/* Unless it has been replaced while the request was on its way. */
+	if (a->token_at == token_at)
+		a->token_at = AUTH_REFUSED;
+}
+
 int
-auth_take_token(struct auth *a, const char *answer, size_t len, struct err *e)
+auth_take_token(struct auth *a, const char *answer, size_t len, mono_t asked,
+    struct err *e)
 {
 	json_t *all = json_loadb(answer ? answer : "", len, 0, NULL);
 	const char *token = json_string_value(json_object_get(all, "access_token"));
@@ -162,8 +195,9 @@ auth_take_token(struct auth *a, const char *answer, size_t len, struct err *e)
 	for (const char *p = token; good && *p != '\0'; p++)
 		good = (unsigned char)*p > ' ' && (unsigned char)*p < 0x7f;
 	if (good) {
-		auth_drop_token(a);
+		drop_token(a);
 		a->bearer = xstrdup(token);
+		a->token_at = asked;
 		if (seconds > TOKEN_LIFE_MAX_S)
 			seconds = TOKEN_LIFE_MAX_S;
 		seconds -= seconds > 2 * TOKEN_MARGIN_S ? TOKEN_MARGIN_S :

@@ -19,9 +19,13 @@ struct auth {
 	enum auth_kind kind;
 	char *user, *password;		/* of basic; client id and secret of oauth2 */
 	char *bearer;			/* of bearer; the token of oauth2, NULL: none now */
+	const struct node *file;	/* the option's value, when it names a file */
 	const char *token_url, *scope;	/* of oauth2; borrowed from the options */
+	mono_t token_at;		/* when it was asked for; AUTH_REFUSED */
 	mono_t token_until;
 };
+
+#define AUTH_REFUSED INT64_MIN		/* token_at of one that is not good any more */
 
 /* Complain of what is wrong with the option's value. */
 void auth_check(const struct node *, struct conf_sink *);
@@ -30,12 +34,18 @@ void auth_check(const struct node *, struct conf_sink *);
 int auth_open(struct auth *, const struct node *auth, struct err *e);
 void auth_close(struct auth *);
 
-/* A request can go out now; otherwise a token has to be fetched first. */
-bool auth_is_ready(const struct auth *);
-/* The token is not good any more; nothing when it is not one of oauth2. */
-void auth_drop_token(struct auth *);
-/* Keep the token of the server's answer, JSON. -1 with e: there is none. */
-int auth_take_token(struct auth *, const char *answer, size_t len, struct err *e);
+/*
+ * A request can go out now, with a token that was asked for at that time or
+ * later (0: with any); otherwise one has to be fetched first. One of a file is
+ * read again instead.
+ */
+bool auth_is_ready(struct auth *, mono_t since);
+/* The token that was asked for at that time was refused. */
+void auth_refuse_token(struct auth *, mono_t token_at);
+/* Keep the token of the server's answer, JSON, to what was asked at that time.
+ * -1 with e: there is none. */
+int auth_take_token(struct auth *, const char *answer, size_t len, mono_t asked,
+    struct err *e);
 
 /* Free a secret, or NULL, and leave nothing of it in memory. */
 void auth_wipe(char *secret);

@@ -22,6 +22,7 @@
 #include "base/mono.h"
 #include "base/xalloc.h"
 #include "conf/conf.h"
+#include "core/outcome.h"
 #include "driver/auth.h"
 #include "driver/drivers.h"
 #include "driver/netaddr.h"
@@ -47,6 +48,7 @@ struct transfer {
 	size_t body_seen, body_max;
 	int64_t retry_after_ms;		/* -1: none */
 	bool refused_address;
+	mono_t token_at;		/* auth.token_at when it began */
 	TAILQ_ENTRY(transfer) link;	/* while it waits for the token */
 };
 TAILQ_HEAD(transfers, transfer);
@@ -367,6 +369,7 @@ start(struct transfer *t)
 	t->easy = curl_easy_init();
 	if (t->easy == NULL)
 		fatal("libcurl has no memory", "driver=%s", "http");
+	t->token_at = t->run != NULL ? t->http->auth.token_at : mono_now();
 	set_options(t);
 	set_method(t);
 	set_times(t);
@@ -452,8 +455,8 @@ job_done(struct transfer *t, CURLcode code)
 		if (r.class != CLASS_NONE)
 			r.message = status_message(t, status);
 		r.result = make_result(t, status);
-		if (status == 401)
-			auth_drop_token(&t->http->auth);
+		if (r.class == CLASS_AUTH)
+			auth_refuse_token(&t->http->auth, t->token_at);
 	} else {
 		r.class = class_of_error(t, code);
 		r.message = error_message(t, code);
@@ -487,7 +490,8 @@ token_done(struct transfer *t, CURLcode code)
 		if (class == CLASS_VALIDATION || class == CLASS_NONE)
 			class = CLASS_AUTH;
 		err_set(&e, "HTTP %ld", status);
-	} else if (auth_take_token(&h->auth, t->body.data, t->body.len, &e) < 0) {
+	} else if (auth_take_token(&h->auth, t->body.data, t->body.len,
+	    t->token_at, &e) < 0) {
 		class = CLASS_AUTH;
 	}
 	h->fetch = NULL;
@@ -597,6 +601,17 @@ close_http(struct driver_ctx *ctx)
 	ctx->state = NULL;
 }
 
+/*
+ * A job that is tried again may have been refused in another worker, with a
+ * token as old as ours: only one that was asked for since then will do.
+ */
+static mono_t
+token_since(const struct driver_ctx *ctx, const struct job *job)
+{
+	return job->attempt <= 1 ? 0 : mono_now() - MONO_MS *
+	    outcome_least_delay_ms(ctx->queue->retry, CLASS_AUTH, job->charged);
+}
+
 static void
 run_http(struct driver_ctx *ctx, struct run *run)
 {
@@ -610,11 +625,10 @@ run_http(struct driver_ctx *ctx, struct run *run)
 		run_fail(run, CLASS_VALIDATION, "%s", e.msg);
 		return;
 	}
-	if (auth_is_ready(&h->auth)) {
+	if (auth_is_ready(&h->auth, token_since(ctx, run->job))) {
 		start(t);
 		return;
 	}
-	auth_drop_token(&h->auth);
 	TAILQ_INSERT_TAIL(&h->waiting, t, link);
 	if (h->fetch == NULL)
 		fetch_token(h);

@@ -8,7 +8,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -19,7 +22,7 @@ take(struct auth *a, const char *answer)
 {
 	struct err e;
 
-	return auth_take_token(a, answer, strlen(answer), &e);
+	return auth_take_token(a, answer, strlen(answer), 1000, &e);
 }
 
 static void
@@ -28,8 +31,8 @@ test_auth_without_token_is_ready(void **state)
 	struct auth none = { .kind = AUTH_NONE }, basic = { .kind = AUTH_BASIC };
 
 	(void)state;
-	assert_true(auth_is_ready(&none));
-	assert_true(auth_is_ready(&basic));
+	assert_true(auth_is_ready(&none, 5));
+	assert_true(auth_is_ready(&basic, 5));
 }
 
 static void
@@ -38,18 +41,79 @@ test_auth_token_is_kept_until_its_end(void **state)
 	struct auth a = { .kind = AUTH_OAUTH2 };
 
 	(void)state;
-	assert_false(auth_is_ready(&a));
+	assert_false(auth_is_ready(&a, 0));
 	assert_int_equal(take(&a, "{\"access_token\": \"abc\", \"expires_in\": 3600}"), 0);
 	assert_string_equal(a.bearer, "abc");
-	assert_true(auth_is_ready(&a));
+	assert_true(auth_is_ready(&a, 0));
 	/* Renewed before its end, and at most a day is believed. */
 	assert_true(a.token_until < mono_now() + 3600 * MONO_SECOND);
 	assert_int_equal(take(&a, "{\"access_token\": \"d\", \"expires_in\": 1e30}"), 0);
 	assert_true(a.token_until < mono_now() + 86400 * MONO_SECOND);
 	a.token_until = 1;
-	assert_false(auth_is_ready(&a));
-	auth_drop_token(&a);
+	assert_false(auth_is_ready(&a, 0));
 	assert_null(a.bearer);
+	auth_close(&a);
+}
+
+static void
+test_auth_token_that_was_refused(void **state)
+{
+	struct auth a = { .kind = AUTH_OAUTH2 };
+	const char *answer = "{\"access_token\": \"abc\"}";
+
+	(void)state;
+	assert_int_equal(take(&a, answer), 0);
+	auth_refuse_token(&a, 900);	/* that was the one before */
+	assert_true(auth_is_ready(&a, 0));
+	auth_refuse_token(&a, 1000);
+	assert_false(auth_is_ready(&a, 0));
+	assert_null(a.bearer);
+
+	/* Another worker may have been refused since. */
+	assert_int_equal(take(&a, answer), 0);
+	assert_true(auth_is_ready(&a, 1000));
+	assert_false(auth_is_ready(&a, 1001));
+	auth_close(&a);
+}
+
+static void
+write_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+/* A token in a file is somebody else's to renew. */
+static void
+test_auth_bearer_of_a_file_is_read_again(void **state)
+{
+	char path[] = "/tmp/test_auth.XXXXXX";
+	struct node value = { .kind = NODE_SCALAR, .text = path };
+	struct node_entry entry = { .key = (char *)"bearer_file",
+	    .file = "x.yml", .value = &value };
+	struct node map = { .kind = NODE_MAP, .entries = &entry, .count = 1 };
+	struct auth a = { .kind = AUTH_NONE };
+	struct err e;
+
+	(void)state;
+	close(mkstemp(path));
+	write_file(path, "one\n");
+	assert_int_equal(auth_open(&a, &map, &e), 0);
+	write_file(path, "two\n");
+	assert_true(auth_is_ready(&a, 0));
+	assert_string_equal(a.bearer, "one");
+	auth_refuse_token(&a, a.token_at);
+	assert_true(auth_is_ready(&a, 0));
+	assert_string_equal(a.bearer, "two");
+	write_file(path, "three\n");
+	assert_true(auth_is_ready(&a, mono_now()));
+	assert_string_equal(a.bearer, "three");
+	unlink(path);
+	assert_true(auth_is_ready(&a, mono_now()));
+	assert_string_equal(a.bearer, "three");
 	auth_close(&a);
 }
 
@@ -78,7 +142,8 @@ test_auth_bearer_of_the_options_stays(void **state)
 	struct auth a = { .kind = AUTH_BEARER, .bearer = token };
 
 	(void)state;
-	auth_drop_token(&a);
+	auth_refuse_token(&a, 0);
+	assert_true(auth_is_ready(&a, 0));
 	assert_string_equal(a.bearer, "fixed");
 }
 
@@ -88,6 +153,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_auth_without_token_is_ready),
 		cmocka_unit_test(test_auth_token_is_kept_until_its_end),
+		cmocka_unit_test(test_auth_token_that_was_refused),
+		cmocka_unit_test(test_auth_bearer_of_a_file_is_read_again),
 		cmocka_unit_test(test_auth_answers_without_a_token),
 		cmocka_unit_test(test_auth_bearer_of_the_options_stays),
 	};

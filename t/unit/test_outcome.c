@@ -213,6 +213,29 @@ test_outcome_retry_after(void **state)
 	    48 * HOUR);
 }
 
+/* What a driver may rely on: no delay that is decided is shorter. */
+static void
+test_outcome_least_delay(void **state)
+{
+	struct retry_policy p = sample_policy();
+
+	(void)state;
+	p.on[CLASS_AUTH] = (struct class_rule){ .attempts = 5, .has_backoff = true,
+	    .backoff = { .shape = BACKOFF_FIXED, .base_ms = 1000, .jitter = 0.2 },
+	    .respect_retry_after = -1 };
+	assert_int_equal(outcome_least_delay_ms(&p, CLASS_AUTH, 0), 0);
+	assert_int_equal(outcome_least_delay_ms(&p, CLASS_AUTH, 3), 800);
+	for (int i = 0; i < 100; i++) {
+		struct job job = { .charged = 1, .attempt = 2 };
+		struct run_result r;
+
+		run_result_init(&r);
+		r.class = CLASS_AUTH;
+		assert_in_range(outcome_decide(&p, &job, &r, i / 100.0).delay_ms,
+		    outcome_least_delay_ms(&p, CLASS_AUTH, 2), 1200);
+	}
+}
+
 int
 main(void)
 {
@@ -226,6 +249,7 @@ main(void)
 		cmocka_unit_test(test_outcome_crashes),
 		cmocka_unit_test(test_outcome_backoff_of_a_class),
 		cmocka_unit_test(test_outcome_retry_after),
+		cmocka_unit_test(test_outcome_least_delay),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
