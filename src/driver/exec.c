@@ -37,6 +37,7 @@
 #define PROGRESS_LINE_MAX 4096
 #define PROGRESS_EVERY (MONO_SECOND / 5)
 #define MESSAGE_LINE_MAX 1024		/* of stderr, in the message of a failure */
+#define BURIED_MAX 1000			/* orphans of a program, before others have their turn */
 
 /* Opened once in a worker. */
 struct exec {
@@ -66,6 +67,7 @@ struct program {
 	char *note;
 	mono_t told;
 	struct timer *tell;
+	struct timer *grace;		/* of a cancel; then it is killed */
 };
 
 static void on_child(int, void *);
@@ -118,6 +120,8 @@ program_free(struct program *p)
 	free(p->note);
 	if (p->tell != NULL)
 		timer_free(p->tell);
+	if (p->grace != NULL)
+		timer_free(p->grace);
 	free(p);
 }
 
@@ -384,11 +388,15 @@ on_child(int signo, void *arg)
 	pid_t pid;
 
 	(void)signo;
-	/* Orphans of the program end here as well; they are only buried. */
-	while (x->program != NULL &&
-	    (pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
-		if (pid == x->program->pid)
+	/* First the program: of what it left behind there may be no end. Its
+	 * orphans are only buried. */
+	for (int i = 0; x->program != NULL && i < BURIED_MAX; i++) {
+		pid = wait4(i == 0 ? x->program->pid : -1, &status, WNOHANG, &usage);
+		if (x->program->pid == pid)
 			finish(x->program, status, &usage);
+		else if (pid <= 0 && i > 0)
+			break;
+	}
 }
 
 static void
@@ -529,8 +537,20 @@ finish(struct program *p, int status, const struct rusage *usage)
 	run_end(run, &r);
 }
 
-/* The first rung; the leader takes the second, and our life with it. So what
- * the program has said goes out now. */
+/* Its end brings that of all it started: finish(). */
+static void
+on_grace(void *arg)
+{
+	struct program *p = arg;
+
+	kill(-p->pid, SIGKILL);
+	kill(p->pid, SIGKILL);
+}
+
+/*
+ * Both rungs. Should they not help, the leader takes the next, and our life
+ * with it. So what the program has said goes out now.
+ */
 static void
 cancel(struct driver_ctx *ctx, struct run *run, enum job_class why)
 {
@@ -544,6 +564,8 @@ cancel(struct driver_ctx *ctx, struct run *run, enum job_class why)
 	capture_reset(&p->stdout_text);
 	capture_reset(&p->stderr_text);
 	kill(-p->pid, ctx->queue->cancel_signal);
+	p->grace = timer_new(ctx->loop, on_grace, p);
+	timer_set(p->grace, ctx->queue->grace_ms * MONO_MS);
 }
 
 const struct driver driver_exec = {

@@ -21,6 +21,7 @@
 #include "base/xalloc.h"
 #include "core/msg.h"
 #include "master/table.h"
+#include "os/cgroup.h"
 #include "os/proc.h"
 
 #define UNANSWERED_MAX 3	/* PINGs; then the process hangs */
@@ -336,6 +337,23 @@ finish(struct child *c)
 	master_step(m);
 }
 
+static bool
+has_strays(struct master *m)
+{
+	static pid_t found[STRAYS_MAX];
+	size_t n = proc_children(found, STRAYS_MAX), strays = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct child key = { .pid = found[i] };
+
+		if (RB_FIND(pids, &m->pids, &key) != NULL)
+			continue;
+		log_debug("stray process killed", "pid=%d", (int)found[i]);
+		strays++;
+	}
+	return strays > 0;
+}
+
 /*
  * What a dead worker had started is the master's now, since it adopts
  * orphans: nothing of it may survive. Their children come up in turn when
@@ -344,18 +362,20 @@ finish(struct child *c)
 static void
 kill_strays(struct master *m)
 {
-	static pid_t found[STRAYS_MAX];
-	size_t n = proc_children(found, STRAYS_MAX);
+	struct child *c;
+	pid_t *ours;
+	size_t n = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		struct child key = { .pid = found[i] };
-
-		if (RB_FIND(pids, &m->pids, &key) != NULL)
-			continue;
-		log_debug("stray process killed", "pid=%d", (int)found[i]);
-		kill(-found[i], SIGKILL);
-		kill(found[i], SIGKILL);
-	}
+	if (!has_strays(m))
+		return;
+	RB_FOREACH(c, pids, &m->pids)
+		n++;
+	ours = xcalloc(n + 1, sizeof(*ours));
+	n = 0;
+	RB_FOREACH(c, pids, &m->pids)
+		ours[n++] = c->pid;
+	proc_kill_strays(ours, n);
+	free(ours);
 }
 
 static void
@@ -393,8 +413,10 @@ child_reap_all(struct master *m)
 		if (c != NULL)
 			buried(c, status, &use);
 	}
-	if (strays)
+	if (strays) {
+		cgroup_sweep();
 		kill_strays(m);
+	}
 }
 
 void

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "master/table.h"
+#include "os/cgroup.h"
 #include "os/notify.h"
 #include "os/pidfile.h"
 #include "os/priv.h"
@@ -382,6 +383,7 @@ serve(struct master *m)
 	    PACKAGE_VERSION, m->current->conf->path, (int)getpid());
 	warn_unused(m->current->conf);
 	proc_adopt_orphans();
+	cgroup_sweep();
 	reload_populate(m);
 	if (m->embedded != NULL)
 		embedded_start(m->embedded);

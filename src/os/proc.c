@@ -4,6 +4,7 @@
  */
 #include "config.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -19,6 +20,7 @@
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "os/cgroup.h"
 #include "os/loop.h"
 #include "os/proc.h"
 
@@ -27,6 +29,9 @@
 #define FREE_FD 16		/* above every number with a meaning */
 #define CHILDREN_MAX 512	/* looked at in one go */
 #define KILL_ROUNDS 1000
+#define QUICK_ROUNDS 4		/* then a tree is stopped before it is killed */
+#define STOP_PASSES 50
+#define SEEN_MAX 32768		/* processes of the machine */
 
 extern char **environ;
 
@@ -319,20 +324,21 @@ proc_adopt_orphans(void)
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
 
-/* "/proc/self/task/PID/children", without stdio: a handler may ask. */
+/* before, a number, behind; without stdio: a handler may ask. */
 static void
-children_path(char *path, size_t size)
+put_path(char *path, size_t size, const char *before, long number,
+    const char *behind)
 {
-	char digits[16];
-	size_t n = 0;
-	long pid = getpid();
+	char digits[24];
+	size_t n = 0, len;
 
-	for (; pid > 0; pid /= 10)
-		digits[n++] = (char)('0' + pid % 10);
-	strlcpy(path, "/proc/self/task/", size);
-	for (size_t len = strlen(path); n > 0; path[len] = '\0')
+	do
+		digits[n++] = (char)('0' + number % 10);
+	while ((number /= 10) > 0);
+	strlcpy(path, before, size);
+	for (len = strlen(path); n > 0 && len < size - 1; path[len] = '\0')
 		path[len++] = digits[--n];
-	strlcat(path, "/children", size);
+	strlcat(path, behind, size);
 }
 
 /*
@@ -347,7 +353,7 @@ proc_children(pid_t *pids, size_t max)
 	ssize_t len;
 	int fd;
 
-	children_path(path, sizeof(path));
+	put_path(path, sizeof(path), "/proc/self/task/", getpid(), "/children");
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return 0;
 	while (n < max && (len = read(fd, data, sizeof(data))) > 0)
@@ -371,6 +377,18 @@ is_spared(pid_t pid, const pid_t *spare, size_t n)
 	return false;
 }
 
+/* With the group it is in, which is stopped short as one: no fork of a
+ * member gets away meanwhile. */
+static void
+kill_one(pid_t pid, const pid_t *spare, size_t n)
+{
+	pid_t group = getpgid(pid);
+
+	if (group > 1 && group != getpgrp() && !is_spared(group, spare, n))
+		kill(-group, SIGKILL);
+	kill(pid, SIGKILL);
+}
+
 /* Returns how many there were. All are killed before the first is waited
  * for: a tree that forks on is cut off at as many places as possible. */
 static size_t
@@ -382,14 +400,130 @@ kill_round(const pid_t *spare, size_t n)
 	for (size_t i = 0; i < count; i++) {
 		if (is_spared(pids[i], spare, n))
 			continue;
-		kill(-pids[i], SIGKILL);	/* it may lead a group */
-		kill(pids[i], SIGKILL);
+		kill_one(pids[i], spare, n);
 		pids[killed++] = pids[i];
 	}
 	for (size_t i = 0; i < killed; i++)
 		while (waitpid(pids[i], NULL, 0) < 0 && errno == EINTR)
 			;
 	return killed;
+}
+
+/*
+ * A tree of which every process forks on grows as fast as it is killed. So all
+ * of it is stopped first, until a look at all processes twice finds none that
+ * runs: none then can have got away unseen.
+ */
+static struct seen {
+	pid_t pid, parent;
+	char state;		/* as in /proc */
+	bool ours;
+} seen[SEEN_MAX];		/* in the order of pids */
+
+/* "PID (name) S PARENT …", where the name may have anything in it. */
+static bool
+read_stat(struct seen *p)
+{
+	char path[40], text[512], *at;
+	ssize_t len;
+	int fd;
+
+	put_path(path, sizeof(path), "/proc/", p->pid, "/stat");
+	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
+		return false;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	at = strrchr(text, ')');
+	if (at == NULL || at[1] != ' ' || at[2] == '\0' || at[3] != ' ')
+		return false;
+	p->state = at[2];
+	p->parent = 0;
+	for (at += 4; *at >= '0' && *at <= '9'; at++)
+		p->parent = p->parent * 10 + (*at - '0');
+	p->ours = false;
+	return true;
+}
+
+static size_t
+see_all(void)
+{
+	_Alignas(struct dirent64) char data[8192];
+	int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	size_t n = 0;
+	ssize_t len;
+
+	while (fd >= 0 && (len = getdents64(fd, data, sizeof(data))) > 0)
+		for (ssize_t at = 0; at < len && n < SEEN_MAX;) {
+			struct dirent64 *entry = (void *)(data + at);
+			const char *c = entry->d_name;
+
+			for (seen[n].pid = 0; *c >= '0' && *c <= '9'; c++)
+				seen[n].pid = seen[n].pid * 10 + (*c - '0');
+			if (*c == '\0' && seen[n].pid > 0 && read_stat(&seen[n]))
+				n++;
+			at += entry->d_reclen;
+		}
+	if (fd >= 0)
+		close(fd);
+	return n;
+}
+
+static bool
+is_ours(size_t count, pid_t pid)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (seen[middle].pid == pid)
+			return seen[middle].ours;
+		if (seen[middle].pid < pid)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return false;
+}
+
+/* Stop whatever runs of the tree below this process; how many did. */
+static size_t
+stop_pass(size_t count, const pid_t *spare, size_t n)
+{
+	pid_t self = getpid();
+	size_t running = 0;
+	bool more = true;
+
+	while (more) {
+		more = false;
+		for (size_t i = 0; i < count; i++) {
+			struct seen *p = &seen[i];
+
+			if (p->ours || (p->parent == self ?
+			    is_spared(p->pid, spare, n) : !is_ours(count, p->parent)))
+				continue;
+			p->ours = more = true;
+			if (p->state != 'T' && p->state != 'Z' &&
+			    kill(p->pid, SIGSTOP) == 0)
+				running++;
+		}
+	}
+	return running;
+}
+
+void
+proc_kill_strays(const pid_t *spare, size_t n)
+{
+	size_t count = 0;
+
+	for (int pass = 0, quiet = 0; pass < STOP_PASSES && quiet < 2; pass++) {
+		count = see_all();
+		quiet = stop_pass(count, spare, n) == 0 ? quiet + 1 : 0;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (seen[i].ours)
+			kill(seen[i].pid, SIGKILL);
 }
 
 void
@@ -402,6 +536,10 @@ proc_kill_children(const pid_t *spare, size_t n)
 		/* The usual case, without a look at /proc. */
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
 			break;
+		if (round == 0)
+			cgroup_kill();
+		else if (round % QUICK_ROUNDS == 0)
+			proc_kill_strays(spare, n);
 		if (kill_round(spare, n) == 0 && n > 0)
 			break;
 	}

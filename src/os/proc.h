@@ -63,9 +63,16 @@ void proc_adopt_orphans(void);
 /*
  * Kill every child of this process, then the children those leave behind,
  * until none is left, and reap them: with proc_adopt_orphans() the whole tree,
- * daemonised or not. Safe in a signal handler. spare (n pids) are left alone.
+ * daemonised or not, and however fast it forks. Safe in a signal handler.
+ * spare (n pids) are left alone.
  */
 void proc_kill_children(const pid_t *spare, size_t n);
+
+/*
+ * The same without waiting for any: all descendants, but spare and theirs, are
+ * stopped and then killed. Whoever reaps calls it again.
+ */
+void proc_kill_strays(const pid_t *spare, size_t n);
 
 /*
  * This process's children: at most max pids; returns how many. Safe in a

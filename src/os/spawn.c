@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/sched.h>
 #include <pwd.h>
 #include <sched.h>
 #include <signal.h>
@@ -15,10 +16,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/xalloc.h"
+#include "os/cgroup.h"
 #include "os/spawn.h"
 
 #define REPORT_FD 4		/* in the child: where a failure is told */
@@ -173,9 +176,26 @@ read_report(const struct spawn *s, int fd, struct err *e)
 	return 0;
 }
 
+/* fork(), into a control group where there is one and the system lets us. */
+static pid_t
+fork_into(int group)
+{
+	struct clone_args args = {
+		.flags = CLONE_INTO_CGROUP, .exit_signal = SIGCHLD,
+		.cgroup = (unsigned long long)group,
+	};
+	long pid;
+
+	if (group < 0)
+		return fork();
+	pid = syscall(SYS_clone3, &args, sizeof(args));
+	return pid < 0 && errno != EAGAIN && errno != ENOMEM ? fork() : (pid_t)pid;
+}
+
 pid_t
 spawn_start(const struct spawn *s, struct err *e)
 {
+	int group = cgroup_fd();
 	sigset_t all, before;
 	pid_t parent = getpid(), pid;
 	int report[2], rc;
@@ -186,7 +206,7 @@ spawn_start(const struct spawn *s, struct err *e)
 	/* No handler of this process may run in the child. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &before);
-	pid = fork();
+	pid = fork_into(group);
 	if (pid == 0)
 		child(s, parent, report[1]);
 	rc = errno;

@@ -4,7 +4,8 @@
  *
  * A program leads a session and a process group of its own, has default
  * signals and none blocked, no descriptor but 0 to 3, exactly the environment
- * given, and is killed when the process that started it dies.
+ * given, and is killed when the process that started it dies. Where the system
+ * lets us, it is in a control group with all that it starts (os/cgroup.h).
  */
 #ifndef OS_SPAWN_H
 #define OS_SPAWN_H

@@ -1,6 +1,7 @@
 /*
  * Deadlines of runs, and the cancel ladder: the worker is asked to end the
- * run; when it has not after the grace, the master kills the worker.
+ * run; when it has not after the grace, the master kills the worker. One that
+ * hears us while it runs kills its program itself then, and has a moment more.
  */
 #include "config.h"
 
@@ -10,6 +11,8 @@
 #include "base/xalloc.h"
 #include "core/msg.h"
 #include "pool/leader.h"
+
+#define HEARS_MORE (MONO_SECOND / 2)
 
 static void on_deadline(void *);
 
@@ -77,6 +80,8 @@ void
 ladder_cancel(struct lease *l, enum stop stop)
 {
 	struct pool *pool = l->slot->pool;
+	mono_t grace = pool->queue->grace_ms * MONO_MS +
+	    (l->slot->hears ? HEARS_MORE : 0);
 
 	l->stop = stop;
 	l->stopped = mono_now();
@@ -90,8 +95,7 @@ ladder_cancel(struct lease *l, enum stop stop)
 		buf_reset(&pool->body);
 	}
 	if (l->started != 0)
-		ladder_deadline(pool, l, l->stopped +
-		    pool->queue->grace_ms * MONO_MS);
+		ladder_deadline(pool, l, l->stopped + grace);
 }
 
 static void

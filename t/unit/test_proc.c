@@ -292,6 +292,35 @@ test_proc_kill_children_spares(void **state)
 	close(tell[1]);
 }
 
+/* Who does not wait: all of the tree is dead, the spared one is not. */
+static void
+test_proc_kill_strays(void **state)
+{
+	int tell[2], others[2], status;
+	pid_t spare;
+	char c;
+
+	(void)state;
+	assert_int_equal(pipe(tell), 0);
+	assert_int_equal(pipe(others), 0);
+	if ((spare = fork()) == 0) {
+		close(tell[1]);
+		grow(others, 1, 2);	/* its descendants are its own */
+		for (;;)
+			pause();
+	}
+	grow(tell, 3, 3);
+	close(tell[1]);
+	proc_kill_strays(&spare, 1);
+	assert_int_equal(read(tell[0], &c, 1), 0);
+	assert_int_equal(waitpid(spare, &status, WNOHANG), 0);
+	proc_kill_children(NULL, 0);
+	close(others[1]);
+	assert_int_equal(read(others[0], &c, 1), 0);
+	close(tell[0]);
+	close(others[0]);
+}
+
 static void
 test_proc_rss_is_plausible(void **state)
 {
@@ -329,6 +358,7 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_proc_fork_helper_keeps_what_it_is_given),
 		cmocka_unit_test(test_proc_kill_children_takes_the_whole_tree),
 		cmocka_unit_test(test_proc_kill_children_spares),
+		cmocka_unit_test(test_proc_kill_strays),
 		cmocka_unit_test(test_proc_rss_is_plausible),
 		cmocka_unit_test(test_proc_title),
 	};
