@@ -4,13 +4,25 @@
 -- True in both cases; false when it has ended or there is none.
 create function jobq.cancel(id bigint) returns boolean
 language plpgsql as $$
+begin
+	if not jobq.stop(id) then
+		return false;
+	end if;
+	perform jobq.audit_add('cancel', 'job ' || id);
+	return true;
+end
+$$;
+
+-- The same as a part of something else.
+create function jobq.stop(id bigint) returns boolean
+language plpgsql as $$
 declare
 	j jobq.job;
 	l record;
 	n smallint;
 	timed boolean;
 begin
-	select * into j from jobq.job k where k.id = cancel.id;
+	select * into j from jobq.job k where k.id = stop.id;
 	if not found then
 		return false;
 	end if;
@@ -196,7 +208,7 @@ declare
 	n int := 0;
 begin
 	for j in select w.job from jobq.waiting(q.id) w loop
-		n := n + jobq.cancel(j)::int;
+		n := n + jobq.stop(j)::int;
 	end loop;
 	perform jobq.audit_add('clear', 'queue ' || q.name, n || ' jobs');
 	return n;

@@ -142,7 +142,7 @@ begin
 	    and jobq.final_outcome(s.last_job) is not distinct from 0::smallint;
 	if s.enabled and not s.paused and not (live and s.overlap = 'skip') then
 		if live then	-- replace
-			perform jobq.cancel(s.last_job);
+			perform jobq.stop(s.last_job);
 		end if;
 		made := jobq.enqueue(queue, type, data, run_at => instant);
 	end if;
