@@ -55,6 +55,9 @@ struct sandbox_conf {			/* 0 and "": unlimited, unchanged */
 	bool network;
 };
 
+/* What enqueueing does to the job that has the unique key already. */
+enum unique_conflict { CONFLICT_EXISTING, CONFLICT_REPLACE, CONFLICT_MOVE };
+
 struct queue_conf {
 	char *name;			/* ^[a-z][a-z0-9_.-]{0,62}$ */
 	struct type_conf *types;	/* at least one; looked up exactly, else "" */
@@ -81,6 +84,7 @@ struct queue_conf {
 	int64_t ageing_ms;		/* 0: none */
 	char *unique;
 	int64_t unique_ms;		/* UNIQUE_DONE, UNIQUE_STARTED or ms */
+	enum unique_conflict unique_conflict;
 	bool breaker; double breaker_failures; int breaker_of; int64_t breaker_open_ms;
 	int64_t max_payload;		/* bytes */
 	const struct node *schema;	/* NULL: none */

@@ -56,6 +56,7 @@ static const char *const formats[] = { "text", "json", NULL };
 static const char *const migrations[] = { "manual", "auto", NULL };
 static const char *const poolers[] = { "none", "transaction", NULL };
 static const char *const orders[] = { "small_first", "large_first", NULL };
+static const char *const conflicts[] = { "existing", "replace", "move", NULL };
 static const char *const overlaps[] = { "allow", "skip", "replace", NULL };
 static const char *const catch_ups[] = { "none", "last", "all", NULL };
 static const char *const severities[] = { "info", "warning", "critical", NULL };
@@ -240,6 +241,8 @@ static const struct key queue_keys[] = {
 	{ "unique", KEY_TEXT, Q(unique), "", .check = check_path },
 	{ "unique_until", KEY_CUSTOM, .read = queue_read_until,
 	    .dump = queue_dump_until },
+	{ "unique_conflict", KEY_CHOICE, Q(unique_conflict), "existing",
+	    .names = conflicts },
 	{ "breaker", KEY_CUSTOM, .read = queue_read_breaker,
 	    .dump = queue_dump_breaker },
 	{ "max_payload", KEY_SIZE, Q(max_payload), "100KiB", 1, 64 * MIB },

@@ -251,12 +251,19 @@ migrate_register(PGconn *db, const struct conf *conf, struct err *e)
 static void
 put_queue(struct buf *b, const struct queue_conf *q)
 {
+	static const char *const conflicts[] = {
+		[CONFLICT_EXISTING] = "existing",
+		[CONFLICT_REPLACE] = "replace",
+		[CONFLICT_MOVE] = "move",
+	};
+
 	put_text(b, "name", q->name);
 	put_number(b, "workers", q->workers);
 	put_number(b, "priority", q->priority);
 	put_number(b, "max_payload", q->max_payload);
 	put_number(b, "max_attempts", q->retry->attempts);
 	put_text(b, "unique", q->unique);
+	put_text(b, "unique_conflict", conflicts[q->unique_conflict]);
 	put_number(b, "unique_until_ms", q->unique_ms);
 	put_text(b, "key", q->concurrency_key);
 	put_number(b, "per_key", q->per_key);

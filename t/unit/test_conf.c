@@ -378,6 +378,7 @@ static const char rich[] =
     "    schema: {to: string, n: integer?}\n"
     "    unique: data.id\n"
     "    unique_until: 36h\n"
+    "    unique_conflict: move\n"
     "    sandbox: {memory: 1GiB, network: no}\n"
     "    cancel: {signal: sigint}\n"
     "    log: \"/var/log/a b.log\"\n"

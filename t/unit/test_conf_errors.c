@@ -122,6 +122,8 @@ static const struct {
 	    "x.yml:3:10: priority: \"normal\" is neither a number from 0 to 99 nor a name of the scale s\n" },
 	{ H "queues: {q: {handler: h, unique_until: never}}\n",
 	    "x.yml:2:26: unique_until: \"never\" is not done, started or a duration\n" },
+	{ H "queues: {q: {handler: h, unique_conflict: overwrite}}\n",
+	    "x.yml:2:26: unique_conflict: \"overwrite\" is not existing, replace or move\n" },
 	{ H "queues: {q: {handler: h, unique: message_id}}\n",
 	    "x.yml:2:26: unique: \"message_id\": needs a member of the job's data, like data.account_id\n" },
 	{ H "queues: {q: {handler: h, fair: data..a}}\n",

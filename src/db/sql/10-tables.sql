@@ -33,6 +33,8 @@ create table jobq.queue (
 	max_attempts int not null default 3,		-- of the queue's retry policy; for the view
 	unique_path text not null default '',		-- default unique key, e.g. data.message_id
 	unique_ms bigint not null default -1,		-- -1 until done, -2 until started, else milliseconds
+	unique_conflict text not null default 'existing'	-- what enqueue() does when a key is taken
+	    check (unique_conflict in ('existing', 'replace', 'move')),
 	key_path text not null default '',
 	per_key int not null default 1,
 	keyed boolean not null default false,		-- one of its jobs has, or may have, a concurrency key
@@ -215,6 +217,15 @@ create table jobq.uniq (
 	primary key (queue, key)
 );
 create index uniq_job on jobq.uniq (job);
+
+-- What is to become of jobs whose unique key was taken when somebody enqueued
+-- the same again: those are made so when that transaction commits, which is
+-- also when the row goes. id is what a job of its own would have had.
+create unlogged table jobq.change (
+	like jobq.job,
+	job bigint not null,		-- the one that has the key
+	primary key (id)
+);
 
 -- Jobs that wait for other jobs. One row a waiting job, so that exactly one
 -- transaction can release it; and one row for each thing that wants to hear

@@ -40,7 +40,15 @@ begin
 	end if;
 	insert into jobq.timer (job, run_at, queue, lane, attempt)
 	values (put_turn.job, put_turn.run_at, queue_id, put_turn.lane, put_turn.attempt);
-	if jobq.us(run_at) < jobq.fact('jobq.next_due') then
+	perform jobq.due_at(run_at);
+end
+$$;
+
+-- There is something for the scheduler at this time: wake it if it sleeps longer.
+create function jobq.due_at(t timestamptz) returns void
+language plpgsql as $$
+begin
+	if jobq.us(t) < jobq.fact('jobq.next_due') then
 		perform pg_notify('jobq', '*due');
 	end if;
 end
@@ -183,6 +191,150 @@ begin
 end
 $$;
 
+-- Has a job begun, or ended without that? One that was handed back has not.
+create function jobq.has_begun(queue_id smallint, job bigint) returns boolean
+language plpgsql stable as $$
+begin
+	return exists (select from jobq.attempt a where a.job = has_begun.job)
+	    or not exists (select from jobq.job j where j.id = has_begun.job)
+	    or exists (select from jobq.lease l where l.queue = queue_id and l.job = has_begun.job);
+end
+$$;
+
+create function jobq.has_key(queue_id smallint, key text, job bigint) returns boolean
+language sql stable as $$
+	select exists (select from jobq.uniq u where u.queue = queue_id and u.key = has_key.key
+	    and u.job = has_key.job and (u.until is null or u.until > clock_timestamp()))
+$$;
+
+-- A transaction that enqueued what was there already commits: do to that job
+-- what the queue's unique_conflict says, unless it has begun meanwhile. This
+-- late, because a claim may take the job for as long as the transaction lasts,
+-- and neither may wait for the other.
+--
+-- If its key is free by now, since it was taken until the job starts, or the
+-- job has ended, the other job is enqueued after all: no run has seen its data,
+-- nor what else the transaction did.
+create function jobq.change_made() returns trigger
+language plpgsql as $$
+declare
+	q jobq.queue;
+	made boolean;
+begin
+	delete from jobq.change c where c.id = new.id;
+	select * into q from jobq.queue k where k.id = new.queue;
+	if current_setting('transaction_isolation') <> 'read committed' then
+		if q.unique_conflict = 'existing' then
+			return null;	-- what has begun meanwhile is not to be seen
+		end if;
+		raise exception 'to % job %, which has the unique key, needs the isolation level READ COMMITTED',
+		    q.unique_conflict, new.job using errcode = '25001',
+		    hint = 'Enqueue in such a transaction, or set unique_conflict of the queue to existing.';
+	end if;
+	for i in 1 .. 10 loop
+		made := jobq.change_job(q, new);
+		exit when made is not null;
+	end loop;
+	if not made and not jobq.has_key(q.id, new.unique_key, new.job) then
+		perform jobq.enqueue_job(q.name, new.type, new.data,
+		    case when q.large_first then 99 - new.priority else new.priority end, new.run_at, null,
+		    new.unique_key, new.tenant, new.max_attempts, jobq.ms(new.timeout_ms), new.tags, new.after, new.key);
+	end if;
+	return null;
+end
+$$;
+create constraint trigger made after insert on jobq.change
+deferrable initially deferred for each row execute function jobq.change_made();
+
+-- Change a job that has not begun into c, or only its time. What it waits for
+-- is kept from going on: its timer, its row of blocked, or the claims of its
+-- queue. False: it has begun. Null: it went on in this moment, look again.
+create function jobq.change_job(q jobq.queue, c jobq.change) returns boolean
+language plpgsql as $$
+declare
+	j jobq.job;
+	t jobq.timer;
+	stays boolean;
+begin
+	if q.unique_conflict <> 'existing' then
+		select * into t from jobq.timer k where k.job = c.job for update;
+		if found then
+			if t.attempt > 1 then
+				return false;
+			end if;
+			j := jobq.change_row(q, c);
+			if c.run_at > clock_timestamp() then
+				update jobq.timer k set run_at = c.run_at, lane = j.priority where k.job = c.job;
+				perform jobq.due_at(c.run_at);
+			else
+				delete from jobq.timer k where k.job = c.job;
+				perform jobq.put_turn(j.id, q.id, j.priority, null, t.attempt);
+				perform jobq.nudge(q.id, q.name);
+			end if;
+			return true;
+		end if;
+		perform from jobq.blocked b where b.job = c.job for update;
+		if found then
+			j := jobq.change_row(q, c);
+			update jobq.blocked b set lane = j.priority, run_at = j.run_at where b.job = c.job;
+			return true;
+		end if;
+	end if;
+
+	stays := jobq.keeps_turn(q, c);
+	if not stays then	-- maintain() copies turns
+		perform pg_advisory_xact_lock_shared(jobq.claim_lock(), -2);
+	end if;
+	perform pg_advisory_xact_lock_shared(jobq.claim_lock(), q.id);
+	if jobq.has_begun(q.id, c.job) then
+		return false;
+	elsif stays and not jobq.keeps_turn(q, c) then
+		return null;
+	elsif not stays then
+		delete from jobq.turn k where k.queue = q.id and k.job = c.job;
+		if not found then
+			return null;
+		end if;
+		j := jobq.change_row(q, c);
+		perform jobq.put_turn(j.id, q.id, j.priority, c.run_at, 1::smallint);
+		perform jobq.nudge(q.id, q.name);
+	elsif q.unique_conflict = 'replace' then
+		perform jobq.change_row(q, c);
+	end if;
+	return true;
+end
+$$;
+
+-- Is a job that is ready as well served by the turn it has?
+create function jobq.keeps_turn(q jobq.queue, c jobq.change) returns boolean
+language sql stable as $$
+	select q.unique_conflict = 'existing' or coalesce(c.run_at <= clock_timestamp(), true)
+	    and not exists (select from jobq.timer t where t.job = c.job)
+	    and not exists (select from jobq.blocked b where b.job = c.job)
+	    and (q.unique_conflict = 'move' or exists (
+	        select from jobq.job j where j.id = c.job and (j.priority, j.type, j.tenant, j.key)
+	            is not distinct from (c.priority, c.type, c.tenant, c.key)))
+$$;
+
+-- The row of a job changed into c, or only its time; the caller has locked it.
+create function jobq.change_row(q jobq.queue, c jobq.change) returns jobq.job
+language plpgsql as $$
+declare
+	j jobq.job;
+begin
+	if q.unique_conflict = 'move' then
+		update jobq.job k set run_at = coalesce(c.run_at, clock_timestamp())
+		where k.id = c.job returning * into j;
+	else
+		update jobq.job k set priority = c.priority, max_attempts = c.max_attempts,
+		    timeout_ms = c.timeout_ms, run_at = coalesce(c.run_at, clock_timestamp()),
+		    type = c.type, data = c.data, tenant = c.tenant, tags = c.tags, key = c.key
+		where k.id = c.job returning * into j;
+	end if;
+	return j;
+end
+$$;
+
 -- Look at the jobs a new one is to wait for: null when all have completed
 -- (nothing to wait for), else whether one of them ended otherwise.
 create function jobq.check_after(parents bigint[]) returns boolean
@@ -212,7 +364,7 @@ end
 $$;
 
 -- Enqueue a job, in the caller's transaction. Returns its id, or that of the
--- job which has the unique key.
+-- job which has the unique key; see change_made() for what becomes of that one.
 --   priority      lower runs first; null: the queue's
 --   run_at/delay  not before; one of them
 --   after         ids of jobs that must have completed before; if one ends
@@ -303,10 +455,25 @@ begin
 
 	me := nextval('jobq.job_id');
 	if unique_key is not null then
-		owner := jobq.take_key(q, unique_key, me);
-		if owner is not null then
+		loop
+			owner := jobq.take_key(q, unique_key, me);
+			exit when owner is null;
+			if jobq.has_begun(q.id, owner) then
+				if jobq.has_key(q.id, unique_key, owner) then
+					return owner;
+				end if;
+				continue;	-- it was free from then on
+			end if;
+			if q.unique_conflict <> 'existing' or q.unique_ms = -2 then
+				insert into jobq.change (id, queue, priority, max_attempts, timeout_ms, created_at,
+				    run_at, type, data, tenant, tags, unique_key, key, after, job)
+				values (me, q.id, my_lane, enqueue_job.max_attempts, limit_ms,
+				    clock_timestamp(), enqueue_job.run_at, coalesce(enqueue_job.type, ''), enqueue_job.data,
+				    enqueue_job.tenant, enqueue_job.tags, enqueue_job.unique_key, enqueue_job.key,
+				    enqueue_job.after, owner);
+			end if;
 			return owner;
-		end if;
+		end loop;
 	end if;
 	if after is not null then
 		broken := jobq.check_after(after);

@@ -3,7 +3,7 @@
 -- A node tells what it is configured to serve. config:
 --   {"node": name, "instance": …, "version": …,
 --    "queues": [{"name", "workers", "priority", "large_first", "max_payload", "max_attempts",
---      "unique", "unique_until_ms", "key", "per_key", "fair", "weights", "ageing_ms",
+--      "unique", "unique_until_ms", "unique_conflict", "key", "per_key", "fair", "weights", "ageing_ms",
 --      "limits": [name, …], "lease_ms", "expire_ms", "enabled",
 --      "keep": {"completed_ms", "dead_ms", "cancelled_ms", "history_ms"}}],
 --    "limits": [{"name", "rate", "period_ms", "concurrency", "min_gap_ms"}],
@@ -20,13 +20,14 @@ begin
 	    version = coalesce(config ->> 'version', k.version), seen = clock_timestamp()
 	where k.id = n;
 	insert into jobq.queue as q (name, workers, priority, large_first, max_payload, max_attempts,
-	    unique_path, unique_ms, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
+	    unique_path, unique_ms, unique_conflict, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
 	    lease_ms, expire_ms,
 	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms)
 	select c ->> 'name', coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
 	    coalesce((c ->> 'large_first')::boolean, false),
 	    coalesce((c ->> 'max_payload')::bigint, 102400), coalesce((c ->> 'max_attempts')::int, 3),
 	    coalesce(c ->> 'unique', ''), coalesce((c ->> 'unique_until_ms')::bigint, -1),
+	    coalesce(c ->> 'unique_conflict', 'existing'),
 	    coalesce(c ->> 'key', ''), coalesce((c ->> 'per_key')::int, 1), coalesce(c ->> 'key', '') <> '',
 	    coalesce(c ->> 'fair', ''), coalesce(c -> 'weights', '{}'), coalesce((c ->> 'ageing_ms')::bigint, 0),
 	    coalesce(jsonb_array_length(c -> 'limits'), 0) > 0, coalesce((c ->> 'lease_ms')::bigint, 30000),
@@ -41,6 +42,7 @@ begin
 	set workers = excluded.workers, priority = excluded.priority, large_first = excluded.large_first,
 	    max_payload = excluded.max_payload, max_attempts = excluded.max_attempts,
 	    unique_path = excluded.unique_path, unique_ms = excluded.unique_ms,
+	    unique_conflict = excluded.unique_conflict,
 	    key_path = excluded.key_path, per_key = excluded.per_key, keyed = q.keyed or excluded.keyed,
 	    fair_path = excluded.fair_path, fair_weights = excluded.fair_weights, age_ms = excluded.age_ms,
 	    limited = excluded.limited, lease_ms = excluded.lease_ms, expire_ms = excluded.expire_ms,
