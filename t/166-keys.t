@@ -107,14 +107,12 @@ is scalar(@got), 2, 'the hot key and the cold one behind it';
 is $got[1], "$cold:1", '… in one claim';
 
 # held: types and tenants that are paused
-$pg->query("INSERT INTO jobq.hold (queue, type, tenant, by) SELECT id, 'bad', null, 'me' FROM jobq.queue WHERE name = 'plain'");
-$pg->query("INSERT INTO jobq.hold (queue, type, tenant, by) VALUES (0, null, 'slow', 'me')");
+$pg->query("SELECT jobq.pause('plain', type => 'bad'), jobq.pause('*', tenant => 'slow')");
 my $p = Leader->new('plain', 'fourth');
 $p->end($p->claim) for 1 .. 3;
 my @h = split /\|/, $pg->query("SELECT jobq.enqueue('plain', 'bad'), jobq.enqueue('plain', 'good'), jobq.enqueue('plain', 'good', tenant => 'slow'), jobq.enqueue('plain', 'good', tenant => 'x')");
 is_deeply [ $p->claim ], [ first(@h[ 1, 3 ]) ], 'held types and tenants are passed over';
 is state($pg, $h[0]), 'ready', '… and ready';
-$pg->query("DELETE FROM jobq.hold WHERE tenant = 'slow'");
-is $pg->query("SELECT jobq.unpark_held((SELECT id FROM jobq.queue WHERE name = 'plain'))"), 1, 'one hold ends';
+$pg->query("SELECT jobq.resume('*', tenant => 'slow')");
 is_deeply [ $p->claim ], [ first($h[2]) ], '… and its job runs';
 done_testing;

@@ -25,6 +25,7 @@ create table jobq.queue (
 	pause_reason text,
 	paused_by text,
 	paused_at timestamptz,
+	paused_until timestamptz,	-- then it is resumed; null: by a person
 	workers int not null default 1,
 	priority smallint not null default 5 check (priority between 0 and 99),
 	lane smallint not null generated always as (priority * 256) stored,	-- its jobs' that name no priority
@@ -51,6 +52,19 @@ create table jobq.queue (
 	keep_cancelled_ms bigint not null default 86400000,
 	keep_history_ms bigint not null default 7776000000,
 	created_at timestamptz not null default now()
+);
+
+-- What of the queues is paused, where it is less than a whole one.
+create table jobq.hold (
+	queue smallint not null,	-- 0: every queue
+	type text,			-- null: any
+	tenant text,
+	reason text not null default '',
+	by text not null,
+	at timestamptz not null default clock_timestamp(),
+	until timestamptz,		-- then it ends; null: by a person
+	constraint hold_one unique nulls not distinct (queue, type, tenant),
+	check (num_nonnulls(type, tenant) > 0)
 );
 
 -- The jobqd instances, and which queues each serves.
@@ -287,18 +301,6 @@ create table jobq.parked (
 	place bigint generated always as identity	-- they go on in this order
 );
 create index parked_key on jobq.parked (queue, key, place);
-
--- What is paused of a queue, or of all of them (queue 0): a type, a tenant, or
--- a type of a tenant; null: any.
-create table jobq.hold (
-	queue smallint not null,
-	type text,
-	tenant text,
-	reason text not null default '',
-	by text not null,
-	at timestamptz not null default clock_timestamp(),
-	until timestamptz
-);
 
 -- Keys that a job has while it waits for its next attempt, in queues where only
 -- one of a key may run: those behind it are to stay behind.

@@ -257,22 +257,3 @@ language sql as $$
 	where j.key is not null
 	on conflict do nothing
 $$;
-
--- Give the parked jobs that nobody holds any more their turns again.
-create function jobq.unpark_held(queue_id smallint) returns int
-language plpgsql as $$
-declare
-	n int;
-begin
-	with d as (
-		delete from jobq.parked p using jobq.job j
-		where p.queue = queue_id and p.key is null and j.id = p.job
-		    and not jobq.is_held(p.queue, j.type, j.tenant)
-		returning p.*
-	)
-	insert into jobq.turn (job, slot, queue, lane, attempt)
-	select d.job, jobq.fact('jobq.turn_slot'), d.queue, d.lane, d.attempt from d order by d.place;
-	get diagnostics n = row_count;
-	return n;
-end
-$$;

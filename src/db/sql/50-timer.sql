@@ -104,7 +104,7 @@ end
 $$;
 
 -- The scheduler's statement: take or keep the lease of the role for ttl_ms,
--- move what is due (only who has the lease), and look at queues whose leaders
+-- move what is due and end pauses (only who has the lease), and look at queues whose leaders
 -- are idle; now and then renew their pools for them. Must be alone in its
 -- transaction.
 --   since     a transaction id: whoever begins from there on finds all these
@@ -131,6 +131,7 @@ begin
 	moved := 0;
 	if leader then
 		select d.moved, d.next_due_us into moved, next_due_us from jobq.due(due_n) d;
+		next_due_us := least(next_due_us, jobq.end_pauses());
 	else
 		select jobq.us(l.until) into until_us from jobq.leader l where l.role = 'scheduler';
 	end if;

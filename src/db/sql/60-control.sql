@@ -82,7 +82,9 @@ begin
 	select * into q from jobq.queue k where k.id = j.queue;
 	select * into a from jobq.attempt k where k.job = j.id
 	order by k.attempt desc limit 1 for update;
-	if a.outcome = 2 then
+	if not exists (select from jobq.job k where k.id = j.id) then
+		return false;	-- removed in this moment
+	elsif a.outcome = 2 then
 		with d as (delete from jobq.timer t where t.job = j.id returning t.attempt)
 		select d.attempt into a.attempt from d;
 		if not found then
@@ -170,49 +172,255 @@ language sql as $$
 	    from jobq.part p where hold_part.job >= p.lo and hold_part.job < p.hi), true)
 $$;
 
--- Stop handing out jobs of a queue; running ones go on.
-create function jobq.pause(queue text, reason text default '') returns void
+-- Stop handing out jobs of a queue, or of all ('*'), or of a type or a tenant
+-- of it; running ones go on. until: it is resumed by itself then.
+create function jobq.pause(queue text, reason text default '', until timestamptz default null,
+    type text default null, tenant text default null) returns void
 language plpgsql as $$
 declare
-	q jobq.queue := jobq.queue_get(queue);
+	q smallint := jobq.queue_or_all(queue);
 begin
-	update jobq.queue k set paused = true, pause_reason = pause.reason,
-	    paused_by = jobq.actor(), paused_at = clock_timestamp()
-	where k.id = q.id;
-	perform jobq.audit_add('pause', 'queue ' || q.name, reason);
+	if until = 'infinity' then
+		until := null;
+	elsif until <= clock_timestamp() then
+		raise exception 'until % has passed', until using errcode = '22023';
+	end if;
+	reason := coalesce(reason, '');
+	if num_nonnulls(type, tenant) > 0 then
+		insert into jobq.hold as h (queue, type, tenant, reason, by, until)
+		values (q, pause.type, pause.tenant, pause.reason, jobq.actor(), pause.until)
+		on conflict on constraint hold_one do update
+		set reason = excluded.reason, by = excluded.by, at = excluded.at, until = excluded.until;
+	else
+		update jobq.queue k set paused = true, pause_reason = pause.reason, paused_by = jobq.actor(),
+		    paused_at = clock_timestamp(), paused_until = pause.until
+		where q in (0, k.id);
+	end if;
+	perform jobq.audit_add('pause', jobq.part_of_queue(queue, type, tenant),
+	    concat_ws(', ', nullif(reason, ''), 'until ' || until));
+	if until is not null then
+		perform jobq.due_at(until);
+	end if;
 end
 $$;
 
-create function jobq.resume(queue text) returns void
+-- Hand out again what pause() of the same arguments stopped.
+create function jobq.resume(queue text, type text default null, tenant text default null) returns void
 language plpgsql as $$
 declare
-	q jobq.queue := jobq.queue_get(queue);
+	q smallint := jobq.queue_or_all(queue);
 begin
-	update jobq.queue k set paused = false, pause_reason = null, paused_by = null, paused_at = null
-	where k.id = q.id and k.paused;
-	if found then
-		perform jobq.audit_add('resume', 'queue ' || q.name);
+	if num_nonnulls(type, tenant) > 0 then
+		delete from jobq.hold h where h.queue = q
+		    and (h.type, h.tenant) is not distinct from (resume.type, resume.tenant);
+	else
+		update jobq.queue k set paused = false, pause_reason = null, paused_by = null,
+		    paused_at = null, paused_until = null
+		where q in (0, k.id) and k.paused;
 	end if;
-	perform pg_notify('jobq', q.name);
+	if found then
+		perform jobq.audit_add('resume', jobq.part_of_queue(queue, type, tenant));
+	end if;
+	perform jobq.unpark_held(q);
+end
+$$;
+
+-- Jobs of a queue (0: of any) that were held back may run: those that were
+-- parked meanwhile have their turns again, and its leaders look.
+create function jobq.unpark_held(queue_id smallint) returns void
+language plpgsql as $$
+begin
+	with d as (
+		delete from jobq.parked p using jobq.job j
+		where queue_id in (0, p.queue) and p.key is null and j.id = p.job
+		    and not jobq.is_held(p.queue, j.type, j.tenant)
+		returning p.*
+	)
+	insert into jobq.turn (job, slot, queue, lane, attempt)
+	select d.job, jobq.fact('jobq.turn_slot'), d.queue, d.lane, d.attempt from d order by d.place;
+	perform pg_notify('jobq', k.name) from jobq.queue k
+	where queue_id in (0, k.id) and not k.paused;
 	-- who saw it paused may still commit jobs that nobody is told of
 	perform pg_notify('jobq', '*awake');
 end
 $$;
 
--- Cancel everything of a queue that waits. Returns how many.
-create function jobq.clear(queue text) returns int
+-- End the pauses whose time is over. Returns when the next one's is (µs since
+-- the epoch); null: no other ends by itself.
+create function jobq.end_pauses() returns bigint
+language plpgsql as $$
+declare
+	p record;
+begin
+	loop
+		select * into p from (
+			select k.name as queue, null as type, null as tenant, k.paused_until as until
+			from jobq.queue k where k.paused_until is not null
+			union all
+			select coalesce(k.name, '*'), h.type, h.tenant, h.until
+			from jobq.hold h left join jobq.queue k on k.id = h.queue where h.until is not null
+		) u order by u.until limit 1;
+		exit when p.until is null or p.until > clock_timestamp();
+		perform jobq.resume(p.queue, p.type, p.tenant);
+	end loop;
+	return jobq.us(p.until);
+end
+$$;
+
+-- The id of a queue; 0 for '*', all of them.
+create function jobq.queue_or_all(queue text) returns smallint
+language plpgsql stable as $$
+begin
+	return case when queue = '*' then 0 else (jobq.queue_get(queue)).id end;
+end
+$$;
+
+-- What the audit calls the part of a queue that has this type and tenant.
+create function jobq.part_of_queue(queue text, type text, tenant text) returns text
+language sql immutable as $$
+	select case queue when '*' then 'all queues' else 'queue ' || queue end
+	    || coalesce(' type ' || type, '') || coalesce(' tenant ' || tenant, '')
+$$;
+
+-- The jobs that clear() is to cancel, a thousand a row.
+create function jobq.clear_plan(queue text, type text default null, tenant text default null,
+    state text default null) returns setof bigint[]
+language plpgsql stable as $$
+declare
+	q jobq.queue := jobq.queue_get(queue);
+begin
+	if state <> all ('{scheduled,blocked,ready,retrying}') then
+		raise exception 'jobs that are % do not wait', state using errcode = '22023',
+		    hint = 'Jobs that wait are scheduled, blocked, ready or retrying.';
+	end if;
+	return query
+	select array_agg(t.job order by t.job)
+	from (
+		select w.job, (row_number() over (order by w.job) - 1) / 1000 as piece
+		from jobq.waiting(q.id) w
+		where (clear_plan.state is null or w.state = clear_plan.state)
+		    and (num_nonnulls(clear_plan.type, clear_plan.tenant) = 0 or exists (
+		        select from jobq.job j where j.id = w.job and j.type = coalesce(clear_plan.type, j.type)
+		            and j.tenant is not distinct from coalesce(clear_plan.tenant, j.tenant)))
+	) t
+	group by t.piece order by t.piece;
+end
+$$;
+
+-- Cancel those of these jobs of a queue that still wait. Returns how many. The
+-- queue's claims stand still meanwhile, so none of them can start.
+create function jobq.clear_jobs(queue text, jobs bigint[]) returns int
+language plpgsql
+set lock_timeout = '5s' as $$
+declare
+	q jobq.queue := jobq.queue_get(queue);
+	gone bigint[];
+begin
+	perform pg_advisory_xact_lock(jobq.claim_lock(), q.id);
+	with w as (
+		select j.id, coalesce(a.attempt, 0) + 1 as attempt
+		from unnest(jobs) u(id)
+		cross join lateral (select * from jobq.job k where k.id = u.id limit 1) j
+		left join lateral (select * from jobq.attempt k where k.job = j.id order by k.attempt desc limit 1) a on true
+		where j.queue = q.id and coalesce(a.outcome, 5) in (2, 5)
+		    and j.id not in (select l.job from jobq.lease l where l.queue = q.id)
+	), i as (
+		insert into jobq.attempt (job, attempt, queue, outcome, finished_at, error)
+		select w.id, w.attempt, q.id, 4, clock_timestamp(), format('cleared by %s', jobq.actor()) from w
+		on conflict do nothing
+		returning job
+	)
+	select array_agg(i.job) into gone from i;
+	if gone is null then
+		return 0;
+	end if;
+	perform jobq.withdraw(q.id, (select max(g) from unnest(gone) g));
+	insert into jobq.tally (queue, cancelled) values (q.id, cardinality(gone));
+	delete from jobq.timer t where t.job = any (gone);
+	delete from jobq.parked p where p.job = any (gone);
+	delete from jobq.key_kept k where k.job = any (gone);
+	with b as (delete from jobq.blocked b where b.job = any (gone) returning b.job, b.waits_for)
+	delete from jobq.waits w using b where w.job = b.job and w.parent = any (b.waits_for);
+	perform jobq.ended(gone);
+	perform jobq.audit_add('clear', 'queue ' || q.name, cardinality(gone) || ' jobs');
+	return cardinality(gone);
+end
+$$;
+
+-- Cancel everything of a queue that waits, or of it what is of a type, a
+-- tenant, or in a state: scheduled, blocked, ready or retrying. Returns how
+-- many. No job of the queue starts until the caller's transaction ends; for
+-- many jobs, call clear_jobs() with each row of clear_plan() in its own.
+create function jobq.clear(queue text, type text default null, tenant text default null,
+    state text default null) returns int
+language sql as $$
+	select coalesce(sum(jobq.clear_jobs(queue, p)), 0)::int
+	from jobq.clear_plan(queue, type, tenant, state) p
+$$;
+
+-- The jobs that clean() is to remove, a thousand a row.
+create function jobq.clean_plan(queue text, state text, older_than interval) returns setof bigint[]
+language plpgsql stable as $$
+declare
+	q jobq.queue := jobq.queue_get(queue);
+	o smallint := case state when 'completed' then 1 when 'dead' then 3 when 'cancelled' then 4 end;
+begin
+	if o is null then
+		raise exception 'jobs that are % have not ended', coalesce(state, 'NULL') using errcode = '22023',
+		    hint = 'Jobs that ended are completed, dead or cancelled.';
+	elsif older_than is null or older_than < interval '0' then
+		raise exception 'older_than % is no time', coalesce(older_than::text, 'NULL') using errcode = '22023',
+		    hint = 'Give an interval, e.g. 1 day.';
+	end if;
+	return query
+	select array_agg(t.job order by t.job)
+	from (
+		select a.job, (row_number() over (order by a.job) - 1) / 1000 as piece
+		from jobq.attempt a
+		where a.queue = q.id and a.outcome = o and a.finished_at <= clock_timestamp() - older_than
+		    and exists (select from jobq.job j where j.id = a.job)
+	) t
+	group by t.piece order by t.piece;
+end
+$$;
+
+-- Remove those of these jobs of a queue that have ended. Returns how many.
+create function jobq.clean_jobs(queue text, jobs bigint[]) returns int
 language plpgsql as $$
 declare
 	q jobq.queue := jobq.queue_get(queue);
-	j bigint;
-	n int := 0;
+	gone bigint[];
 begin
-	for j in select w.job from jobq.waiting(q.id) w loop
-		n := n + jobq.stop(j)::int;
-	end loop;
-	perform jobq.audit_add('clear', 'queue ' || q.name, n || ' jobs');
-	return n;
+	-- no partition of them is just being removed, and nobody retries one
+	gone := array(select a.job from jobq.attempt a
+	    where a.job = any (jobs) and a.queue = q.id and a.outcome in (1, 3, 4) and jobq.hold_part(a.job)
+	    order by a.job for update of a);
+	with d as (delete from jobq.job j where j.id = any (gone) returning j.id)
+	select array_agg(d.id) into gone from d;
+	if gone is null then
+		return 0;
+	end if;
+	insert into jobq.total as t (queue, at, completed, cancelled)
+	select q.id, jobq.five_minutes(a.finished_at), -count(*) filter (where a.outcome = 1),
+	    -count(*) filter (where a.outcome = 4)
+	from jobq.attempt a where a.job = any (gone) and a.outcome in (1, 4) group by 2
+	on conflict on constraint total_pkey do update
+	set completed = t.completed + excluded.completed, cancelled = t.cancelled + excluded.cancelled;
+	delete from jobq.dead d where d.job = any (gone);
+	delete from jobq.progress p where p.job = any (gone);
+	delete from jobq.output o where o.job = any (gone);
+	perform jobq.audit_add('clean', 'queue ' || q.name, cardinality(gone) || ' jobs');
+	return cardinality(gone);
 end
+$$;
+
+-- Remove the jobs of a queue that are completed, dead or cancelled, those that
+-- ended longer than this ago; their attempts stay, as history. Returns how
+-- many. For many jobs, call clean_jobs() with each row of clean_plan().
+create function jobq.clean(queue text, state text, older_than interval) returns int
+language sql as $$
+	select coalesce(sum(jobq.clean_jobs(queue, p)), 0)::int
+	from jobq.clean_plan(queue, state, older_than) p
 $$;
 
 -- Remove a queue that no node serves and that has no unfinished job.
@@ -225,12 +433,15 @@ begin
 	    where s.queue = q.id and n.seen > clock_timestamp() - interval '1 minute') then
 		raise exception 'queue "%" is served', q.name using errcode = '55006',
 		    hint = 'Take it out of the configuration of every node first.';
-	elsif exists (select from jobq.waiting(q.id)) then
+	end if;
+	perform jobq.reap(p.id) from jobq.pool p where p.queue = q.id;
+	if exists (select from jobq.waiting(q.id)) then
 		raise exception 'queue "%" has unfinished jobs', q.name using errcode = '55006',
 		    hint = 'Clear it first.';
 	end if;
-	perform jobq.reap(p.id) from jobq.pool p where p.queue = q.id;
 	delete from jobq.schedule s where s.queue = q.id;
+	delete from jobq.hold h where h.queue = q.id;
+	delete from jobq.uniq u where u.queue = q.id;
 	delete from jobq.queue k where k.id = q.id;
 	perform jobq.audit_add('remove', 'queue ' || q.name);
 end
@@ -238,13 +449,14 @@ $$;
 
 -- The jobs of a queue that have not been claimed: those with an open turn, a
 -- timer, or others to wait for.
-create function jobq.waiting(queue_id smallint) returns table (job bigint)
+create function jobq.waiting(queue_id smallint) returns table (job bigint, state text)
 language sql stable as $$
-	select o.job from jobq.open_turns(queue_id) o
+	select o.job, 'ready' from jobq.open_turns(queue_id) o
 	where not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0)
 	    and exists (select from jobq.job j where j.id = o.job)
-	union all select t.job from jobq.timer t where t.queue = queue_id
-	union all select b.job from jobq.blocked b where b.queue = queue_id
+	union all select t.job, case when t.attempt > 1 then 'retrying' else 'scheduled' end
+	from jobq.timer t where t.queue = queue_id
+	union all select b.job, 'blocked' from jobq.blocked b where b.queue = queue_id
 $$;
 
 -- Look over a dead letter: who, and what was found.

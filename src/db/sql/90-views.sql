@@ -61,7 +61,9 @@ create view jobq.queues as
 	    coalesce(l.running, 0) as running, coalesce(t.retrying, 0) as retrying,
 	    greatest(0, coalesce(c.completed, 0)) as completed, coalesce(d.dead, 0) as dead,
 	    greatest(0, coalesce(c.cancelled, 0)) as cancelled,
-	    r.oldest_ready_at, coalesce(w.workers, 0) as workers
+	    r.oldest_ready_at, coalesce(w.workers, 0) as workers,
+	    q.paused_by, q.paused_at, q.paused_until,
+	    (select count(*) from jobq.hold h where h.queue in (0, q.id)) as holds
 	from jobq.queue q
 	left join (select queue, count(*) filter (where attempt = 1) as scheduled,
 	    count(*) filter (where attempt > 1) as retrying from jobq.timer group by queue) t on t.queue = q.id
@@ -77,6 +79,15 @@ create view jobq.queues as
 	        union all select queue, at, completed, cancelled from jobq.tally) k
 	    where k.queue = q.id) c on true
 	left join lateral jobq.ready_of(q.id) r on true;
+
+-- What is paused: queues, and types and tenants of a queue or of all (null).
+create view jobq.holds as
+	select q.name as queue, null as type, null as tenant, q.pause_reason as reason,
+	    q.paused_by as by, q.paused_at as at, q.paused_until as until
+	from jobq.queue q where q.paused
+	union all
+	select q.name, h.type, h.tenant, h.reason, h.by, h.at, h.until
+	from jobq.hold h left join jobq.queue q on q.id = h.queue;
 
 create view jobq.dead_letters as
 	select d.job as job_id, q.name as queue, j.type, a.error,

@@ -13,7 +13,8 @@ begin
 	for f in
 		select p.oid::regprocedure from pg_proc p
 		where p.pronamespace = 'jobq'::regnamespace and p.proname in ('enqueue_job', 'enqueue_many', 'change_made',
-		    'workflow', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'queue_remove',
+		    'workflow', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'clear_plan',
+		    'clear_jobs', 'clean', 'clean_plan', 'clean_jobs', 'queue_remove',
 		    'progress', 'complete', 'review', 'retry_dead', 'schedule_run', 'schedule_pause',
 		    'schedule_resume', 'ready_of')
 	loop
