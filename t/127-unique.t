@@ -212,6 +212,15 @@ $late->query('COMMIT');
 is q1("count(*) FROM jobq.jobs WHERE queue = 'started-move' AND state = 'scheduled' AND id > $id AND run_at > now() + '90 min'"), 1, 'cancelled meanwhile: another, for its time';
 tidy();
 
+# a key that was waited for
+queues($pg, brief => { unique_until_ms => 2000 });
+$late->query(q{BEGIN; SELECT jobq.enqueue('brief', unique_key => 'k')});
+$db->send(q{SELECT jobq.enqueue('brief', unique_key => 'k')});
+wait_for { $pg->query("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND clock_timestamp() > query_start + interval '2.1 s'") == 1 } 'a session that waits';
+$late->query('ROLLBACK');
+$id = $db->answer;
+is put('brief'), $id, 'a time begins when the key is had, however long that was waited for';
+
 # prepared transactions, and other isolation levels
 $id = put('done-replace', q{data => '{"n": 1}'});
 $late->query(q{BEGIN; SELECT jobq.enqueue('done-replace', data => '{"n": 2}', unique_key => 'k'); PREPARE TRANSACTION 'p'});

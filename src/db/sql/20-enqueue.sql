@@ -160,18 +160,24 @@ create function jobq.take_key(q jobq.queue, key text, job bigint) returns bigint
 language plpgsql as $$
 declare
 	owner bigint;
-	ends timestamptz := case when q.unique_ms >= 0
-	    then clock_timestamp() + jobq.ms(q.unique_ms) end;
+	asked timestamptz;
+	lasts interval := case when q.unique_ms >= 0 then jobq.ms(q.unique_ms) end;
 begin
 	if octet_length(key) > 1024 then
 		raise exception 'the unique key has % bytes, 1024 are allowed', octet_length(key)
 		using errcode = '54000', hint = 'Use a hash of it.';
 	end if;
 	loop
+		asked := clock_timestamp();
 		insert into jobq.uniq (queue, key, job, until)
-		values (q.id, take_key.key, take_key.job, ends)
+		values (q.id, take_key.key, take_key.job, asked + lasts)
 		on conflict do nothing;
 		if found then
+			if lasts is not null and clock_timestamp() > asked + interval '100 ms' then
+				-- its time begins now, and not before somebody was waited for
+				update jobq.uniq u set until = clock_timestamp() + lasts
+				where u.queue = q.id and u.key = take_key.key;
+			end if;
 			return null;
 		end if;
 		-- only read: a lock on the row would hold up the end of that job
@@ -182,7 +188,7 @@ begin
 		if found then
 			return owner;
 		end if;
-		update jobq.uniq u set job = take_key.job, until = ends
+		update jobq.uniq u set job = take_key.job, until = clock_timestamp() + lasts
 		where u.queue = q.id and u.key = take_key.key and u.until <= clock_timestamp();
 		if found then
 			return null;
