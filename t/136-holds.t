@@ -143,6 +143,10 @@ is state($db, $id{child}), 'cancelled', 'a job in another queue that waited for 
 $pg->query("SELECT count(jobq.enqueue('work')) FROM generate_series(1, 2500)");
 is q1("string_agg(cardinality(p)::text, ' ') FROM jobq.clear_plan('work') p"), '1000 1000 500', 'many are cleared in pieces';
 is q1("jobq.clear('work')"), 2500, '… or all at once';
+is q1("count(*) FROM jobq.open_turns($q\::smallint)"), 0, '… and no claim has to look at them';
+put();
+like $db->query("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT jobq.clear('work'); ROLLBACK"), qr/25001: .*READ COMMITTED/, 'not in a transaction that sees no claims';
+is q1("jobq.clear('work')"), 1, '… but in another';
 is q1("ready || ' ' || cancelled FROM jobq.queues WHERE name = 'work'"), '0 ' . q1("count(*) FROM jobq.jobs WHERE state = 'cancelled' AND queue = 'work'"), 'the counts agree';
 
 # clean

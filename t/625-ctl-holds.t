@@ -82,6 +82,7 @@ is $ok->('queue', 'pause', '--all', '--tenant', 'acme'), "all queues, tenant acm
 my $list = $json->('queue', 'list');
 is_deeply { map { $_->{name} => $_->{holds} } @$list }, { work => 3, other => 1 }, 'queue list --json';
 like $ok->('queue', 'list'), qr/^other +partly paused .*^work +partly paused /ms, 'queue list';
+like $ok->('status'), qr/^other .* partly paused$/m, '… and status';
 my $show = $ok->('queue', 'show', 'work');
 like $show, qr/^state +partly paused\n.*^paused +type +tenant +by +at +until +reason\n/ms, 'queue show';
 like $show, qr/^of the queue +mail +a"b +\S+ +\S+Z +2999-01-01T00:00:00.000Z +why$/m, '… with what, until when and why';
@@ -142,6 +143,7 @@ my $took = time - $from;
 is $beside->answer, '', 'producers beside it';
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'beside' AND state = 'completed'") == 100 } 'their jobs';
 my $slow = $pg->query("SELECT round(max(extract(epoch FROM started_at - created_at)), 3) FROM jobq.jobs WHERE type = 'beside'");
+is $pg->query("SELECT count(*) FROM jobq.queue q, jobq.open_turns(q.id) WHERE q.name = 'work'"), 0, 'no claim has to pass them over';
 pass sprintf 'cleared 100000 jobs in %.1f s; 100 jobs of another queue waited %s s at most', $took, $slow;
 $ok->('queue', 'resume', 'work');
 

@@ -79,6 +79,7 @@ print_queues(struct ctl *ctl)
 	    "scheduled, blocked, retrying, completed, dead, cancelled, workers, "
 	    "concat_ws(', ', CASE WHEN paused THEN 'paused' || "
 	    "coalesce(': ' || nullif(pause_reason, ''), '') END, "
+	    "CASE WHEN holds > 0 THEN 'partly paused' END, "
 	    "CASE WHEN NOT served THEN 'not served' END, "
 	    "'oldest ready ' || CASE WHEN clock_timestamp() - oldest_ready_at > "
 	    "interval '1 second' THEN date_trunc('second', clock_timestamp() - "

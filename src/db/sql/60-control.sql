@@ -307,8 +307,34 @@ begin
 end
 $$;
 
+-- Move a queue's cursors over the turns that come next, as long as a thousand of
+-- them at a time are of attempts that have ended: a claim does it by as many as
+-- it wants to take, and in one statement. The caller has locked the claims.
+create function jobq.pass_over(queue_id smallint) returns void
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan as $$
+declare
+	last jobq.claim;
+	c jobq.cursors;
+begin
+	loop
+		last := jobq.last_claim(queue_id);
+		c := jobq.take(last, queue_id, 1000);
+		exit when c.taken = '{}' or exists (
+			select from unnest(c.taken, c.attempts) t(job, attempt)
+			where not exists (select from jobq.attempt a
+			    where a.job = t.job and a.attempt = t.attempt offset 0));
+		c.taken := '{}';
+		c.attempts := '{}';
+		perform jobq.add_claim(last, c, queue_id, 0);
+	end loop;
+end
+$$;
+
 -- Cancel those of these jobs of a queue that still wait. Returns how many. The
--- queue's claims stand still meanwhile, so none of them can start.
+-- queue's claims stand still meanwhile, so none of them can start. Must run in
+-- a transaction of level READ COMMITTED, which sees the claims before it.
 create function jobq.clear_jobs(queue text, jobs bigint[]) returns int
 language plpgsql
 set lock_timeout = '5s' as $$
@@ -316,6 +342,9 @@ declare
 	q jobq.queue := jobq.queue_get(queue);
 	gone bigint[];
 begin
+	if current_setting('transaction_isolation') <> 'read committed' then
+		raise exception 'clear needs the isolation level READ COMMITTED' using errcode = '25001';
+	end if;
 	perform pg_advisory_xact_lock(jobq.claim_lock(), q.id);
 	with w as (
 		select j.id, coalesce(a.attempt, 0) + 1 as attempt
@@ -342,6 +371,7 @@ begin
 	with b as (delete from jobq.blocked b where b.job = any (gone) returning b.job, b.waits_for)
 	delete from jobq.waits w using b where w.job = b.job and w.parent = any (b.waits_for);
 	perform jobq.ended(gone);
+	perform jobq.pass_over(q.id);
 	perform jobq.audit_add('clear', 'queue ' || q.name, cardinality(gone) || ' jobs');
 	return cardinality(gone);
 end
