@@ -243,7 +243,7 @@ begin
 	end loop;
 	if not made and not jobq.has_key(q.id, new.unique_key, new.job) then
 		perform jobq.enqueue_job(q.name, new.type, new.data,
-		    case when q.large_first then 99 - new.priority else new.priority end, new.run_at, null,
+		    case when q.large_first then 99 - new.lane / 256 else new.lane / 256 end, new.run_at, null,
 		    new.unique_key, new.tenant, new.max_attempts, jobq.ms(new.timeout_ms), new.tags, new.after, new.key);
 	end if;
 	return null;
@@ -270,19 +270,26 @@ begin
 			end if;
 			j := jobq.change_row(q, c);
 			if c.run_at > clock_timestamp() then
-				update jobq.timer k set run_at = c.run_at, lane = j.priority where k.job = c.job;
+				update jobq.timer k set run_at = c.run_at, lane = j.lane where k.job = c.job;
 				perform jobq.due_at(c.run_at);
 			else
 				delete from jobq.timer k where k.job = c.job;
-				perform jobq.put_turn(j.id, q.id, j.priority, null, t.attempt);
+				perform jobq.put_turn(j.id, q.id, j.lane, null, t.attempt);
 				perform jobq.nudge(q.id, q.name);
 			end if;
+			return true;
+		end if;
+		delete from jobq.parked p where p.job = c.job and p.attempt = 1;
+		if found then
+			j := jobq.change_row(q, c);
+			perform jobq.put_turn(j.id, q.id, j.lane, c.run_at, 1::smallint);
+			perform jobq.nudge(q.id, q.name);
 			return true;
 		end if;
 		perform from jobq.blocked b where b.job = c.job for update;
 		if found then
 			j := jobq.change_row(q, c);
-			update jobq.blocked b set lane = j.priority, run_at = j.run_at where b.job = c.job;
+			update jobq.blocked b set lane = j.lane, run_at = j.run_at where b.job = c.job;
 			return true;
 		end if;
 	end if;
@@ -302,7 +309,7 @@ begin
 			return null;
 		end if;
 		j := jobq.change_row(q, c);
-		perform jobq.put_turn(j.id, q.id, j.priority, c.run_at, 1::smallint);
+		perform jobq.put_turn(j.id, q.id, j.lane, c.run_at, 1::smallint);
 		perform jobq.nudge(q.id, q.name);
 	elsif q.unique_conflict = 'replace' then
 		perform jobq.change_row(q, c);
@@ -318,8 +325,8 @@ language sql stable as $$
 	    and not exists (select from jobq.timer t where t.job = c.job)
 	    and not exists (select from jobq.blocked b where b.job = c.job)
 	    and (q.unique_conflict = 'move' or exists (
-	        select from jobq.job j where j.id = c.job and (j.priority, j.type, j.tenant, j.key)
-	            is not distinct from (c.priority, c.type, c.tenant, c.key)))
+	        select from jobq.job j where j.id = c.job and (j.lane, j.type, j.tenant, j.key)
+	            is not distinct from (c.lane, c.type, c.tenant, c.key)))
 $$;
 
 -- The row of a job changed into c, or only its time; the caller has locked it.
@@ -332,7 +339,7 @@ begin
 		update jobq.job k set run_at = coalesce(c.run_at, clock_timestamp())
 		where k.id = c.job returning * into j;
 	else
-		update jobq.job k set priority = c.priority, max_attempts = c.max_attempts,
+		update jobq.job k set lane = c.lane, max_attempts = c.max_attempts,
 		    timeout_ms = c.timeout_ms, run_at = coalesce(c.run_at, clock_timestamp()),
 		    type = c.type, data = c.data, tenant = c.tenant, tags = c.tags, key = c.key
 		where k.id = c.job returning * into j;
@@ -471,7 +478,7 @@ begin
 				continue;	-- it was free from then on
 			end if;
 			if q.unique_conflict <> 'existing' or q.unique_ms = -2 then
-				insert into jobq.change (id, queue, priority, max_attempts, timeout_ms, created_at,
+				insert into jobq.change (id, queue, lane, max_attempts, timeout_ms, created_at,
 				    run_at, type, data, tenant, tags, unique_key, key, after, job)
 				values (me, q.id, my_lane, enqueue_job.max_attempts, limit_ms,
 				    clock_timestamp(), enqueue_job.run_at, coalesce(enqueue_job.type, ''), enqueue_job.data,

@@ -291,7 +291,7 @@ begin
 		room := jobq.limits_allow(pool, queue_id, n, held);
 		n := room.n;
 	end if;
-	for rounds in 1 .. 10 loop
+	for rounds in 1 .. case when special then 10 else 100 end loop
 		exit when n < 1;
 		-- A claim goes to the current slot, which was empty when it became that:
 		-- if one of the queue is there, none that is elsewhere came later.

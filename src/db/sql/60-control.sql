@@ -321,7 +321,7 @@ begin
 	loop
 		last := jobq.last_claim(queue_id);
 		c := jobq.take(last, queue_id, 1000);
-		exit when c.taken = '{}' or exists (
+		exit when c.taken is null or exists (
 			select from unnest(c.taken, c.attempts) t(job, attempt)
 			where not exists (select from jobq.attempt a
 			    where a.job = t.job and a.attempt = t.attempt offset 0));
