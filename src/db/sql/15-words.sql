@@ -47,13 +47,68 @@ language sql immutable parallel safe as $$
 	select context #> string_to_array(btrim(path), '.')
 $$;
 
--- Reasons that two failures are one: type, class, and the error with its
--- numbers, quoted parts and addresses taken out.
+-- What the reason of a failure has in common with others of its kind: one
+-- line of it, without what differs from job to job. What stands in quotes,
+-- addresses, dates, ids, paths and numbers become #, and so does a list of
+-- them. Of a trace the line that counts is the last one in Python, else the
+-- first. Numbers that say what kind of failure it is, like the 404 of HTTP or
+-- the status of a program, are put behind.
+create function jobq.error_pattern(error text) returns text
+language plpgsql immutable parallel safe as $$
+declare
+	line text := (array_remove(regexp_split_to_array(left(error, 4000), '\s*[\r\n]+\s*'), ''))[1];
+	codes text;
+	rule text[];
+	rules constant text[] := array[
+		-- quoted; an apostrophe inside a word is none
+		['"(?:[^"\\]|\\.)*(?:"|$)|„[^“”]*[“”]|“[^”]*”|«[^»]*»|‘[^’]*’|`[^`'']*[`'']|(?<!\w)''[^'']*''(?!\w)', '#'],
+		['\m[a-z][a-z0-9+.-]*://[^\s<>(){}\[\],;]+', '#'],
+		['[a-z0-9._%+-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*', '#'],
+		-- instants
+		['\m\d{4}-\d\d-\d\d(?:[t ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?(?:z|utc|gmt|[+-]\d\d:?\d\d)\M)?)?', '#'],
+		['\m(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,? )?(?:\d{1,2} )?(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]* \d{1,4}(?:,? \d{4})?(?: \d\d:\d\d(?::\d\d)?)?(?: ?(?:z|utc|gmt|[+-]\d{4})\M)?', '#'],
+		['\m[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\M', '#'],
+		-- of machines: IPv4, IPv6 and MAC, names
+		['\m\d{1,3}(?:\.\d{1,3}){3}(?:[:/]\d+)?\M', '#'],
+		['\[?(?:\m[0-9a-f]{1,4}(?::[0-9a-f]{0,4}){1,6}:[0-9a-f]{1,4}|(?<![\w:])::[0-9a-f]{1,4}\M(?::\d+)?)(?:\.\d+){0,3}(?:%\w+)?(?:\]:\d+|\])?', '#'],
+		['\m(?:[a-z0-9_-]+\.)+(?:com|net|org|edu|gov|info|io|dev|app|cloud|ai|eu|de|uk|fr|nl|ch|ca|jp|local|internal|lan|corp|test|example|invalid|localdomain)(?![\w(]|\.\w)(?::\d+)?|\mlocalhost\M(?::\d+)?', '#'],
+		-- of files, with line and column
+		['\m[a-z]:\\[^\s:*?"<>|,;]*(?::\d+){0,2}', '#'],
+		['(?<![\w/#])(?:~|\.{1,2})?/[\w.@%+~=-]+(?:/[\w.@%+~=-]*)*(?::\d+){0,2}', '#'],
+		['\m[\w.@-]+(?:/[\w.@-]+)*/[\w@-]*\.[a-z]\w*(?::\d+){0,2}|\m[\w.@-]+(?:/[\w.@-]+){2,}(?::\d+){0,2}', '#'],
+		-- hexadecimal, and other ids that mix letters and digits
+		['\m0x[0-9a-f]+\M|\m(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{6,}\M', '#'],
+		['\m(?=[\w-]{12,})[a-z_-]*\d+[a-z_-]+\d[\w-]*', '#'],
+		['\d+(?:[.,]\d+)*', '#'],
+		['(?<![\w#])[-+]#', '#'],
+		['#(?:\s*(?:[,;|]|and|or)\s*#)+', '#'],
+		['\s+', ' ']
+	];
+begin
+	if line like 'Traceback (most recent call last)%' then
+		line := (regexp_match(rtrim(left(error, 4000), E' \t\r\n'), '[^\r\n]*$'))[1];
+	end if;
+	line := coalesce(left(line, 1000), '');
+	select string_agg(concat(m[1], m[2], m[3]), ' ') into codes from (
+		select regexp_matches(line, '\m(?:http(?:/[\d.]+)?|status|(?:exit|error|reply|response|return|status)[ _-]?(?:code|status)|code|signal|errno|smtp)["'']?[ :=(\[]{1,3}(\d{1,3})\M(?!\.\d)'
+		    '|\msqlstate["'']?[ :=(\[]{1,3}(\w{5})\M|\m(ora-\d{5}|e\d{4,5})\M', 'gi')
+		union all	-- the reply of a server
+		select regexp_matches(line, '(?:^|: )([2-5]\d\d)(?=[ -](?:[A-Z]|[245]\.\d))', 'g')
+	) c(m);
+	-- an id of small and capital letters and digits
+	line := lower(regexp_replace(line, '\m(?=\w*[a-z])(?=\w*[A-Z])(?=\w*\d)[\w-]{12,}', '#', 'g'));
+	foreach rule slice 1 in array rules loop
+		line := regexp_replace(line, rule[1], rule[2], 'g');
+	end loop;
+	return concat_ws(' ', btrim(left(line, 400)), lower(codes));
+end
+$$;
+
+-- Reasons that two failures are one: type, class and what their errors have in
+-- common.
 create function jobq.fingerprint(type text, class smallint, error text) returns text
 language sql immutable parallel safe as $$
-	select left(md5(type || '/' || class || '/' || regexp_replace(
-	    left(coalesce(error, ''), 400),
-	    '"[^"]*"|''[^'']*''|[0-9a-f]{8,}|[0-9]+', '#', 'g')), 12)
+	select left(md5(type || '/' || class || '/' || jobq.error_pattern(error)), 12)
 $$;
 
 -- The row of a queue; an unknown name is an error that shows the known ones.
