@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 my $runner = ($ENV{JOBQD_BUILDDIR} || '.') . '/t/unit/run_driver';
 plan skip_all => "no $runner: build the check programs" unless -x $runner;
-plan tests => 57;
+plan tests => 58;
 
 my $dir = temp_directory();
 my $json = JSON::PP->new->utf8->canonical;
@@ -140,6 +140,10 @@ sub talk {
 	my $r = run_jobs(job(1, 'echo "{\"progress\":{\"pct\":40,\"note\":\"half\"}}" >&3; echo junk >&3; echo "{}" >&3; echo "{\"progress\":{\"pct\":400}}" >&3; sleep 0.4; echo "{\"progress\":{\"note\":\"later\"}}" >&3'));
 	is_deeply $r->{progress}, [ [ 1, 40, 'half' ], [ 1, -1, 'later' ] ], 'progress on descriptor 3';
 	is scalar(() = $r->{log} =~ /progress not understood/g), 1, 'what is none is logged once';
+	$r = run_jobs(job(1, 'echo "{\"progress\":{\"pct\":5,\"note\":{\"rows\":12345678901,\"rate\":0.1,\"of\":[null,\"e\"]}}}" >&3'),
+	    job(2, 'printf "{\"progress\":{\"note\":[\"%s\"]}}\n" "$(head -c 17000 /dev/zero | tr "\\0" x)" >&3; echo "{\"progress\":{\"note\":7}}" >&3'));
+	is_deeply $r->{progress}, [ [ 1, 5, '{"rows":12345678901,"rate":0.1,"of":[null,"e"]}' ], [ 2, -1, '7' ] ],
+	    'a note may be JSON: partial results, whole or not at all' or diag explain $r->{progress};
 }
 
 # How it ends.

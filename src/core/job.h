@@ -78,6 +78,7 @@ struct run_result {
 	int64_t max_rss_kb;	/* -1: not known */
 };
 #define RESULT_MESSAGE_MAX 4096
+#define NOTE_MAX 16384		/* bytes of a progress note */
 #define RESULT_MAX (1u << 20)	/* bytes of result JSON; a larger one ends as resource */
 
 void run_result_init(struct run_result *);

@@ -34,7 +34,7 @@
 
 #define OUTPUT_MAX (64u << 10)		/* kept of stdout, and of stderr */
 #define READ_SIZE (64u << 10)
-#define PROGRESS_LINE_MAX 4096
+#define PROGRESS_LINE_MAX (32u << 10)
 #define PROGRESS_EVERY (MONO_SECOND / 5)
 #define MESSAGE_LINE_MAX 1024		/* of stderr, in the message of a failure */
 #define BURIED_MAX 1000			/* orphans of a program, before others have their turn */
@@ -203,24 +203,46 @@ tell_progress(void *arg)
 	p->told = mono_now();
 }
 
+/* The text of a note: a string's, or that of other JSON, which is not cut. */
+static char *
+note_text(const json_t *note)
+{
+	char *dumped, *text = NULL;
+
+	if (json_is_string(note))
+		return xstrdup(json_string_value(note));
+	dumped = json_dumps(note, JSON_COMPACT | JSON_ENCODE_ANY |
+	    JSON_REAL_PRECISION(15));
+	if (dumped != NULL && strlen(dumped) <= NOTE_MAX)
+		text = xstrdup(dumped);
+	free(dumped);
+	return text;
+}
+
 /* {"progress":{"pct":40,"note":"…"}} → pct, note; false if it is not that. */
 static bool
 read_progress(struct program *p, const char *line, size_t len)
 {
-	json_t *all = json_loadb(line, len, JSON_DECODE_INT_AS_REAL, NULL);
-	json_t *progress = json_object_get(all, "progress");
-	json_t *pct = json_object_get(progress, "pct");
-	json_t *note = json_object_get(progress, "note");
-	double value = json_is_number(pct) ? json_number_value(pct) : -1;
-	bool good = json_is_object(progress) && (pct != NULL || note != NULL) &&
-	    (pct == NULL || (value >= 0 && value <= 100)) &&
-	    (note == NULL || json_is_string(note));
+	json_t *all = json_loadb(line, len, 0, NULL), *progress, *pct, *note;
+	char *text = NULL;
+	double value;
+	bool good;
 
+	if (all == NULL)	/* an integer beyond 64 bits, perhaps */
+		all = json_loadb(line, len, JSON_DECODE_INT_AS_REAL, NULL);
+	progress = json_object_get(all, "progress");
+	pct = json_object_get(progress, "pct");
+	note = json_object_get(progress, "note");
+	value = json_is_number(pct) ? json_number_value(pct) : -1;
+	good = json_is_object(progress) && (pct != NULL || note != NULL) &&
+	    (pct == NULL || (value >= 0 && value <= 100)) &&
+	    (note == NULL || (text = note_text(note)) != NULL);
 	if (good) {
 		p->pct = (int)value;
 		free(p->note);
-		p->note = json_is_string(note) ?
-		    xstrdup(json_string_value(note)) : NULL;
+		p->note = text;
+	} else {
+		free(text);
 	}
 	json_decref(all);
 	return good;

@@ -19,7 +19,6 @@
 #include "pool/leader.h"
 
 #define KEPT_MAX (32u << 20)	/* bytes waiting; more is dropped */
-#define NOTE_MAX 1000		/* bytes of a progress note */
 #define NOTE_COST 256		/* of one, text aside */
 #define PROGRESS_BATCH 500
 

@@ -245,27 +245,36 @@ language sql as $$
 	update jobq.pool p set seen = clock_timestamp() where p.id = any (pools)
 $$;
 
--- Progress of running jobs: the last one counts. pct null or -1: unchanged.
+-- Progress of running jobs: the last one counts. pct null or -1, note null:
+-- unchanged.
 create function jobq.progress_set(jobs bigint[], attempts int[], pcts int[], notes text[]) returns void
 language sql as $$
 	insert into jobq.progress as p (job, attempt, pct, note)
-	select distinct on (u.job) u.job, u.attempt, least(nullif(greatest(u.pct, -1), -1), 100), left(u.note, 1000)
+	select distinct on (u.job) u.job, u.attempt, case when u.pct >= 0 then least(u.pct, 100) end, u.note
 	from unnest(jobs, attempts, pcts, notes) with ordinality u(job, attempt, pct, note, n)
 	order by u.job, u.n desc
 	on conflict (job) do update
-	set attempt = excluded.attempt, note = coalesce(excluded.note, p.note), at = excluded.at,
+	set attempt = excluded.attempt, at = excluded.at,
+	    note = coalesce(excluded.note, case when p.attempt = excluded.attempt then p.note end),
 	    pct = coalesce(excluded.pct, case when p.attempt = excluded.attempt then p.pct end)
 $$;
 
--- Progress of a job, by itself.
-create function jobq.progress(id bigint, pct int, note text default null) returns void
+-- Progress of a job, by itself. The note may be JSON: partial results. False,
+-- and nothing is kept: the job has ended, or there is none.
+create function jobq.progress(id bigint, pct int, note text default null) returns boolean
 language plpgsql as $$
 begin
 	if pct not between 0 and 100 then
 		raise exception 'progress % is not in 0 … 100', pct using errcode = '22023';
+	elsif octet_length(note) > 16384 then
+		raise exception 'the note has % bytes, 16384 are allowed', octet_length(note)
+		using errcode = '54000', hint = 'Store large things elsewhere and note where.';
+	elsif jobq.final_outcome(id) is distinct from 0 then
+		return false;
 	end if;
 	perform jobq.progress_set(array[id], array[coalesce((select max(a.attempt) from jobq.attempt a
 	    where a.job = progress.id), 0) + 1], array[pct], array[note]);
+	return true;
 end
 $$;
 

@@ -33,7 +33,7 @@ create view jobq.jobs as
 	left join jobq.node n on n.id = coalesce(o.node, a.node)
 	left join jobq.timer t on t.job = j.id
 	left join jobq.blocked b on b.job = j.id
-	left join jobq.progress p on p.job = j.id
+	left join jobq.progress p on p.job = j.id and p.attempt >= coalesce(l.attempt, a.attempt, 1)
 	left join jobq.step s on s.job = j.id
 	where case a.outcome
 	    when 1 then a.finished_at > now() - jobq.ms(q.keep_completed_ms)
