@@ -77,7 +77,8 @@ is q1("reviewed_by || notes FROM jobq.dead_letters WHERE job_id = $id"), 'annsee
 my $taken = put(", unique_key => 'k'");
 isnt $taken, $id, 'its key is free';
 like +($pg->try_query("\\set VERBOSITY verbose\nSELECT jobq.retry($id)"))[2], qr/23505.*job $taken/, '… so that a retry is refused while another has it';
-is q1("jobq.retry_dead('work')"), 1, 'all that can be are retried';
+is q1("string_agg(job_id || coalesce(' ' || refused, ''), ', ') FROM jobq.retry_dead('{$id,$other}')"), "$id its unique key is now that of job $taken, $other",
+    'all that can be are retried';
 is state($pg, $id), 'dead', '… not this one';
 q1("jobq.cancel($taken)");
 is q1("jobq.retry($id)"), 't', 'then it is';

@@ -97,7 +97,7 @@ my $holder = $json->('enqueue', 'other', '--unique', 'k', '--in', '1h')->{id};
 isnt $holder, $unique, 'the key of a dead job is free';
 ($status, $out, $err) = $d->ctl('dead', 'retry', '--all');
 is $status, 1, 'dead retry --all with one that cannot';
-is $out, "3 jobs run again\n", '… retries the others';
+is $out, "3 dead letters retried\n", '… retries the others';
 like $err, qr/job $unique: .*unique key/, '… and names the one';
 
 # schedules
@@ -139,7 +139,7 @@ waitpid $pid, 0;
 like $ok->('migrate'), qr/^schema jobq is at version \d+/, 'migrate of a current schema';
 $ok->('migrate', '--roles');
 is $pg->query("SELECT count(*) FROM pg_roles WHERE rolname IN ('jobq_producer', 'jobq_reader', 'jobq_admin')"), 3, 'migrate --roles';
-for my $command ('status', 'jobs', 'queue list', 'queue show work', 'dead list', 'schedule list', "job show $dead[0]",
+for my $command ('status', 'jobs', 'queue list', 'queue show work', 'dead list', 'dead list --group', 'schedule list', "job show $dead[0]",
     "job log $dead[0]") {
 	($status, undef, $err) = run_program([ jobqctl_program(), '-c', $d->{conf}, split / /, $command ],
 	    env => { PGOPTIONS => '-c role=jobq_reader' });

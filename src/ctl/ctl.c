@@ -21,6 +21,7 @@
 #include "db/stmt.h"
 #include "driver/driver.h"
 
+#define DATA_MAX (64u << 20)	/* bytes read from standard input */
 #define NAMES_MAX 2000		/* queues that are compared with a mistyped one */
 
 static const struct ctl_command commands[] = {
@@ -34,7 +35,8 @@ static const struct ctl_command commands[] = {
 	    "list jobs, the newest first", jobs_run },
 	{ "job show", "ID", 1, 1, "", "a job and all that happened to it",
 	    job_show },
-	{ "job retry", "ID", 1, 1, "", "run a dead job again, a failed one at once",
+	{ "job retry", "ID", 1, 1, "data",
+	    "run a dead job again, a failed one at once",
 	    job_retry },
 	{ "job cancel", "ID", 1, 1, "",
 	    "cancel a job, or ask the running one to stop", job_cancel },
@@ -58,11 +60,19 @@ static const struct ctl_command commands[] = {
 	    "remove its jobs that have ended", queue_clean },
 	{ "queue remove", "NAME", 1, 1, "yes",
 	    "remove a queue that no node serves any more", queue_remove },
-	{ "dead list", "", 0, 0, "queue type limit",
+	{ "dead list", "", 0, 0,
+	    "queue type tenant fingerprint reviewed group limit",
 	    "jobs that were given up", dead_list },
 	{ "dead show", "ID", 1, 1, "", "one of them", dead_show },
-	{ "dead retry", "[ID]", 0, 1, "all queue type", "run one, or all, again",
-	    dead_retry },
+	{ "dead retry", "[ID]", 0, 1,
+	    "all queue type tenant fingerprint reviewed rate data",
+	    "run one, or many, again", dead_retry },
+	{ "dead review", "[ID]", 0, 1,
+	    "all queue type tenant fingerprint reviewed by notes",
+	    "say that somebody has looked at one, or many", dead_review },
+	{ "dead delete", "[ID]", 0, 1,
+	    "all queue type tenant fingerprint reviewed",
+	    "forget one, or many", dead_delete },
 	{ "schedule list", "", 0, 0, "", "all schedules", schedule_list },
 	{ "schedule next", "[NAME]", 0, 1, "limit",
 	    "what fires next, or one schedule's next instant", schedule_next },
@@ -341,6 +351,42 @@ ctl_find_queue(struct ctl *ctl, const char *name)
 		    name);
 	PQclear(res);
 	return there ? CTL_DONE : CTL_NOT_FOUND;
+}
+
+int
+ctl_read_data(const char *data, struct buf *b)
+{
+	char chunk[65536];
+	size_t n;
+
+	if (strcmp(data, "-") != 0) {
+		buf_str(b, data);
+		if (*data != '\0')
+			return 0;
+		ctl_fail("the data is empty; it should be a JSON object");
+		return -1;
+	}
+	while ((n = fread(chunk, 1, sizeof(chunk), stdin)) > 0) {
+		buf_put(b, chunk, n);
+		if (b->len > DATA_MAX) {
+			ctl_fail("standard input is larger than %u MiB",
+			    DATA_MAX >> 20);
+			return -1;
+		}
+	}
+	if (ferror(stdin)) {
+		ctl_fail("cannot read standard input: %s", strerror(errno));
+		return -1;
+	}
+	if (b->len == 0) {
+		ctl_fail("standard input is empty; it should be a JSON object");
+		return -1;
+	}
+	if (memchr(b->data, '\0', b->len) != NULL) {
+		ctl_fail("standard input holds a NUL byte, so it is no JSON");
+		return -1;
+	}
+	return 0;
 }
 
 int

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "conf/conf.h"
 #include "ctl/args.h"
@@ -87,6 +88,10 @@ int ctl_find_queue(struct ctl *, const char *name);
 /* An operand that is a job's id: -1 after a line that says what is wrong. */
 int ctl_parse_id(const char *text, int64_t *id);
 
+/* A job's data as it was given, or for "-" standard input, added to the
+ * buffer; -1: said why. */
+int ctl_read_data(const char *data, struct buf *);
+
 /* The commands, by file. */
 int status_run(struct ctl *, const struct args *);
 int enqueue_run(struct ctl *, const struct args *);
@@ -107,6 +112,8 @@ int queue_remove(struct ctl *, const struct args *);
 int dead_list(struct ctl *, const struct args *);
 int dead_show(struct ctl *, const struct args *);
 int dead_retry(struct ctl *, const struct args *);
+int dead_review(struct ctl *, const struct args *);
+int dead_delete(struct ctl *, const struct args *);
 int schedule_list(struct ctl *, const struct args *);
 int schedule_next(struct ctl *, const struct args *);
 int schedule_explain(struct ctl *, const struct args *);

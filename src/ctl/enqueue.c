@@ -16,13 +16,11 @@
 #include "ctl/out.h"
 #include "db/array.h"
 
-#define DATA_MAX (64u << 20)	/* bytes read from standard input */
 #define LOOK_FIRST_MS 10	/* between two looks at a job, at first */
 #define LOOK_MAX_MS 500
 
 static int read_operands(const struct args *, const char **type,
     const char **data);
-static int read_stdin(struct buf *);
 static int read_times(const struct args *, char *delay, size_t size);
 static int read_priority(const struct args *, char *number, size_t size);
 static int enqueue(struct ctl *, const char *const *params, char *id,
@@ -45,17 +43,14 @@ enqueue_run(struct ctl *ctl, const struct args *a)
 	    read_times(a, delay, sizeof(delay)) < 0 ||
 	    read_priority(a, priority, sizeof(priority)) < 0)
 		return CTL_USAGE;
-	if (strcmp(data, "-") == 0) {
-		if (read_stdin(&input) < 0) {
-			buf_clear(&input);
-			return CTL_FAILED;
-		}
-		data = input.data;
+	if (ctl_read_data(data, &input) < 0) {
+		buf_clear(&input);
+		return CTL_FAILED;
 	}
 	for (int n = 0; args_nth(a, "tag", n) != NULL; n++)
 		array_text(&tags, args_nth(a, "tag", n));
 	const char *params[] = {
-		a->operands[0], type, data,
+		a->operands[0], type, input.data,
 		*priority == '\0' ? NULL : priority, args_get(a, "at"),
 		*delay == '\0' ? NULL : delay, args_get(a, "unique"),
 		args_get(a, "tenant"),
@@ -90,35 +85,6 @@ read_operands(const struct args *a, const char **type, const char **data)
 			return -1;
 		}
 		*(is_data ? data : type) = word;
-	}
-	return 0;
-}
-
-static int
-read_stdin(struct buf *b)
-{
-	char chunk[65536];
-	size_t n;
-
-	while ((n = fread(chunk, 1, sizeof(chunk), stdin)) > 0) {
-		buf_put(b, chunk, n);
-		if (b->len > DATA_MAX) {
-			ctl_fail("standard input is larger than %u MiB",
-			    DATA_MAX >> 20);
-			return -1;
-		}
-	}
-	if (ferror(stdin)) {
-		ctl_fail("cannot read standard input: %s", strerror(errno));
-		return -1;
-	}
-	if (b->len == 0) {
-		ctl_fail("standard input is empty; it should be a JSON object");
-		return -1;
-	}
-	if (memchr(b->data, '\0', b->len) != NULL) {
-		ctl_fail("standard input holds a NUL byte, so it is no JSON");
-		return -1;
 	}
 	return 0;
 }

@@ -76,8 +76,8 @@ static const char *const states[] = {
     "SELECT attempt, string_agg(text, '' ORDER BY part) AS text " \
     "FROM jobq.output WHERE job = $1::bigint GROUP BY attempt ORDER BY attempt"
 
-static int act(struct ctl *, const char *id, const char *sql,
-    const char *done, const char *refused);
+static int act(struct ctl *, const char *id, const char *data,
+    const char *sql, const char *done, const char *refused);
 static int show_json(struct ctl *, const char *id);
 static int show_fields(struct ctl *, const char *id);
 static int show_changes(struct ctl *, const char *id);
@@ -156,22 +156,35 @@ job_show(struct ctl *ctl, const struct args *a)
 int
 job_retry(struct ctl *ctl, const struct args *a)
 {
-	return act(ctl, a->operands[0], "SELECT jobq.retry($1::bigint)",
-	    "retried",
-	    "only one that is dead or waits for its next attempt can be retried");
+	static const char refused[] = "only one that is dead or waits for its "
+	    "next attempt can be retried";
+	const char *data = args_get(a, "data");
+	struct buf b = { 0 };
+	int status;
+
+	if (data == NULL)
+		return act(ctl, a->operands[0], NULL, "SELECT jobq.retry("
+		    "$1::bigint)", "retried", refused);
+	if (ctl_read_data(data, &b) < 0)
+		status = CTL_FAILED;
+	else
+		status = act(ctl, a->operands[0], b.data, "SELECT jobq.retry("
+		    "$1::bigint, $2::jsonb)", "retried", refused);
+	buf_clear(&b);
+	return status;
 }
 
 int
 job_cancel(struct ctl *ctl, const struct args *a)
 {
-	return act(ctl, a->operands[0], "SELECT jobq.cancel($1::bigint)",
+	return act(ctl, a->operands[0], NULL, "SELECT jobq.cancel($1::bigint)",
 	    "cancelled", "it has ended already");
 }
 
 int
 job_delete(struct ctl *ctl, const struct args *a)
 {
-	return act(ctl, a->operands[0], "SELECT jobq.delete($1::bigint)",
+	return act(ctl, a->operands[0], NULL, "SELECT jobq.delete($1::bigint)",
 	    "deleted", "only one that does not run can be deleted");
 }
 
@@ -205,14 +218,14 @@ job_log(struct ctl *ctl, const struct args *a)
 }
 
 /*
- * One function call on one job. The state is looked at only when the call
- * was refused, to say why.
+ * One function call on one job, with data if it takes some. The state is
+ * looked at only when the call was refused, to say why.
  */
 static int
-act(struct ctl *ctl, const char *id, const char *sql, const char *done,
-    const char *refused)
+act(struct ctl *ctl, const char *id, const char *data, const char *sql,
+    const char *done, const char *refused)
 {
-	const char *params[] = { id };
+	const char *params[] = { id, data };
 	int64_t number;
 	PGresult *res;
 	bool fine;
@@ -220,7 +233,7 @@ act(struct ctl *ctl, const char *id, const char *sql, const char *done,
 
 	if (ctl_parse_id(id, &number) < 0)
 		return CTL_USAGE;
-	if ((res = ctl_query(ctl, sql, 1, params)) == NULL)
+	if ((res = ctl_query(ctl, sql, data == NULL ? 1 : 2, params)) == NULL)
 		return CTL_FAILED;
 	fine = *PQgetvalue(res, 0, 0) == 't';
 	PQclear(res);

@@ -61,7 +61,8 @@ bool pg_ok(const PGresult *, const char *what);
  * deadlock …) and not of the statement: the same may succeed later. */
 bool pg_is_passing(const PGresult *);
 /* "message; detail; hint (SQLSTATE x)" of a failed result, one line, into e;
- * ERR_CONFIG when a right is missing. */
+ * ERR_CONFIG when a right is missing, ERR_BUSY when somebody else is at what
+ * it is about. */
 int pg_error(const PGresult *, struct err *e);
 
 #endif

@@ -538,3 +538,4 @@ create table jobq.audit (
 	detail text not null default ''
 );
 create index audit_at on jobq.audit (at);
+create index audit_target on jobq.audit (target);

@@ -61,56 +61,195 @@ end
 $$;
 
 -- Run a dead job again: its attempts go on counting, and the policy's are
--- granted anew. A job that waits for its next attempt has it now. False: it
--- is in no such state. 23505: its unique key is another job's by now.
-create function jobq.retry(id bigint) returns boolean
+-- granted anew. A job that waits for its next attempt has it now. With data
+-- given the job has that from now on, and the audit has what it was. False:
+-- it is in no such state. 23505: its unique key is another job's by now.
+create function jobq.retry(id bigint, data jsonb default null) returns boolean
+language plpgsql as $$
+declare
+	a jobq.attempt;
+	refused text;
+begin
+	if not jobq.hold_part(id) then
+		raise exception 'job % is just being moved to another partition', id
+		using errcode = '55006', hint = 'Try again in some seconds.';
+	end if;
+	select * into a from jobq.attempt k where k.job = retry.id
+	order by k.attempt desc limit 1 for update;
+	if a.outcome = 3 then
+		if data is not null then
+			perform jobq.edit(id, data);
+		end if;
+		select r.refused into refused from jobq.retry_dead(array[id]) r;
+		if refused is not null then
+			raise exception 'job %: %', id, refused
+			using errcode = '23505', hint = 'Cancel or await that job first.';
+		end if;
+		return found;
+	elsif a.outcome is distinct from 2 then
+		return false;
+	end if;
+	with d as (delete from jobq.timer t where t.job = retry.id returning t.attempt)
+	select d.attempt into a.attempt from d;
+	if not found then
+		return false;
+	end if;
+	if data is not null then
+		perform jobq.edit(id, data);
+	end if;
+	perform jobq.put_turn(j.id, j.queue, j.lane, null, a.attempt), jobq.nudge(q.id, q.name)
+	from jobq.job j join jobq.queue q on q.id = j.queue where j.id = retry.id;
+	perform jobq.audit_add('retry', 'job ' || id);
+	return true;
+end
+$$;
+
+-- Give a job that waits other data, checked as enqueue() does. Keys that its
+-- data said are what the new data says. The audit has both.
+create function jobq.edit(id bigint, data jsonb) returns void
 language plpgsql as $$
 declare
 	j jobq.job;
 	q jobq.queue;
-	a jobq.attempt;
+	was jsonb;
+	own text;
 	owner bigint;
 begin
-	select * into j from jobq.job k where k.id = retry.id;
-	if not found then
-		return false;
-	end if;
-	if not jobq.hold_part(j.id) then
-		raise exception 'job % is just being moved to another partition', j.id
-		using errcode = '55006', hint = 'Try again in some seconds.';
-	end if;
+	select * into j from jobq.job k where k.id = edit.id for update;
 	select * into q from jobq.queue k where k.id = j.queue;
-	select * into a from jobq.attempt k where k.job = j.id
-	order by k.attempt desc limit 1 for update;
-	if not exists (select from jobq.job k where k.id = j.id) then
-		return false;	-- removed in this moment
-	elsif a.outcome = 2 then
-		with d as (delete from jobq.timer t where t.job = j.id returning t.attempt)
-		select d.attempt into a.attempt from d;
-		if not found then
-			return false;
-		end if;
-		perform jobq.put_turn(j.id, j.queue, j.lane, null, a.attempt);
-		perform jobq.nudge(q.id, q.name);
-		return true;
-	elsif a.outcome is distinct from 3 then
-		return false;
+	perform jobq.check_data(q, data);
+	was := j.data;
+	j.data := data;
+	own := j.unique_key;
+	if own = jobq.lookup(jsonb_build_object('data', was), q.unique_path) #>> '{}' then
+		j.unique_key := jobq.lookup(jsonb_build_object('data', data), q.unique_path) #>> '{}';
 	end if;
-	if j.unique_key is not null then
-		owner := jobq.take_key(q, j.unique_key, j.id);
+	if j.key = left(jobq.lookup(jsonb_build_object('data', was), q.key_path) #>> '{}', 255) then
+		j.key := left(jobq.lookup(jsonb_build_object('data', data), q.key_path) #>> '{}', 255);
+	end if;
+	update jobq.job k set data = j.data, unique_key = j.unique_key, key = j.key where k.id = j.id;
+	if j.unique_key is distinct from own then
+		perform jobq.free_keys(array[j.id]);
+		owner := case when j.unique_key is not null then jobq.take_key(q, j.unique_key, j.id) end;
 		if owner <> j.id then
-			raise exception 'the unique key of job % is now that of job %', j.id, owner
+			raise exception 'job %: its new unique key is that of job %', j.id, owner
 			using errcode = '23505', hint = 'Cancel or await that job first.';
 		end if;
 	end if;
-	update jobq.attempt k set outcome = 2, granted = true
-	where k.job = a.job and k.attempt = a.attempt and k.outcome = 3;
-	delete from jobq.dead d where d.job = j.id;
-	perform jobq.put_turn(j.id, j.queue, j.lane, null, (a.attempt + 1)::smallint);
-	perform jobq.nudge(q.id, q.name);
-	perform jobq.audit_add('retry', 'job ' || j.id);
-	return true;
+	perform jobq.audit_add('edit', 'job ' || id, jsonb_build_object('old', was, 'new', data)::text);
 end
+$$;
+
+-- Run dead letters again, at once, or from run_at on, at so many a second:
+-- each has its time from here on, so nobody needs to go on with it. Ids of
+-- other jobs are passed over. Returns a row for each dead letter: null, or
+-- why it stays one. Many are best taken some hundred at a time.
+create function jobq.retry_dead(ids bigint[], rate float8 default null, run_at timestamptz default null)
+returns table (job_id bigint, refused text)
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+#variable_conflict use_column
+declare
+	dead bigint[];
+	bad bigint[] := '{}';
+	owners bigint[] := '{}';
+	owner bigint;
+	k record;
+	first timestamptz := coalesce(jobq.run_time(retry_dead.run_at, null), case when rate is not null then clock_timestamp() end);
+begin
+	if rate <= 0 or rate > 1e6 or rate = 'NaN' then
+		raise exception 'rate % is not in 0 … 1000000 a second', rate using errcode = '22023';
+	end if;
+	-- in the order of ids, so that two who do this never wait for each other
+	dead := array(select a.job from jobq.attempt a where a.job = any (ids) and a.outcome = 3
+	    order by a.job for update);
+	if exists (select from unnest(dead) d where not jobq.hold_part(d)) then
+		raise exception 'some of the jobs are just being moved to another partition'
+		using errcode = '55006', hint = 'Try again in some seconds.';
+	end if;
+	for k in
+		select j.id, j.unique_key, q from unnest(dead) d,
+		lateral (select * from jobq.job j where j.id = d and j.unique_key is not null limit 1) j
+		join jobq.queue q on q.id = j.queue order by j.id
+	loop
+		owner := jobq.take_key(k.q, k.unique_key, k.id);
+		if owner <> k.id then
+			bad := bad || k.id;
+			owners := owners || owner;
+		end if;
+	end loop;
+	dead := array(select d from unnest(dead) d where d <> all (bad) order by d);
+	update jobq.attempt a set outcome = 2, granted = true
+	where a.job = any (dead) and a.outcome = 3;
+	delete from jobq.dead d where d.job = any (dead);
+	perform jobq.put_turn(j.id, j.queue, j.lane, j.due, j.attempt)
+	from (
+		select j.id, j.queue, j.lane, (a.attempt + 1)::smallint as attempt,
+		    first + coalesce((d.n - 1) / rate, 0) * interval '1 second' as due
+		from unnest(dead) with ordinality d(job, n),
+		lateral (select * from jobq.job j where j.id = d.job limit 1) j,
+		lateral (select max(a.attempt) as attempt from jobq.attempt a where a.job = d.job) a
+		order by d.n offset 0
+	) j;
+	perform jobq.nudge(q.id, q.name) from jobq.queue q
+	where q.id in (select j.queue from unnest(dead) d, lateral (select * from jobq.job j where j.id = d limit 1) j);
+	insert into jobq.audit (actor, action, target, detail)
+	select jobq.actor(), 'retry', 'job ' || d.job, coalesce('due ' || t.run_at, '')
+	from unnest(dead) d(job) left join jobq.timer t on t.job = d.job order by d.job;
+	return query
+	select d, null::text from unnest(dead) d
+	union all
+	select b.job, format('its unique key is now that of job %s', b.owner) from unnest(bad, owners) b(job, owner)
+	order by 1;
+end
+$$;
+
+-- Delete dead letters; ids of other jobs are passed over. Returns how many.
+create function jobq.delete_dead(ids bigint[]) returns int
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan set jit = off as $$
+declare
+	dead bigint[] := array(select a.job from jobq.attempt a where a.job = any (ids) and a.outcome = 3
+	    order by a.job for update);
+begin
+	return count(*) filter (where jobq.delete(d)) from unnest(dead) d;
+end
+$$;
+
+-- Look over dead letters: who, and what was found. Returns how many.
+create function jobq.review_dead(ids bigint[], reviewed_by text, notes text default '') returns int
+language plpgsql as $$
+declare
+	n int;
+begin
+	if octet_length(reviewed_by) > 255 or octet_length(notes) > 10000 then
+		raise exception 'reviewed_by or notes are too long' using errcode = '54000',
+		    hint = 'Limits: reviewed_by 255 bytes, notes 10000.';
+	end if;
+	with o as (
+		select d.job, case when d.reviewed_at is not null then jsonb_build_object(
+		    'reviewed_by', d.reviewed_by, 'notes', d.notes) end as old
+		from jobq.dead d where d.job = any (ids) order by d.job for update
+	), u as (
+		update jobq.dead d set reviewed_by = coalesce(nullif(review_dead.reviewed_by, ''), jobq.actor()),
+		    reviewed_at = clock_timestamp(), notes = review_dead.notes
+		from o where d.job = o.job
+		returning d.job, o.old, jsonb_build_object('reviewed_by', d.reviewed_by, 'notes', d.notes) as new
+	)
+	insert into jobq.audit (actor, action, target, detail)
+	select jobq.actor(), 'review', 'job ' || u.job, jsonb_build_object('old', u.old, 'new', u.new)
+	from u order by u.job;
+	get diagnostics n = row_count;
+	return n;
+end
+$$;
+
+-- The same for one. False: it is none.
+create function jobq.review(id bigint, reviewed_by text, notes text default '') returns boolean
+language sql as $$
+	select jobq.review_dead(array[id], reviewed_by, notes) = 1
 $$;
 
 -- Remove a job and what it left, at any time but while it runs (55006). What
@@ -159,7 +298,8 @@ begin
 	delete from jobq.uniq u where u.job = j.id;
 	delete from jobq.job k where k.id = j.id;
 	perform jobq.settle(array(select distinct w.parent from jobq.waits w where w.parent = j.id));
-	perform jobq.audit_add('delete', 'job ' || j.id);
+	perform jobq.audit_add('delete', 'job ' || j.id, concat_ws(', ', 'queue ' || (select q.name from jobq.queue q
+	    where q.id = j.queue), 'type ' || nullif(j.type, ''), coalesce(jobq.outcome_name(o), 'not finished')));
 	return true;
 end
 $$;
@@ -487,45 +627,4 @@ language sql stable as $$
 	union all select t.job, case when t.attempt > 1 then 'retrying' else 'scheduled' end
 	from jobq.timer t where t.queue = queue_id
 	union all select b.job, 'blocked' from jobq.blocked b where b.queue = queue_id
-$$;
-
--- Look over a dead letter: who, and what was found.
-create function jobq.review(id bigint, reviewed_by text, notes text default '') returns boolean
-language plpgsql as $$
-begin
-	update jobq.dead d set reviewed_by = review.reviewed_by, reviewed_at = clock_timestamp(),
-	    notes = review.notes
-	where d.job = review.id;
-	if not found then
-		return false;
-	end if;
-	perform jobq.audit_add('review', 'job ' || id, notes);
-	return true;
-end
-$$;
-
--- Retry the dead letters of a queue; type and fingerprint narrow it. Those
--- whose unique key is taken stay. Returns how many.
-create function jobq.retry_dead(queue text, type text default null, fingerprint text default null)
-returns int
-language plpgsql as $$
-declare
-	q jobq.queue := jobq.queue_get(queue);
-	d bigint;
-	n int := 0;
-begin
-	for d in
-		select k.job from jobq.dead k join jobq.job j on j.id = k.job
-		where k.queue = q.id and (retry_dead.type is null or j.type = retry_dead.type)
-		    and (retry_dead.fingerprint is null or k.fingerprint = retry_dead.fingerprint)
-		order by k.job
-	loop
-		begin
-			n := n + jobq.retry(d)::int;
-		exception when unique_violation then
-			null;
-		end;
-	end loop;
-	return n;
-end
 $$;

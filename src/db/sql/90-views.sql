@@ -100,6 +100,21 @@ create view jobq.dead_letters as
 	left join jobq.attempt a on a.job = d.job and a.attempt = d.attempt
 	where d.died_at > now() - jobq.ms(q.keep_dead_ms);
 
+-- The dead letters by reason, with the error of the newest job of each.
+create view jobq.dead_groups as
+	select g.fingerprint, q.name as queue, j.type, nullif(jobq.class_name(g.class), '') as error_class,
+	    a.error, g.count, g.reviewed, g.first_died_at, g.last_died_at, g.last_job_id
+	from (
+		select d.queue, d.fingerprint, d.class, count(*) as count, count(d.reviewed_at) as reviewed,
+		    min(d.died_at) as first_died_at, max(d.died_at) as last_died_at, max(d.job) as last_job_id
+		from jobq.dead d join jobq.queue k on k.id = d.queue
+		where d.died_at > now() - jobq.ms(k.keep_dead_ms)
+		group by d.queue, d.fingerprint, d.class
+	) g
+	join jobq.queue q on q.id = g.queue
+	join lateral (select * from jobq.job k where k.id = g.last_job_id limit 1) j on true
+	left join lateral (select * from jobq.attempt k where k.job = g.last_job_id and k.outcome = 3 limit 1) a on true;
+
 create view jobq.schedules as
 	select s.name, q.name as queue, s.type, s.spec, s.timezone, s.enabled, s.paused,
 	    s.last_run, s.next_run, s.last_job as last_job_id, s.lateness_ms, s.missed,

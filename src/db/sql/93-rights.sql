@@ -15,7 +15,7 @@ begin
 		where p.pronamespace = 'jobq'::regnamespace and p.proname in ('enqueue_job', 'enqueue_many', 'change_made',
 		    'workflow', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'clear_plan',
 		    'clear_jobs', 'clean', 'clean_plan', 'clean_jobs', 'queue_remove',
-		    'progress', 'complete', 'review', 'retry_dead', 'schedule_run', 'schedule_pause',
+		    'progress', 'complete', 'review', 'review_dead', 'retry_dead', 'delete_dead', 'schedule_run', 'schedule_pause',
 		    'schedule_resume', 'ready_of')
 	loop
 		execute format('alter function %s security definer set search_path = pg_catalog, pg_temp', f);

@@ -23,7 +23,7 @@ begin
 			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,us,steps,step_now,step_us,
 			    cancel,retry,delete,pause,resume,clear,clear_plan,clear_jobs,clean,clean_plan,clean_jobs,
 			    queue_remove,progress,complete,
-			    review,retry_dead,schedule_run,schedule_pause,schedule_resume}')
+			    review,review_dead,retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume}')
 		) g(role, names) on p.proname = any (g.names)
 		where p.pronamespace = 'jobq'::regnamespace
 	loop
@@ -34,7 +34,7 @@ $$;
 
 grant usage on schema jobq to jobq_producer, jobq_reader, jobq_admin;
 
-grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.holds, jobq.dead_letters, jobq.schedules,
+grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.holds, jobq.dead_letters, jobq.dead_groups, jobq.schedules,
 	jobq.workers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.statistics, jobq.audit
 to jobq_reader, jobq_admin;
 -- what "jobqctl job show" and "job log" tell beyond the views
