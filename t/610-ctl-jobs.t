@@ -97,7 +97,8 @@ my $shown = $json->('job', 'show', $retried);
 is_deeply [ map { $_->{state} } @{ $shown->{changes} } ], [ qw(ready running retrying running dead) ], 'every change, in order';
 is scalar(@{ $shown->{attempts} }), 2, 'both attempts';
 is_deeply [ sort keys %{ $shown->{attempts}[0] } ], $columns->('attempts'), 'attempts have the keys of the view';
-delete @$shown{qw(attempts changes output)};
+like $shown->{why}, qr/^dead since .*: error: again$/, 'why';
+delete @$shown{qw(attempts changes output why)};
 is_deeply [ sort keys %$shown ], $columns->('jobs'), 'a job has the keys of the view';
 my $first = $json->('enqueue', 'work', '--in', '200ms')->{id};
 my $second = $pg->query("SELECT jobq.enqueue('work', after => ARRAY[$first])");
@@ -135,6 +136,7 @@ $ok->('job', 'delete', $retried);
 for my $command (qw(show retry cancel delete log)) {
 	($status, $out, $err) = $d->ctl('job', $command, $retried);
 	is $status, 3, "$command of a deleted job";
-	like $err, qr/^jobqctl: no job $retried$/, '… says so';
+	my $more = $command eq 'show' ? qr/: deleted at \S+ by \w+/ : '';
+	like $err, qr/^jobqctl: no job $retried$more$/, '… says so';
 }
 done_testing;

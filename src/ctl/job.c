@@ -11,6 +11,8 @@
 #include "ctl/ctl.h"
 #include "ctl/out.h"
 
+#define TAIL_LINES 20		/* of a job's output, where it is not asked for */
+
 static const char *const states[] = {
 	"scheduled", "blocked", "ready", "running", "retrying", "completed",
 	"dead", "cancelled",
@@ -78,10 +80,13 @@ static const char *const states[] = {
 
 static int act(struct ctl *, const char *id, const char *data,
     const char *sql, const char *done, const char *refused);
+static int no_job(struct ctl *, const char *id);
 static int show_json(struct ctl *, const char *id);
 static int show_fields(struct ctl *, const char *id);
+static int show_attempts(struct ctl *, const char *id);
 static int show_changes(struct ctl *, const char *id);
 static int show_output(struct ctl *, const char *id, bool last);
+static const char *last_lines(const char *text, int lines);
 static bool is_state(const char *word);
 static int add_filter(struct buf *, const char *what, const char *value,
     const char **params, int *count);
@@ -148,6 +153,7 @@ job_show(struct ctl *ctl, const struct args *a)
 	if (ctl->json)
 		return show_json(ctl, id);
 	if ((status = show_fields(ctl, id)) != CTL_DONE ||
+	    (status = show_attempts(ctl, id)) != CTL_DONE ||
 	    (status = show_changes(ctl, id)) != CTL_DONE)
 		return status;
 	return show_output(ctl, id, true);
@@ -268,7 +274,7 @@ show_json(struct ctl *ctl, const char *id)
 {
 	const char *params[] = { id };
 	PGresult *res = ctl_query(ctl,
-	    "SELECT row_to_json(x) FROM (SELECT j.*, "
+	    "SELECT row_to_json(x) FROM (SELECT j.*, jobq.why(j.id) AS why, "
 	    "(SELECT coalesce(json_agg(a ORDER BY a.attempt), '[]') "
 	    "FROM jobq.attempts a WHERE a.job_id = j.id) AS attempts, "
 	    "(SELECT coalesce(json_agg(c), '[]') FROM (" CHANGES ") c) "
@@ -280,7 +286,7 @@ show_json(struct ctl *ctl, const char *id)
 	if (res == NULL)
 		return CTL_FAILED;
 	if (PQntuples(res) == 0) {
-		status = ctl_missing("no job %s", id);
+		status = no_job(ctl, id);
 	} else {
 		out_json_value(PQgetvalue(res, 0, 0));
 		putchar('\n');
@@ -293,7 +299,8 @@ static int
 show_fields(struct ctl *ctl, const char *id)
 {
 	const char *params[] = { id };
-	PGresult *res = ctl_query(ctl, "SELECT id, queue, type, state, priority, "
+	PGresult *res = ctl_query(ctl, "SELECT id, queue, type, state, "
+	    "jobq.why(id) AS why, priority, "
 	    "attempt, max_attempts, CASE WHEN progress IS NOT NULL THEN "
 	    "progress || ' %' END AS progress, progress_note, tenant, "
 	    "array_to_string(tags, ', ') AS tags, unique_key, key, "
@@ -310,11 +317,33 @@ show_fields(struct ctl *ctl, const char *id)
 	if (res == NULL)
 		return CTL_FAILED;
 	if (PQntuples(res) == 0)
-		status = ctl_missing("no job %s", id);
+		status = no_job(ctl, id);
 	else
 		out_fields(res, 0);
 	PQclear(res);
 	return status;
+}
+
+/* The ended attempts, of what is known of them. */
+static int
+show_attempts(struct ctl *ctl, const char *id)
+{
+	const char *params[] = { id };
+	PGresult *res = ctl_query(ctl, "SELECT attempt, outcome, class, "
+	    SQL_TIME("started_at") " AS started_at, round(extract(epoch FROM "
+	    "finished_at - started_at) * 1000)::bigint AS took_ms, "
+	    "exit_status AS exit, signal, cpu_ms, max_rss_kb, node, worker, "
+	    "error FROM jobq.attempts WHERE job_id = $1::bigint "
+	    "ORDER BY attempt", 1, params);
+
+	if (res == NULL)
+		return CTL_FAILED;
+	if (PQntuples(res) > 0) {
+		putchar('\n');
+		out_table(res, "");
+	}
+	PQclear(res);
+	return CTL_DONE;
 }
 
 static int
@@ -324,10 +353,8 @@ show_changes(struct ctl *ctl, const char *id)
 	PGresult *res = ctl_query(ctl, "SELECT " SQL_TIME("at") " AS at, "
 	    "state, attempt, concat_ws(', ', note, 'run at ' || "
 	    SQL_TIME("run_at") ", nullif(concat_ws(': ', class, error), ''), "
-	    "'on ' || node || ' ' || worker, 'exit ' || exit_status, "
-	    "'signal ' || signal, 'took ' || took_ms || ' ms', "
-	    "'cpu ' || cpu_ms || ' ms', 'memory ' || max_rss_kb || ' KiB') "
-	    "AS detail FROM (" CHANGES ") c", 1, params);
+	    "'on ' || node || ' ' || worker) AS detail FROM (" CHANGES ") c",
+	    1, params);
 
 	if (res == NULL)
 		return CTL_FAILED;
@@ -337,7 +364,8 @@ show_changes(struct ctl *ctl, const char *id)
 	return CTL_DONE;
 }
 
-/* What attempts wrote, each under its own heading; or only the last one's. */
+/* What attempts wrote, each under its own heading; or only the end of the
+ * last one's. */
 static int
 show_output(struct ctl *ctl, const char *id, bool last)
 {
@@ -349,13 +377,45 @@ show_output(struct ctl *ctl, const char *id, bool last)
 		return CTL_FAILED;
 	rows = PQntuples(res);
 	for (int r = last && rows > 0 ? rows - 1 : 0; r < rows; r++) {
+		const char *text = PQgetvalue(res, r, 1);
+		const char *from = last ? last_lines(text, TAIL_LINES) : text;
+
 		if (last || r > 0)
 			putchar('\n');
-		printf("output of attempt %s:\n", PQgetvalue(res, r, 0));
-		out_text(stdout, PQgetvalue(res, r, 1));
+		printf("output of attempt %s", PQgetvalue(res, r, 0));
+		if (from > text)
+			printf(", its end (\"jobqctl job log %s\" has all)", id);
+		puts(":");
+		out_text(stdout, from);
 	}
 	PQclear(res);
 	return CTL_DONE;
+}
+
+static const char *
+last_lines(const char *text, int lines)
+{
+	const char *p = text + strlen(text);
+
+	if (p > text && p[-1] == '\n')
+		p--;
+	while (p > text && (p[-1] != '\n' || --lines > 0))
+		p--;
+	return p;
+}
+
+/* There is none in the view: what became of it. */
+static int
+no_job(struct ctl *ctl, const char *id)
+{
+	const char *params[] = { id };
+	PGresult *res = ctl_query(ctl, "SELECT jobq.why($1::bigint)", 1, params);
+
+	if (res == NULL)
+		return CTL_FAILED;
+	ctl_missing("no job %s: %s", id, PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return CTL_NOT_FOUND;
 }
 
 static bool

@@ -26,6 +26,7 @@ create table jobq.queue (
 	paused_by text,
 	paused_at timestamptz,
 	paused_until timestamptz,	-- then it is resumed; null: by a person
+	enabled boolean not null default true,		-- in the configuration that was registered last
 	workers int not null default 1,
 	priority smallint not null default 5 check (priority between 0 and 99),
 	lane smallint not null generated always as (priority * 256) stored,	-- its jobs' that name no priority

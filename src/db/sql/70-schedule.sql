@@ -19,11 +19,12 @@ begin
 	update jobq.node k set instance = coalesce(config ->> 'instance', k.instance),
 	    version = coalesce(config ->> 'version', k.version), seen = clock_timestamp()
 	where k.id = n;
-	insert into jobq.queue as q (name, workers, priority, large_first, max_payload, max_attempts,
+	insert into jobq.queue as q (name, enabled, workers, priority, large_first, max_payload, max_attempts,
 	    unique_path, unique_ms, unique_conflict, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
 	    lease_ms, expire_ms,
 	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms)
-	select c ->> 'name', coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
+	select c ->> 'name', coalesce((c ->> 'enabled')::boolean, true),
+	    coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
 	    coalesce((c ->> 'large_first')::boolean, false),
 	    coalesce((c ->> 'max_payload')::bigint, 102400), coalesce((c ->> 'max_attempts')::int, 3),
 	    coalesce(c ->> 'unique', ''), coalesce((c ->> 'unique_until_ms')::bigint, -1),
@@ -39,7 +40,8 @@ begin
 	from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
 	order by c ->> 'name'
 	on conflict (name) do update
-	set workers = excluded.workers, priority = excluded.priority, large_first = excluded.large_first,
+	set enabled = excluded.enabled, workers = excluded.workers,
+	    priority = excluded.priority, large_first = excluded.large_first,
 	    max_payload = excluded.max_payload, max_attempts = excluded.max_attempts,
 	    unique_path = excluded.unique_path, unique_ms = excluded.unique_ms,
 	    unique_conflict = excluded.unique_conflict,

@@ -19,8 +19,8 @@ begin
 		from pg_proc p
 		join (values
 			('jobq_producer', '{enqueue,enqueue_many,workflow}'::text[]),
-			('jobq_reader', '{outcome_name,class_name,ms,ready_of,us,steps,step_now,step_us}'),
-			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,us,steps,step_now,step_us,
+			('jobq_reader', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us}'),
+			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
 			    cancel,retry,delete,pause,resume,clear,clear_plan,clear_jobs,clean,clean_plan,clean_jobs,
 			    queue_remove,progress,complete,
 			    review,review_dead,retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume}')
