@@ -51,6 +51,7 @@ is $short->($attempts->($put->('sh', 'kill -SEGV $$'))), '1 dead crash - 11', 'a
 is $short->($a), '1 dead timeout - 15', 'one that is stopped at its time-out: by which signal';
 cmp_ok $a->{took_ms}, '>=', 290, "… after its time: $a->{took_ms} ms";
 ok defined $a->{cpu_ms} && defined $a->{max_rss_kb}, '… and its processor time and memory';
+is $short->($attempts->($put->('slow', 'trap "" TERM; while :; do sleep 1; done'))), '1 dead timeout - 9', 'one that will not stop: it was killed, with its worker';
 my $victim = $put->('sh', 'touch $DIR/runs; sleep 60');
 wait_for { -e "$dir/runs" } 'the job to run';
 $d->ctl('job', 'cancel', $victim);

@@ -180,6 +180,8 @@ judge(struct pool *pool, struct slot *s, struct lease *l, bool single)
 		if (l->result.message == NULL)
 			set_message(l, xstrdup("stopped with its worker"));
 		l->result.class = CLASS_ERROR;	/* not by itself */
+		if (WIFSIGNALED(s->status))
+			l->result.signal = WTERMSIG(s->status);
 		verdict_run_ended(pool, l);
 	} else if (s->deliberate) {
 		lose(pool, l, "its worker was killed because of another job",
