@@ -26,6 +26,32 @@ $pg->query("UPDATE jobq.node SET seen = seen - interval '5 minutes'");
 why($job, qr/^no node that serves queue "work" is alive: test was last seen at $T$/, 'the node that serves it is not alive');
 q1("jobq.node_beat('test')");
 
+# a limit, a key, a hold
+q1(q{jobq.register('{"node": "test", "limits": [{"name": "few", "concurrency": 1}, {"name": "rare", "rate": 2, "period_ms": 3600000}],
+	"queues": [{"name": "few", "limits": ["few"]}, {"name": "rare", "limits": ["rare"]}, {"name": "keyed", "key": "data.k"},
+	{"name": "work", "lease_ms": 5000}, {"name": "paused"}, {"name": "later"}]}')});
+{
+	my %pool = map { $_ => [ pool($pg, $_) ] } qw(few rare keyed);
+	$pg->query("INSERT INTO jobq.worker (pool, slot, pid, state) SELECT id, 0, 1, 'idle' FROM jobq.pool");
+	my %first = map { $_ => put($_, q{data => '{"k":"a"}'}) } qw(few rare keyed);
+	put('rare');
+	my %next = map { $_ => put($_, q{data => '{"k":"a"}'}) } qw(few rare keyed);
+	my $last = put('keyed', q{data => '{"k":"a"}'});
+	claim($pg, @{ $pool{$_} }, 10) for qw(few rare keyed);
+	why($next{few}, qr/^limit "few" lets 1 run at a time, and so many do$/, 'a limit of how many run');
+	why($next{rare}, qr/^limit "rare" lets 2 start in 60 min, and so many have$/, 'a limit of how many start');
+	why($next{keyed}, qr/^its key "a" is held by job $first{keyed}, of which 1 may run at a time$/, 'a key that is busy');
+	finish_failed($pg, $pool{keyed}[0], "$first{keyed}:1", 2, delay => 3600000);
+	why($next{keyed}, qr/^its key "a" is kept by job $first{keyed}, which is before it and will be tried again$/, 'a key that is kept');
+	q1("jobq.cancel($first{keyed})");
+	why($last, qr/^job $next{keyed} has the same key "a" and goes first$/, 'others of the key');
+	q1(q{jobq.pause('keyed', 'why not', type => 'slow')});
+	q1(q{jobq.pause('*', tenant => 'acme', until => now() + interval '1 hour')});
+	why(put('keyed', q{'slow'}), qr/^type "slow" of queue "keyed" is paused by \S+ since $T: why not$/, 'its type is paused');
+	why(put('keyed', q{tenant => 'acme'}), qr/^tenant "acme" of all queues is paused by \S+ since $T until $T$/, 'its tenant is paused');
+	q1(q{jobq.resume('*', tenant => 'acme')});
+	q1("jobq.reap($pool{$_}[0])") for keys %pool;
+}
 # ready
 my ($pool, $q) = pool($pg, 'work');
 why($job, qr/^ready: the next of queue "work", whose workers are starting$/, 'workers that are starting');
@@ -47,7 +73,7 @@ my $many = $cost->();
 cmp_ok $many, '<', 2 * $few, "… at a bounded cost: $few blocks behind 1,100, $many behind 11,100";
 q1("jobq.clear('work')");
 $job = put('work');
-why($job, qr/^ready: behind 0 jobs of queue "work" or more, whose/, 'behind very many that were cancelled');
+why($job, qr/^ready: the next of queue "work", whose/, 'behind very many that were cleared');
 claim($pg, $pool, $q, 20000);
 my $empty = $pg->session;	# nothing is written by asking
 is $empty->query("BEGIN READ ONLY; SELECT jobq.why($last) ~ '^cancelled'; COMMIT"), 't', 'it only reads';

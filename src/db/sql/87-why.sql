@@ -28,11 +28,14 @@ begin
 	end if;
 	own := coalesce(
 	    jobq.why_blocked(j, q),
-	    jobq.why_later(j, q));
+	    jobq.why_later(j, q),
+	    jobq.why_held(j, q),
+	    jobq.why_key(j, q));
 	all_of_it := coalesce(
 	    jobq.why_paused(j, q),
 	    jobq.why_not_served(j, q),
-	    jobq.why_no_workers(j, q));
+	    jobq.why_no_workers(j, q),
+	    jobq.why_limit(j, q));
 	return coalesce(nullif(concat_ws('; and ', own, all_of_it), ''),
 	    jobq.why_behind(j, q));
 end
@@ -193,6 +196,70 @@ language sql stable as $$
 	where q.paused
 $$;
 
+-- Its type or tenant is.
+create function jobq.why_held(j jobq.job, q jobq.queue) returns text
+language sql stable as $$
+	select format('%s of %s is paused by %s since %s%s%s',
+	    concat_ws(' of ', 'type "' || h.type || '"', 'tenant "' || h.tenant || '"'),
+	    case h.queue when 0 then 'all queues' else format('queue "%s"', q.name) end,
+	    h.by, jobq.said(h.at), ' until ' || jobq.said(h.until), ': ' || nullif(h.reason, ''))
+	from jobq.hold h
+	where h.queue in (0, q.id) and (h.type is null or h.type = j.type)
+	    and (h.tenant is null or h.tenant = j.tenant)
+	limit 1
+$$;
+
+-- As many of its concurrency key run as may, or others of the key go first.
+create function jobq.why_key(j jobq.job, q jobq.queue) returns text
+language plpgsql stable as $$
+declare
+	k bigint;
+	my_place bigint;
+	running bigint[];
+begin
+	if j.key is null then
+		return null;
+	end if;
+	select t.job into k from jobq.key_kept t where t.queue = q.id and t.key = j.key and t.job <> j.id;
+	if found then
+		return format('its key "%s" is kept by job %s, which is before it and will be tried again', j.key, k);
+	end if;
+	running := array(select l.job from jobq.lease l,
+	    lateral (select * from jobq.job i where i.id = l.job limit 1) i
+	    where l.queue = q.id and i.key = j.key order by l.job);
+	if cardinality(running) >= q.per_key then
+		return format('its key "%s" is held by job%s %s, of which %s may run at a time', j.key,
+		    case when cardinality(running) > 1 then 's' end, array_to_string(running[1:5], ', '), q.per_key);
+	end if;
+	select p.place into my_place from jobq.parked p where p.job = j.id;
+	select p.job into k from jobq.parked p
+	where p.queue = q.id and p.key = j.key and p.place < my_place order by p.place limit 1;
+	if found then
+		return format('job %s has the same key "%s" and goes first', k, j.key);
+	end if;
+	return null;
+end
+$$;
+
+-- A limit of its queue lets no more start now.
+create function jobq.why_limit(j jobq.job, q jobq.queue) returns text
+language plpgsql stable as $$
+declare
+	l record;
+begin
+	select * into l from jobq.limits k
+	where q.limited and q.name = any (k.queues) and ((k.rate > 0 and k.started >= k.rate)
+	    or (k.concurrency > 0 and k.running >= k.concurrency)) limit 1;
+	if not found then
+		return null;
+	elsif l.rate > 0 and l.started >= l.rate then
+		return format('limit "%s" lets %s start in %s, and so many have', l.name, l.rate,
+		    jobq.said(jobq.ms(l.period_ms)));
+	end if;
+	return format('limit "%s" lets %s run at a time, and so many do', l.name, l.concurrency);
+end
+$$;
+
 create function jobq.why_not_served(j jobq.job, q jobq.queue) returns text
 language plpgsql stable as $$
 declare
@@ -239,7 +306,7 @@ begin
 	select count(*), count(*) filter (where w.state <> 'idle') into workers, busy
 	from jobq.pool p join jobq.worker w on w.pool = p.id where p.queue = q.id;
 	return format('ready: %s, %s', case
-	    when place is null and c.room > 0 then format('it is just being claimed from queue "%s"', q.name)
+	    when place is null and coalesce(cardinality(c.taken), 0) < most then format('it is just being claimed from queue "%s"', q.name)
 	    when place is not null and n = 0 then format('the next of queue "%s"', q.name)
 	    else format('behind %s %s of queue "%s"%s', n, case n when 1 then 'job' else 'jobs' end, q.name,
 	        case when place is null then ' or more' end) end,
