@@ -1,49 +1,56 @@
 /*
- * Replacements in texts of the configuration: see template.h.
+ * Templates: see template.h.
  */
 #include "config.h"
 
+#include <ctype.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "core/jtext.h"
 #include "core/template.h"
 
-#define INDEX_DIGITS 9
-
-/* One step of a path: the bytes up to the next dot. */
-struct key {
-	const char *text;
-	size_t len;
+/* What is being filled in. */
+struct filler {
+	struct buf *out;
+	size_t start;			/* where in out it began */
+	const char *context;
+	enum template_use use;
+	struct err *e;
 };
 
-/*
- * The name of the replacement at open ("{{ … }}"), without blanks around it.
- * Returns what follows the closing braces, NULL with e if it is malformed.
- */
-static const char *
-replacement(const char *open, struct key *name, struct err *e)
+bool
+template_used(const char *text)
 {
-	const char *end = strstr(open + 2, "}}");
-	const char *from = open + 2, *to = end;
+	return strstr(text, "{{") != NULL;
+}
 
-	if (end == NULL || (size_t)(end - from) > TEMPLATE_NAME_MAX) {
-		err_set(e, "\"{{\" without \"}}\" within %d bytes",
+int
+template_next(const char **text, struct template_path *path, struct err *e)
+{
+	const char *open = strstr(*text, "{{"), *from, *to, *end;
+
+	if (open == NULL)
+		return 0;
+	from = open + 2;
+	end = to = strstr(from, "}}");
+	if (end == NULL || (size_t)(end - from) > TEMPLATE_NAME_MAX)
+		return err_set(e, "\"{{\" without \"}}\" within %d bytes",
 		    TEMPLATE_NAME_MAX);
-		return NULL;
-	}
 	while (from < to && (*from == ' ' || *from == '\t'))
 		from++;
 	while (to > from && (to[-1] == ' ' || to[-1] == '\t'))
 		to--;
-	name->text = from;
-	name->len = (size_t)(to - from);
-	return end + 2;
+	path->text = from;
+	path->len = (size_t)(to - from);
+	*text = end + 2;
+	return 1;
 }
 
-/* The key at the head of the path, which is left behind its dot; false after
- * the last one. */
-static bool
-next_key(struct key *path, struct key *key)
+bool
+template_key(struct template_path *path, struct template_path *key)
 {
 	const char *dot;
 
@@ -57,181 +64,262 @@ next_key(struct key *path, struct key *key)
 	return true;
 }
 
-static int
-check_name(const struct key *name, struct err *e)
+static bool
+is_one_of(const struct template_path *key, const char *const *names,
+    size_t count)
 {
-	struct key path = *name, key;
-	bool first = true;
-
-	while (next_key(&path, &key)) {
-		if (first && (key.len != 4 || memcmp(key.text, "data", 4) != 0))
-			return err_set(e, "{{%.*s}}: only data and what is in "
-			    "it can be put in, as {{data.name}}",
-			    (int)name->len, name->text);
-		if (key.len == 0)
-			return err_set(e, "{{%.*s}}: an empty name beside a dot",
-			    (int)name->len, name->text);
-		first = false;
-	}
-	return 0;
-}
-
-static const json_t *
-member(const json_t *value, const struct key *key)
-{
-	size_t index = 0;
-
-	if (json_is_object(value))
-		return json_object_getn(value, key->text, key->len);
-	if (!json_is_array(value) || key->len > INDEX_DIGITS)
-		return NULL;
-	for (size_t i = 0; i < key->len; i++) {
-		if (key->text[i] < '0' || key->text[i] > '9')
-			return NULL;
-		index = index * 10 + (size_t)(key->text[i] - '0');
-	}
-	return json_array_get(value, index);
-}
-
-static const json_t *
-look_up(const struct key *name, const json_t *data)
-{
-	struct key path = *name, key;
-	const json_t *value = data;
-
-	next_key(&path, &key);		/* the word data itself */
-	while (value != NULL && next_key(&path, &key))
-		value = member(value, &key);
-	return value;
-}
-
-/* As few digits as read back as the same number: 0.1, not 0.1000…0001. */
-static char *
-real_text(const json_t *value)
-{
-	char *text = NULL;
-
-	for (size_t digits = 15; digits <= 17; digits++) {
-		json_t *back;
-		bool same;
-
-		free(text);
-		text = json_dumps(value,
-		    JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
-		if (text == NULL)
-			return NULL;
-		back = json_loads(text, JSON_DECODE_ANY, NULL);
-		same = json_real_value(back) == json_real_value(value);
-		json_decref(back);
-		if (same)
-			break;
-	}
-	return text;
-}
-
-static int
-put_bounded(struct buf *out, size_t start, const char *text, size_t len,
-    struct err *e)
-{
-	if (len > TEMPLATE_MAX - (out->len - start))
-		return err_set(e, "the text with its replacements is longer "
-		    "than %u bytes", TEMPLATE_MAX);
-	buf_put(out, text, len);
-	return 0;
-}
-
-static int
-put_value(struct buf *out, size_t start, const struct key *name,
-    const json_t *value, struct err *e)
-{
-	char *text;
-	int rc;
-
-	if (value == NULL || json_is_null(value))
-		return err_set(e, "{{%.*s}}: %s", (int)name->len, name->text,
-		    value ? "is null" : "no such value in the job's data");
-	if (json_is_string(value)) {
-		const char *s = json_string_value(value);
-		size_t len = json_string_length(value);
-
-		if (memchr(s, '\0', len) != NULL)
-			return err_set(e, "{{%.*s}}: has a NUL character",
-			    (int)name->len, name->text);
-		return put_bounded(out, start, s, len, e);
-	}
-	text = json_is_real(value) ? real_text(value) :
-	    json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-	if (text == NULL)
-		return err_set(e, "{{%.*s}}: cannot be written as JSON",
-		    (int)name->len, name->text);
-	rc = put_bounded(out, start, text, strlen(text), e);
-	free(text);
-	return rc;
-}
-
-/* What both checking and expanding do; out is NULL when checking. */
-static int
-walk(const char *text, const json_t *data, struct buf *out, struct err *e)
-{
-	size_t start = out ? out->len : 0;
-	const char *open;
-
-	while ((open = strstr(text, "{{")) != NULL) {
-		struct key name;
-		const char *after = replacement(open, &name, e);
-
-		if (after == NULL || check_name(&name, e) != 0)
-			return -1;
-		if (out != NULL &&
-		    (put_bounded(out, start, text, (size_t)(open - text), e) != 0 ||
-		    put_value(out, start, &name, look_up(&name, data), e) != 0))
-			return -1;
-		text = after;
-	}
-	if (out == NULL)
-		return 0;
-	return put_bounded(out, start, text, strlen(text), e);
-}
-
-bool
-template_used(const char *text)
-{
-	return strstr(text, "{{") != NULL;
-}
-
-bool
-template_names(const char *text, const char *member, size_t len)
-{
-	struct key path, key;
-	struct err e;
-
-	while ((text = strstr(text, "{{")) != NULL) {
-		if ((text = replacement(text, &path, &e)) == NULL)
-			return false;
-		next_key(&path, &key);		/* the word data itself */
-		if (!next_key(&path, &key) || (key.len == len &&
-		    memcmp(key.text, member, len) == 0))
+	for (size_t i = 0; i < count; i++)
+		if (strlen(names[i]) == key->len &&
+		    memcmp(names[i], key->text, key->len) == 0)
 			return true;
-	}
 	return false;
+}
+
+static int
+check_keys(const struct template_path *path, struct err *e)
+{
+	struct template_path rest = *path, key;
+
+	while (template_key(&rest, &key))
+		if (key.len == 0 && path->len > 0)
+			return err_set(e, "{{%.*s}}: an empty name beside a "
+			    "dot", (int)path->len, path->text);
+	return 0;
+}
+
+int
+template_check_path(const struct template_path *path,
+    const char *const *roots, size_t count, struct err *e)
+{
+	struct template_path rest = *path, root;
+	struct buf names = { 0 };
+
+	if (check_keys(path, e) < 0)
+		return -1;
+	template_key(&rest, &root);
+	if (is_one_of(&root, roots, count))
+		return 0;
+	for (size_t i = 0; i < count; i++)
+		buf_printf(&names, "%s%s", i > 0 ? ", " : "", roots[i]);
+	err_set(e, "{{%.*s}}: a path begins with one of %s, as in {{data.name}}",
+	    (int)path->len, path->text, names.data);
+	buf_clear(&names);
+	return -1;
 }
 
 int
 template_check(const char *text, struct err *e)
 {
-	return walk(text, NULL, NULL, e);
+	static const char *const roots[] = { "data", "job", "now" };
+	struct template_path path;
+	int rc;
+
+	while ((rc = template_next(&text, &path, e)) > 0)
+		if (template_check_path(&path, roots, 3, e) < 0)
+			return -1;
+	return rc;
+}
+
+static void
+put_member(struct buf *out, const char *key, const char *text)
+{
+	buf_printf(out, "\"%s\":", key);
+	if (text != NULL)
+		buf_json(out, text, strlen(text));
+	else
+		buf_str(out, "null");
+}
+
+void
+template_context(struct buf *out, const struct job *job, const char *queue,
+    int64_t now)
+{
+	time_t t = (time_t)now;
+	struct tm tm = { 0 };
+	char at[32];
+
+	gmtime_r(&t, &tm);
+	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	buf_printf(out, "{\"now\":\"%s\",\"job\":{\"id\":%" PRId64 ","
+	    "\"attempt\":%d,", at, job->id, job->attempt);
+	put_member(out, "queue", queue);
+	buf_char(out, ',');
+	put_member(out, "type", job->type);
+	buf_char(out, ',');
+	put_member(out, "tenant", job->tenant);
+	buf_printf(out, "},\"data\":%s}", job->data);
+}
+
+static int
+put_bounded(struct filler *f, const char *text, size_t len)
+{
+	if (len > TEMPLATE_MAX - (f->out->len - f->start))
+		return err_set(f->e, "the text with its replacements is longer "
+		    "than %u bytes", TEMPLATE_MAX);
+	buf_put(f->out, text, len);
+	return 0;
+}
+
+/* No segment of the path becomes "." or "..", which a client takes out with
+ * the one before; behind a "?" they are harmless. */
+static bool
+is_dots(const struct filler *f, const char *text, size_t len)
+{
+	return (len == 1 || len == 2) && memcmp(text, "..", len) == 0 &&
+	    memchr(f->out->data + f->start, '?', f->out->len - f->start) == NULL;
+}
+
+static int
+put_encoded(struct filler *f, const struct template_path *path,
+    const char *text, size_t len)
+{
+	if (f->out->len == f->start)
+		return put_bounded(f, text, len);
+	if (is_dots(f, text, len))
+		return err_set(f->e, "{{%.*s}}: is \"%.*s\", which would change "
+		    "the path", (int)path->len, path->text, (int)len, text);
+	for (size_t i = 0; i < len; i++) {
+		unsigned char c = (unsigned char)text[i];
+		char code[4];
+
+		if (c < 128 && (isalnum(c) || strchr("-._~", c) != NULL))
+			snprintf(code, sizeof(code), "%c", c);
+		else
+			snprintf(code, sizeof(code), "%%%02X", c);
+		if (put_bounded(f, code, strlen(code)) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+put_json(struct filler *f, const char *text, size_t len)
+{
+	struct buf b = { 0 };
+	int rc;
+
+	buf_json(&b, text, len);
+	rc = put_bounded(f, b.data + 1, b.len - 2);
+	buf_clear(&b);
+	return rc;
+}
+
+static bool
+has_control(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (iscntrl((unsigned char)text[i]) && text[i] != '\t')
+			return true;
+	return false;
+}
+
+static int
+put_text(struct filler *f, const struct template_path *path, const char *text,
+    size_t len)
+{
+	const char *wrong = NULL;
+
+	if (memchr(text, '\0', len) != NULL)
+		wrong = "has a NUL character";
+	else if ((f->use == TEMPLATE_LINE || f->use == TEMPLATE_URL) &&
+	    has_control(text, len))
+		wrong = "has a control character";
+	else if (f->use == TEMPLATE_FILE && (len == 0 || *text == '.' ||
+	    memchr(text, '/', len) != NULL || has_control(text, len)))
+		wrong = "cannot be part of a file's name";
+	if (wrong != NULL)
+		return err_set(f->e, "{{%.*s}}: %s", (int)path->len, path->text,
+		    wrong);
+	switch (f->use) {
+	case TEMPLATE_URL:
+		return put_encoded(f, path, text, len);
+	case TEMPLATE_JSON:
+		return put_json(f, text, len);
+	default:
+		return put_bounded(f, text, len);
+	}
+}
+
+/* What a path finds, and its length; NULL with e. */
+static const char *
+look_up(const struct filler *f, const struct template_path *path, size_t *len)
+{
+	struct template_path rest = *path, key;
+	const char *value = f->context;
+	bool root = true;
+
+	if (check_keys(path, f->e) < 0)
+		return NULL;
+	while (value != NULL && template_key(&rest, &key)) {
+		value = jtext_child(value, key.text, key.len, len);
+		if (root && value == NULL) {
+			err_set(f->e, "{{%.*s}}: nothing is called \"%.*s\" here",
+			    (int)path->len, path->text, (int)key.len, key.text);
+			return NULL;
+		}
+		root = false;
+	}
+	if (value == NULL)
+		err_set(f->e, "{{%.*s}}: no such value in the job's data",
+		    (int)path->len, path->text);
+	return value;
+}
+
+static int
+put_value(struct filler *f, const struct template_path *path)
+{
+	size_t len = 0, text_len = 0;
+	const char *value = look_up(f, path, &len);
+	char *text;
+	int rc;
+
+	if (value == NULL)
+		return -1;
+	if (*value == 'n')
+		return err_set(f->e, "{{%.*s}}: is null", (int)path->len,
+		    path->text);
+	if (*value != '"')
+		return put_text(f, path, value, len);
+	text = jtext_string(value, len, &text_len);
+	if (text == NULL)
+		return err_set(f->e, "{{%.*s}}: cannot be read", (int)path->len,
+		    path->text);
+	rc = put_text(f, path, text, text_len);
+	free(text);
+	return rc;
+}
+
+static int
+fill(struct filler *f, const char *text)
+{
+	struct template_path path;
+	const char *from = text;
+	int rc;
+
+	while ((rc = template_next(&text, &path, f->e)) > 0) {
+		const char *open = strstr(from, "{{");
+
+		if (put_bounded(f, from, (size_t)(open - from)) < 0 ||
+		    put_value(f, &path) < 0)
+			return -1;
+		from = text;
+	}
+	return rc < 0 ? -1 : put_bounded(f, from, strlen(from));
 }
 
 int
-template_expand(const char *text, const json_t *data, struct buf *out,
-    struct err *e)
+template_expand(const char *text, const char *context, enum template_use use,
+    struct buf *out, struct err *e)
 {
-	size_t start = out->len;
+	struct filler f = {
+		.out = out, .start = out->len, .context = context, .use = use,
+		.e = e,
+	};
 
-	if (walk(text, data, out, e) == 0)
+	buf_put(out, "", 0);
+	if (fill(&f, text) == 0)
 		return 0;
-	if (out->data != NULL)
-		out->data[start] = '\0';
-	out->len = start;
+	out->len = f.start;
+	out->data[f.start] = '\0';
 	return -1;
 }

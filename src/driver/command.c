@@ -3,17 +3,16 @@
  */
 #include "config.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/xalloc.h"
 #include "conf/conf.h"
 #include "core/template.h"
 #include "driver/command.h"
-#include "driver/data.h"
 #include "os/spawn.h"
 
 #define ARGS_MAX 1000
@@ -100,12 +99,12 @@ command_check(const struct node *options, struct conf_sink *sink)
 
 static int
 expand(struct strings *s, const char *prefix, const char *text,
-    const json_t *data, struct err *e)
+    const char *context, struct err *e)
 {
 	struct buf b = { .len = 0 };
 
 	buf_str(&b, prefix);
-	if (template_expand(text, data, &b, e) < 0) {
+	if (template_expand(text, context, TEMPLATE_TEXT, &b, e) < 0) {
 		buf_clear(&b);
 		return -1;
 	}
@@ -114,13 +113,14 @@ expand(struct strings *s, const char *prefix, const char *text,
 }
 
 static int
-make_argv(const struct node *options, const json_t *data, struct strings *argv,
-    struct err *e)
+make_argv(const struct node *options, const char *context,
+    struct strings *argv, struct err *e)
 {
 	const struct node *list = node_get(options, "argv");
 
 	for (size_t i = 0; i < list->count; i++)
-		if (expand(argv, "", list->entries[i].value->text, data, e) < 0)
+		if (expand(argv, "", list->entries[i].value->text, context,
+		    e) < 0)
 			return err_prepend(e, "argv");
 	return 0;
 }
@@ -145,7 +145,7 @@ has_variable(const struct strings *env, const char *name)
 /* What is the configuration's, then the job, then a little of our own: not all
  * of it, since secrets of the daemon may be there. */
 static int
-make_env(const struct run *run, const json_t *data, struct strings *env,
+make_env(const struct run *run, const char *context, struct strings *env,
     struct err *e)
 {
 	static const char *const passed[] = {
@@ -156,7 +156,8 @@ make_env(const struct run *run, const json_t *data, struct strings *env,
 
 	for (size_t i = 0; map != NULL && i < map->count; i++) {
 		char *name = xasprintf("%s=", map->entries[i].key);
-		int rc = expand(env, name, map->entries[i].value->text, data, e);
+		int rc = expand(env, name, map->entries[i].value->text, context,
+		    e);
 
 		free(name);
 		if (rc < 0)
@@ -183,14 +184,14 @@ command_make(const struct run *run, struct strings *argv, struct strings *env,
     struct err *e)
 {
 	const struct node *options = run->ctx->handler->options;
-	json_t *data = data_read(run->job, e);
+	struct buf context = { 0 };
 	int rc;
 
-	if (data == NULL)
-		return -1;
-	rc = make_argv(options, data, argv, e);
+	template_context(&context, run->job, run->ctx->queue->name,
+	    (int64_t)time(NULL));
+	rc = make_argv(options, context.data, argv, e);
 	if (rc == 0)
-		rc = make_env(run, data, env, e);
-	json_decref(data);
+		rc = make_env(run, context.data, env, e);
+	buf_clear(&context);
 	return rc;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "core/jtext.h"
 #include "driver/data.h"
 
 static json_t *
@@ -38,11 +39,11 @@ data_read_some(const struct job *job, data_wanted_fn *wanted, void *arg,
 {
 	const char *at = job->data;
 	struct buf some = { .len = 0 };
-	struct data_entry m;
+	struct jtext_entry m;
 	json_t *data;
 
 	buf_char(&some, '{');
-	while (data_next(&at, &m)) {
+	while (jtext_next(&at, &m)) {
 		/* A key with an escape may be any. */
 		if (memchr(m.key, '\\', m.key_len) == NULL &&
 		    !wanted(m.key, m.key_len, arg))
@@ -65,89 +66,4 @@ data_is_storable(const char *text, size_t len)
 
 	json_decref(value);
 	return value != NULL;
-}
-
-static const char *
-skip_blanks(const char *p)
-{
-	return p + strspn(p, " \t\r\n");
-}
-
-/* p is at the opening quote; returns what follows the closing one. */
-static const char *
-skip_string(const char *p)
-{
-	p++;
-	while (*(p += strcspn(p, "\"\\")) == '\\' && p[1] != '\0')
-		p += 2;
-	return *p == '"' ? p + 1 : p;
-}
-
-/* Returns what follows the value at p. */
-static const char *
-skip_value(const char *p)
-{
-	int depth = 0;
-
-	do {
-		switch (*p) {
-		case '"':
-			p = skip_string(p);
-			break;
-		case '{':
-		case '[':
-			depth++;
-			p++;
-			break;
-		case '}':
-		case ']':
-			depth--;
-			p++;
-			break;
-		case '\0':
-			return p;
-		default:
-			p += depth > 0 ? 1 : strcspn(p, ",}] \t\r\n");
-		}
-	} while (depth > 0);
-	return p;
-}
-
-/* What leads to a member is the opening brace, then a comma: *at stays there. */
-bool
-data_next(const char **at, struct data_entry *m)
-{
-	const char *p = skip_blanks(*at);
-
-	if (*p != '{' && *p != ',')
-		return false;
-	p = skip_blanks(p + 1);
-	if (*p != '"')
-		return false;
-	m->key = p + 1;
-	p = skip_string(p);
-	m->key_len = (size_t)(p - 1 - m->key);
-	p = skip_blanks(p);
-	if (*p != ':')
-		return false;
-	m->value = skip_blanks(p + 1);
-	p = skip_value(m->value);
-	m->len = (size_t)(p - m->value);
-	*at = skip_blanks(p);
-	return true;
-}
-
-const char *
-data_member(const char *text, const char *key, size_t *len)
-{
-	const char *found = NULL;
-	size_t key_len = strlen(key);
-	struct data_entry m;
-
-	while (data_next(&text, &m))
-		if (m.key_len == key_len && memcmp(m.key, key, key_len) == 0) {
-			found = m.value;
-			*len = m.len;
-		}
-	return found;
 }

@@ -1,6 +1,5 @@
 /*
- * A job's data for drivers: read with jansson, or cut out of its text where
- * the very bytes matter. Pure.
+ * A job's data for drivers, read with jansson. Pure.
  */
 #ifndef DRIVER_DATA_H
 #define DRIVER_DATA_H
@@ -26,23 +25,6 @@ json_t *data_read(const struct job *, struct err *e);
 typedef bool data_wanted_fn(const char *key, size_t len, void *arg);
 json_t *data_read_some(const struct job *, data_wanted_fn *wanted, void *arg,
     struct err *e);
-
-/*
- * The members of the object in `text`, which is valid JSON (what PostgreSQL
- * prints of a jsonb), one after another: *at is the text at first. Keys are
- * as they are written between the quotes, values without blanks around.
- */
-struct data_entry {
-	const char *key, *value;
-	size_t key_len, len;
-};
-bool data_next(const char **at, struct data_entry *);
-
-/*
- * The value of one of them: its start and *len, NULL: no such member. Of a
- * key that is there twice the last one counts.
- */
-const char *data_member(const char *text, const char *key, size_t *len);
 
 /* Whether the text is JSON that PostgreSQL stores as jsonb. */
 int data_is_storable(const char *text, size_t len);

@@ -620,7 +620,7 @@ run_http(struct driver_ctx *ctx, struct run *run)
 	struct err e = { .code = ERR_NONE };
 
 	if (request_make(&t->request, ctx->handler->options, h->sign_secret,
-	    run->job, time(NULL), &e) < 0) {
+	    run->job, ctx->queue->name, time(NULL), &e) < 0) {
 		transfer_free(t);
 		run_fail(run, CLASS_VALIDATION, "%s", e.msg);
 		return;

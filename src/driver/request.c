@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/xalloc.h"
+#include "core/jtext.h"
 #include "core/template.h"
 #include "driver/data.h"
 #include "driver/request.h"
@@ -28,10 +29,12 @@ struct maker {
 	struct request *request;
 	const struct node *options;
 	const struct job *job;
+	const char *queue;
 	const char *secret;		/* the handler's, or NULL */
 	json_t *data;			/* the members that are looked at */
 	const char *payload;		/* its very bytes, or NULL */
 	size_t payload_len;
+	struct buf context;		/* for templates; empty until one is filled in */
 	int64_t now;
 	struct err *e;
 };
@@ -202,30 +205,17 @@ request_check(const struct node *options, struct conf_sink *sink)
  */
 
 static bool
-option_names(const struct node *text, const char *key, size_t len)
-{
-	return text != NULL && text->kind == NODE_SCALAR &&
-	    template_names(text->text, key, len);
-}
-
-/* Whether a member is ours to read, or one that a template puts in. */
-static bool
 is_looked_at(const char *key, size_t len, void *arg)
 {
 	static const char *const ours[] = {
 		"url", "method", "headers", "body", "eventType", "secret",
 	};
-	const struct maker *m = arg;
-	const struct node *headers = node_get(m->options, "headers");
 
+	(void)arg;
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (strlen(ours[i]) == len && memcmp(ours[i], key, len) == 0)
 			return true;
-	for (size_t i = 0; headers != NULL && i < headers->count; i++)
-		if (option_names(headers->entries[i].value, key, len))
-			return true;
-	return option_names(node_get(m->options, "url"), key, len) ||
-	    (m->secret != NULL && template_names(m->secret, key, len));
+	return false;
 }
 
 /* A string of the data, NULL: not there; -1 when it is no string. */
@@ -246,7 +236,7 @@ get_string(struct maker *m, const char *key, const char **out)
 }
 
 static int
-expand(struct maker *m, const char *text, char **out)
+expand(struct maker *m, const char *text, enum template_use use, char **out)
 {
 	struct buf b = { .len = 0 };
 
@@ -254,7 +244,9 @@ expand(struct maker *m, const char *text, char **out)
 		*out = xstrdup(text);
 		return 0;
 	}
-	if (template_expand(text, m->data, &b, m->e) < 0) {
+	if (m->context.len == 0)
+		template_context(&m->context, m->job, m->queue, m->now);
+	if (template_expand(text, m->context.data, use, &b, m->e) < 0) {
 		buf_clear(&b);
 		return -1;
 	}
@@ -269,7 +261,7 @@ make_url(struct maker *m)
 
 	node_str(m->options, "url", &text, NULL);
 	if (text != NULL) {
-		if (expand(m, text, &m->request->url) < 0)
+		if (expand(m, text, TEMPLATE_URL, &m->request->url) < 0)
 			return err_prepend(m->e, "url");
 	} else {
 		if (get_string(m, "url", &text) < 0)
@@ -366,7 +358,8 @@ make_headers(struct maker *m)
 		char *value;
 		int rc;
 
-		if (expand(m, map->entries[i].value->text, &value) < 0)
+		if (expand(m, map->entries[i].value->text, TEMPLATE_LINE,
+		    &value) < 0)
 			return err_prepend(m->e, "headers: %s", name);
 		rc = check_header(name, value, m->e);
 		if (rc == 0)
@@ -422,7 +415,7 @@ find_secret(struct maker *m, char **key)
 
 	*key = NULL;
 	if (m->secret != NULL)
-		return expand(m, m->secret, key) < 0 ?
+		return expand(m, m->secret, TEMPLATE_TEXT, key) < 0 ?
 		    err_prepend(m->e, "sign.secret") : 0;
 	if (get_string(m, "secret", &text) < 0)
 		return -1;
@@ -492,21 +485,22 @@ make_signature(struct maker *m)
 
 int
 request_make(struct request *r, const struct node *options, const char *secret,
-    const struct job *job, int64_t now, struct err *e)
+    const struct job *job, const char *queue, int64_t now, struct err *e)
 {
 	struct maker m = {
-		.request = r, .options = options, .job = job, .secret = secret,
-		.now = now, .e = e,
+		.request = r, .options = options, .job = job, .queue = queue,
+		.secret = secret, .now = now, .e = e,
 	};
 	int rc;
 
 	memset(r, 0, sizeof(*r));
-	if ((m.data = data_read_some(job, is_looked_at, &m, e)) == NULL)
+	if ((m.data = data_read_some(job, is_looked_at, NULL, e)) == NULL)
 		return -1;
-	m.payload = data_member(job->data, "payload", &m.payload_len);
+	m.payload = jtext_member(job->data, "payload", &m.payload_len);
 	rc = make_url(&m) < 0 || make_method(&m) < 0 || make_headers(&m) < 0 ||
 	    make_body(&m) < 0 || make_signature(&m) < 0 ? -1 : 0;
 	json_decref(m.data);
+	buf_clear(&m.context);
 	return rc;
 }
 

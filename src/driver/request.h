@@ -38,11 +38,13 @@ void request_check(const struct node *options, struct conf_sink *);
 
 /*
  *   secret	the handler's sign.secret as it was configured or read from its file, or NULL
- *   now	seconds since the epoch, for the signature
+ *   queue	its name, for templates, as is
+ *   now	seconds since the epoch, also for the signature
  * -1 with e: what is wrong with the data (class validation). Clear in either case.
  */
 int request_make(struct request *, const struct node *options,
-    const char *secret, const struct job *, int64_t now, struct err *e);
+    const char *secret, const struct job *, const char *queue, int64_t now,
+    struct err *e);
 void request_clear(struct request *);
 
 /* "https://host.name", for messages: nothing of the URL that may be secret. */

@@ -29,8 +29,8 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "conf/conf.h"
+#include "core/jtext.h"
 #include "core/msg.h"
-#include "driver/data.h"
 #include "driver/driver.h"
 #include "os/chan.h"
 #include "os/loop.h"
@@ -146,8 +146,8 @@ send_job(struct leader *l, const char *line, const json_t *o)
 	const char *type = json_string_value(json_object_get(o, "type"));
 	const char *tenant = json_string_value(json_object_get(o, "tenant"));
 	size_t len = 0, inner = 0;
-	const char *text = data_member(line, "job", &len);
-	const char *data = data_member(text, "data", &inner);
+	const char *text = jtext_member(line, "job", &len);
+	const char *data = jtext_member(text, "data", &inner);
 	struct job job = {
 		.id = get_int(o, "id", 1), .batch = 1,
 		.attempt = (int)get_int(o, "attempt", 1),

@@ -2,13 +2,14 @@
 
 #include <jansson.h>
 
+#include "core/jtext.h"
 #include "driver/data.h"
 
 static void
 expect(const char *text, const char *key, const char *want)
 {
 	size_t len = 0;
-	const char *got = data_member(text, key, &len);
+	const char *got = jtext_member(text, key, &len);
 
 	if (want == NULL) {
 		assert_null(got);
@@ -87,7 +88,7 @@ test_data_member_random(void **state)
 		text = json_dumps(object, layouts[i % 3] |
 		    (i % 2 ? JSON_ENSURE_ASCII : 0));
 		copy = exact(text, strlen(text), true);
-		got = data_member(copy, "payload", &len);
+		got = jtext_member(copy, "payload", &len);
 		part = json_object_get(object, "payload");
 		assert_int_equal(got != NULL, part != NULL);
 		if (got != NULL) {
@@ -120,7 +121,7 @@ test_data_member_garbage(void **state)
 		len = mutate(text, strlen(text), sizeof(text) - 1,
 		    "{}[],:\"\\ a1", &chances);
 		copy = exact(text, len, true);
-		data_member(copy, "payload", &got);
+		jtext_member(copy, "payload", &got);
 		free(copy);
 	}
 }

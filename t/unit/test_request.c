@@ -70,7 +70,7 @@ make(const char *data, struct request *r, struct err *e)
 	struct job job = { .id = 7, .attempt = 1, .type = type, .data = text };
 
 	strcpy(text, data);
-	return request_make(r, &options, NULL, &job, NOW, e);
+	return request_make(r, &options, NULL, &job, "q", NOW, e);
 }
 
 static void
