@@ -27,6 +27,7 @@ my $id = may('p', q{SELECT jobq.enqueue('work', unique_key => 'k')});
 may('p', q{SELECT jobq.enqueue_many('work', '[{"delay":"1 hour"}]')});
 may('p', qq{SELECT jobq.enqueue('work', after => '{$id}')});
 may('p', q{SELECT jobq.workflow('w')});
+may('p', q{SELECT jobq.batch('work', '[]')});
 may_not('p', $_) for 'SELECT * FROM jobq.jobs', 'SELECT * FROM jobq.job', 'SELECT jobq.cancel(1)', "SELECT jobq.pause('work')",
     'SELECT * FROM jobq.claim(1, 1::smallint, 1)', "INSERT INTO jobq.turn VALUES ('1', 1, 0, 1, 1, 1)", "SELECT jobq.enqueue_object('work', '{}', 'x')";
 may('r', "SELECT count(*) FROM jobq.$_") for qw(jobs attempts queues dead_letters dead_groups holds schedules workers nodes workflows limits alerts statistics audit);

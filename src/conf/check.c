@@ -34,6 +34,14 @@ check_name(const char *text)
 	return NULL;
 }
 
+/* A step's: without the dots of the paths that name it. */
+const char *
+check_step_name(const char *text)
+{
+	return strchr(text, '.') != NULL ? "a step's name has no dot" :
+	    check_name(text);
+}
+
 const char *
 check_queue_name(const char *text)
 {

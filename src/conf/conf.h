@@ -165,7 +165,14 @@ struct step_conf {
 	char *queue, *type;
 	char **after; size_t nafter;
 	char *condition;		/* if: "" : always */
-	const struct node *data;	/* NULL: the workflow's */
+	char *for_each;			/* "" : one job */
+	bool allow_failure;
+	const struct node *data;	/* NULL: the workflow's, or the element */
+	char *priority_text;		/* as it is written, "" : the queue's */
+	int priority;			/* … a number of the queue's scale; -1 */
+	int64_t delay_ms, timeout_ms;	/* 0: none, the queue's */
+	int max_attempts;		/* 0: the policy's */
+	char *tenant, *key;		/* "" : the workflow's, the queue's */
 };
 
 struct workflow_conf {

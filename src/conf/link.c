@@ -1,6 +1,6 @@
 /*
  * What only all sections together can tell: names that point nowhere,
- * handlers' options, workflows that wait for themselves.
+ * handlers' options.
  */
 #include "config.h"
 
@@ -9,8 +9,6 @@
 
 #include "base/xalloc.h"
 #include "conf/parts.h"
-
-#define STEPS_MAX 256		/* of one workflow */
 
 /* Drivers there will be; a handler of one that this build lacks is an error
  * that says so. */
@@ -27,14 +25,8 @@ static void link_channel(struct conf *, const struct channel_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_alert(struct conf *, const struct alert_conf *,
     const struct node_entry *, struct conf_sink *);
-static void link_workflow(struct conf *, const struct workflow_conf *,
-    const struct node_entry *, struct conf_sink *);
-static void link_steps(const struct workflow_conf *, const struct node *,
-    struct conf_sink *);
-static void find_cycle(const struct workflow_conf *, const struct node *,
-    struct conf_sink *);
 
-static void
+void
 complain_entry(struct conf_sink *sink, const struct node_entry *entry,
     const char *why)
 {
@@ -67,7 +59,7 @@ conf_link(struct conf *conf, const struct conf_drivers *drivers,
 		link_alert(conf, &conf->read.alerts[i],
 		    &conf->alerts->entries[i], sink);
 	for (size_t i = 0; i < conf->read.nworkflows; i++)
-		link_workflow(conf, &conf->read.workflows[i],
+		workflow_link(conf, &conf->read.workflows[i],
 		    &conf->workflows->entries[i], sink);
 }
 
@@ -128,8 +120,7 @@ link_handler(const struct handler_conf *h, const struct conf_drivers *drivers,
 	    known_drivers, count);
 }
 
-/* The queue that the map's key `queue` names, and whether it runs the type. */
-static void
+void
 link_job(struct conf *conf, const char *queue, const char *type,
     const struct node_entry *at, struct conf_sink *sink)
 {
@@ -226,104 +217,4 @@ link_alert(struct conf *conf, const struct alert_conf *a,
 			    "channel", a->notify[i], conf->read.channels, n,
 			    sizeof(*conf->read.channels));
 	}
-}
-
-static void
-link_workflow(struct conf *conf, const struct workflow_conf *w,
-    const struct node_entry *entry, struct conf_sink *sink)
-{
-	const struct node *steps = node_get(entry->value, "steps");
-	const struct node_entry *undo = node_entry(entry->value, "on_failure");
-
-	if (w->nsteps == 0)
-		complain_entry(sink, entry, "has no steps:");
-	if (w->nsteps > STEPS_MAX)
-		complain_entry(sink, entry, "has too many steps");
-	for (size_t i = 0; i < w->nsteps; i++) {
-		const struct node_entry *at = &steps->entries[i];
-
-		if (*w->steps[i].queue == '\0')
-			complain_entry(sink, at, "has no queue:");
-		link_job(conf, w->steps[i].queue, w->steps[i].type, at, sink);
-	}
-	if (undo != NULL && undo->value->kind == NODE_MAP) {
-		if (*w->on_failure.queue == '\0')
-			complain_entry(sink, undo, "has no queue:");
-		link_job(conf, w->on_failure.queue, w->on_failure.type, undo,
-		    sink);
-	}
-	link_steps(w, steps, sink);
-}
-
-static size_t
-find_step(const struct workflow_conf *w, const char *name)
-{
-	size_t i = 0;
-
-	while (i < w->nsteps && strcmp(w->steps[i].name, name) != 0)
-		i++;
-	return i;
-}
-
-static void
-link_steps(const struct workflow_conf *w, const struct node *steps,
-    struct conf_sink *sink)
-{
-	bool good = true;
-
-	for (size_t i = 0; i < w->nsteps; i++) {
-		const struct step_conf *step = &w->steps[i];
-		const struct node *after = node_get(steps->entries[i].value,
-		    "after");
-
-		for (size_t n = 0; n < step->nafter; n++) {
-			if (find_step(w, step->after[n]) < w->nsteps)
-				continue;
-			good = false;
-			complain_missing(sink, &after->entries[n], "after",
-			    "step", step->after[n], w->steps, w->nsteps,
-			    sizeof(*w->steps));
-		}
-	}
-	if (good && w->nsteps > 0 && w->nsteps <= STEPS_MAX)
-		find_cycle(w, steps, sink);
-}
-
-/*
- * Steps that wait for nothing are done first, then those that wait for done
- * ones only, and so on. What is left then waits for itself.
- */
-static void
-find_cycle(const struct workflow_conf *w, const struct node *steps,
-    struct conf_sink *sink)
-{
-	const size_t n = w->nsteps;
-	bool *waits = xcalloc(n * n, sizeof(*waits));	/* row for column */
-	bool *done = xcalloc(n, sizeof(*done)), moved = true;
-	size_t first = 0;
-
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < w->steps[i].nafter; k++)
-			waits[i * n + find_step(w, w->steps[i].after[k])] = true;
-	while (moved) {
-		moved = false;
-		for (size_t i = 0; i < n; i++) {
-			size_t k = 0;
-
-			while (k < n && (!waits[i * n + k] || done[k]))
-				k++;
-			if (done[i] || k < n)
-				continue;
-			done[i] = moved = true;
-		}
-	}
-	while (first < n && done[first])
-		first++;
-	if (first < n)
-		conf_complain(sink, steps->entries[first].file,
-		    steps->entries[first].line, steps->entries[first].column,
-		    "step \"%s\" waits for itself, by way of its after:",
-		    w->steps[first].name);
-	free(waits);
-	free(done);
 }

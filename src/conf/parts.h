@@ -11,6 +11,7 @@
 /* check.c: what is wrong with a text, or NULL. */
 const char *check_not_empty(const char *);
 const char *check_name(const char *);
+const char *check_step_name(const char *);
 const char *check_queue_name(const char *);
 const char *check_node_name(const char *);
 const char *check_timezone(const char *);
@@ -86,5 +87,16 @@ void queue_link(struct conf *, struct queue_conf *, const struct node_entry *,
 void complain_missing(struct conf_sink *, const struct node_entry *,
     const char *key, const char *what, const char *typed, const void *array,
     size_t count, size_t size);
+
+/* link.c: that the entry of that name is wrong so. */
+void complain_entry(struct conf_sink *, const struct node_entry *,
+    const char *why);
+/* The queue that the map's key `queue` names, and whether it runs the type. */
+void link_job(struct conf *, const char *queue, const char *type,
+    const struct node_entry *at, struct conf_sink *);
+
+/* workflow.c: of the entry of its name. */
+void workflow_link(struct conf *, struct workflow_conf *,
+    const struct node_entry *, struct conf_sink *);
 
 #endif

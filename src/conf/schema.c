@@ -335,27 +335,42 @@ static const struct key alert_keys[] = {
 	END
 };
 
+/* What a step and on_failure say of their job. */
+#define STEP(m) offsetof(struct step_conf, m)
+#define JOB_KEYS \
+	{ "priority", KEY_TEXT, STEP(priority_text), "", .flags = KEY_QUIET }, \
+	{ "delay", KEY_DURATION, STEP(delay_ms), "0", 0, YEAR, KEY_QUIET }, \
+	{ "timeout", KEY_DURATION, STEP(timeout_ms), "0", 0, RUN_MAX, \
+	    KEY_QUIET }, \
+	{ "max_attempts", KEY_INT, STEP(max_attempts), "0", 0, 30000, \
+	    KEY_QUIET }, \
+	{ "tenant", KEY_TEXT, STEP(tenant), "", .flags = KEY_QUIET }, \
+	{ "key", KEY_TEXT, STEP(key), "", .flags = KEY_QUIET }
+
 static const struct key step_keys[] = {
-	{ "queue", KEY_TEXT, offsetof(struct step_conf, queue), "" },
-	{ "type", KEY_TEXT, offsetof(struct step_conf, type), "" },
-	{ "after", KEY_WORDS, offsetof(struct step_conf, after) },
-	{ "if", KEY_TEXT, offsetof(struct step_conf, condition), "",
+	{ "queue", KEY_TEXT, STEP(queue), "" },
+	{ "type", KEY_TEXT, STEP(type), "" },
+	{ "after", KEY_WORDS, STEP(after) },
+	{ "if", KEY_TEXT, STEP(condition), "", .flags = KEY_QUIET },
+	{ "for_each", KEY_TEXT, STEP(for_each), "", .flags = KEY_QUIET },
+	{ "allow_failure", KEY_BOOL, STEP(allow_failure), "false",
 	    .flags = KEY_QUIET },
-	{ "data", KEY_NODE, offsetof(struct step_conf, data),
-	    .flags = KEY_QUIET },
+	{ "data", KEY_NODE, STEP(data), .flags = KEY_QUIET },
+	JOB_KEYS,
 	END
 };
 
 static const struct key undo_keys[] = {
-	{ "queue", KEY_TEXT, offsetof(struct step_conf, queue), "" },
-	{ "type", KEY_TEXT, offsetof(struct step_conf, type), "" },
+	{ "queue", KEY_TEXT, STEP(queue), "" },
+	{ "type", KEY_TEXT, STEP(type), "" },
+	JOB_KEYS,
 	END
 };
 
 static const struct key workflow_keys[] = {
 	{ "steps", KEY_NAMED, offsetof(struct workflow_conf, steps),
 	    .table = step_keys, .size = sizeof(struct step_conf),
-	    .check = check_name },
+	    .check = check_step_name },
 	{ "on_failure", KEY_MAP, offsetof(struct workflow_conf, on_failure),
 	    .table = undo_keys, .flags = KEY_QUIET },
 	END

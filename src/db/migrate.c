@@ -34,6 +34,9 @@ static void put_weights(struct buf *, const struct queue_conf *);
 static void put_limits(struct buf *, const struct queue_conf *);
 static void put_limit(struct buf *, const struct limit_conf *);
 static void put_schedule(struct buf *, const struct schedule_conf *);
+static void put_workflow(struct buf *, const struct workflow_conf *);
+static void put_step(struct buf *, const struct step_conf *);
+static void put_given(struct buf *, const char *key, const char *value);
 static void put_text(struct buf *, const char *key, const char *value);
 static void put_number(struct buf *, const char *key, int64_t value);
 
@@ -230,14 +233,12 @@ migrate_register(PGconn *db, const struct conf *conf, struct err *e)
 		buf_str(&b, i > 0 ? ",{" : "{");
 		put_schedule(&b, &conf->schedules[i]);
 	}
-	buf_char(&b, ']');
-	if (conf->workflows != NULL) {
-		char *workflows = node_json(conf->workflows);
-
-		buf_printf(&b, ",\"workflows\":%s", workflows);
-		free(workflows);
+	buf_str(&b, "],\"workflows\":{");
+	for (size_t i = 0; i < conf->read.nworkflows; i++) {
+		buf_str(&b, i > 0 ? "," : "");
+		put_workflow(&b, &conf->read.workflows[i]);
 	}
-	buf_char(&b, '}');
+	buf_str(&b, "}}");
 	params[0] = b.data;
 	sql = stmt_in_schema("SELECT jobq.register($1::jsonb)",
 	    conf->database.schema);
@@ -336,6 +337,65 @@ put_schedule(struct buf *b, const struct schedule_conf *s)
 	buf_printf(b, "\"data\":%s,\"enabled\":%s}",
 	    s->data != NULL && *s->data != '\0' ? s->data : "{}",
 	    s->enabled ? "true" : "false");
+}
+
+/* "name":{…} */
+static void
+put_workflow(struct buf *b, const struct workflow_conf *w)
+{
+	buf_printf(b, "\"%s\":{\"steps\":{", w->name);
+	for (size_t i = 0; i < w->nsteps; i++) {
+		buf_printf(b, "%s\"%s\":", i > 0 ? "," : "", w->steps[i].name);
+		put_step(b, &w->steps[i]);
+	}
+	buf_char(b, '}');
+	if (*w->on_failure.queue != '\0') {
+		buf_str(b, ",\"on_failure\":");
+		put_step(b, &w->on_failure);
+	}
+	buf_char(b, '}');
+}
+
+/* What is not said is left out: enqueue() has the queue's then. */
+static void
+put_step(struct buf *b, const struct step_conf *s)
+{
+	buf_char(b, '{');
+	put_given(b, "if", s->condition);
+	put_given(b, "for_each", s->for_each);
+	put_given(b, "tenant", s->tenant);
+	put_given(b, "key", s->key);
+	if (s->priority >= 0)
+		put_number(b, "priority", s->priority);
+	if (s->max_attempts > 0)
+		put_number(b, "max_attempts", s->max_attempts);
+	if (s->delay_ms > 0)
+		buf_printf(b, "\"delay\":\"%" PRId64 " ms\",", s->delay_ms);
+	if (s->timeout_ms > 0)
+		buf_printf(b, "\"timeout\":\"%" PRId64 " ms\",", s->timeout_ms);
+	if (s->allow_failure)
+		buf_str(b, "\"allow_failure\":true,");
+	if (s->data != NULL) {
+		char *data = node_json(s->data);
+
+		buf_printf(b, "\"data\":%s,", data);
+		free(data);
+	}
+	if (s->nafter > 0) {
+		buf_str(b, "\"after\":[");
+		for (size_t i = 0; i < s->nafter; i++)
+			buf_printf(b, "%s\"%s\"", i > 0 ? "," : "", s->after[i]);
+		buf_str(b, "],");
+	}
+	put_text(b, "type", s->type);
+	buf_printf(b, "\"queue\":\"%s\"}", s->queue);
+}
+
+static void
+put_given(struct buf *b, const char *key, const char *value)
+{
+	if (value != NULL && *value != '\0')
+		put_text(b, key, value);
 }
 
 /* "key":"value", with the comma; an empty text for NULL. */

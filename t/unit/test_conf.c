@@ -389,7 +389,7 @@ static const char rich[] =
     "hooks: {g: {queue: b, verify: {secret: shh}, event_id: \"header:webhook-id\"}}\n"
     "channels: {c: {webhook: \"https://hooks.example.com/T0/B0/xyz\"}, o: {email: [ops@example.com], via: m}, x: {exec: [/bin/page, \"a b\"]}}\n"
     "alerts: {a: {metric: failure_rate, above: 10%, notify: [c, o]}}\n"
-    "workflows: {w: {steps: {one: {queue: b}, two: {queue: a, type: t, after: [one], if: data.x, data: {k: v}}}, on_failure: {queue: b, type: undo}}}\n";
+    "workflows: {w: {steps: {one: {queue: b}, two: {queue: a, type: t, after: [one], if: data.x, data: {k: v}}, three: {queue: b, after: [two], for_each: result.two.x, allow_failure: yes, priority: high, delay: 5m, timeout: 1h, max_attempts: 5, tenant: \"{{item.t}}\", key: k}}, on_failure: {queue: b, type: undo, delay: 2s}}}\n";
 
 static void
 test_conf_dump_is_stable(void **state)

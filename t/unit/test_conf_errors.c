@@ -315,6 +315,29 @@ static const struct {
 	    "x.yml:3:47: after: there is no step \"z\" (did you mean \"a\"?)\n"
 	    "x.yml:3:53: \"on_failure\" has no queue:\n"
 	    "x.yml:3:77: \"v\" has no steps:\n" },
+	{ Q "workflows: {w: {steps: {a: {queue: q, after: [a]}, b: {queue: q, after: [a]}}}}\n",
+	    "x.yml:3:25: step \"a\" waits for itself, by way of its after:\n" },
+	{ Q "workflows: {w: {steps: {a.b: {queue: q}, c: {queue: q, priority: loud, delay: soon, max_attempts: -1}}}}\n",
+	    "x.yml:3:25: \"a.b\": a step's name has no dot\n"
+	    "x.yml:3:56: priority: \"loud\" is neither a number from 0 to 99 nor a name of the scale of the queue q\n"
+	    "x.yml:3:72: delay: \"soon\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 0 to 366d\n"
+	    "x.yml:3:85: max_attempts: \"-1\" is not a whole number from 0 to 30000\n" },
+	/* … paths of templates */
+	{ Q "workflows: {w: {steps: {one: {queue: q}, two: {queue: q, after: [one], data: {x: \"{{result.oen.x}}\"}}}}}\n",
+	    "x.yml:3:79: {{result.oen.x}}: there is no step \"oen\" (did you mean \"one\"?)\n" },
+	{ Q "workflows: {w: {steps: {one: {queue: q}, two: {queue: q, data: {x: [{y: \"{{count.one.failed}}\"}]}}}}}\n",
+	    "x.yml:3:70: {{count.one.failed}}: \"two\" does not come after \"one\": name that in its after:\n" },
+	{ Q "workflows: {w: {steps: {a: {queue: q}, b: {queue: q, after: [a]}, c: {queue: q, after: [b], data: {x: \"{{result.a}}\"}}, d: {queue: q, if: \"!result.c\"}}}}\n",
+	    "x.yml:3:135: {{result.c}}: \"d\" does not come after \"c\": name that in its after:\n" },
+	{ Q "workflows: {w: {steps: {a: {queue: q, data: {x: \"{{item}}\"}}, b: {queue: q, for_each: \"{{data.x}}\", data: {x: \"{{item}}\"}}}}}\n",
+	    "x.yml:3:46: {{item}}: a path begins with one of data, result, count, workflow, now, as in {{data.name}}\n" },
+	{ Q "workflows: {w: {steps: {a: {queue: q, for_each: items, tenant: \"{{data..x}}\", key: \"{{data.x\"}}, on_failure: {queue: q, tenant: \"{{result.a}}\"}}}\n",
+	    "x.yml:3:39: {{items}}: a path begins with one of data, result, count, workflow, now, item, index, as in {{data.name}}\n"
+	    "x.yml:3:56: {{data..x}}: an empty name beside a dot\n"
+	    "x.yml:3:79: \"{{\" without \"}}\" within 256 bytes\n"
+	    "x.yml:3:121: {{result.a}}: which steps have ended before on_failure is not known\n" },
+	{ Q "workflows: {w: {steps: {a: {queue: q, type: \"{{result}}\"}}}}\n",
+	    "x.yml:3:39: {{result}}: of which step? name it, as in result.STEP\n" },
 
 	/* Includes */
 	{ "include: nothing.yml\n",

@@ -258,6 +258,10 @@ create table jobq.waits (
 	workflow bigint not null default 0,
 	primary key (parent, job, workflow)
 );
+-- Parents that ended while another transaction had what waits for them locked.
+create table jobq.unsettled (
+	parent bigint primary key
+);
 
 -- The pools: a leader's registration. A pool that is gone from here holds
 -- nothing any more.
@@ -443,7 +447,8 @@ create table jobq.schedule (
 	missed bigint not null default 0
 ) with (fillfactor = 50);
 
--- Workflows: definitions from the configuration, runs, and their steps.
+-- Workflows: definitions from the configuration, runs, their steps, and the
+-- jobs of these.
 create table jobq.workflow_def (
 	name text primary key,
 	definition jsonb not null,
@@ -455,24 +460,42 @@ create table jobq.workflow_run (
 	state text not null default 'running'
 	    check (state in ('running', 'completed', 'failed', 'cancelled')),
 	data jsonb not null,
+	tenant text,
 	on_failure jsonb,
+	on_failure_job bigint,
 	failed_step text,
 	error text,
 	created_at timestamptz not null default now(),
 	finished_at timestamptz
 );
+create index workflow_run_finished on jobq.workflow_run (finished_at);
 create table jobq.step (
 	workflow bigint not null references jobq.workflow_run on delete cascade,
 	name text not null,
 	state text not null default 'waiting'
 	    check (state in ('waiting', 'active', 'completed', 'skipped', 'dead', 'cancelled')),
-	job bigint,
 	after text[] not null default '{}',
+	allow_failure boolean not null default false,	-- the workflow goes on when it ends dead or cancelled
+	list boolean not null default false,		-- any number of jobs, not one
 	definition jsonb not null,
-	result jsonb,
+	error text,					-- why it could not start
+	total int not null default 0,			-- of its jobs
+	open int not null default 0,			-- … that have not ended
+	completed int not null default 0,
 	primary key (workflow, name)
+) with (fillfactor = 50);
+create table jobq.step_job (
+	workflow bigint not null,
+	step text not null,
+	n int not null,
+	job bigint not null,
+	state text not null default 'active'
+	    check (state in ('active', 'completed', 'dead', 'cancelled')),
+	result jsonb,
+	primary key (workflow, step, n),
+	foreign key (workflow, step) references jobq.step on delete cascade
 );
-create index step_job on jobq.step (job);
+create index step_job_job on jobq.step_job (job);
 
 -- Who holds a role of which there is one in the cluster.
 create table jobq.leader (

@@ -155,24 +155,28 @@ $$;
 
 -- These jobs have ended: release the jobs that waited for them and no longer
 -- wait for another; cancel those of which one has not completed; take the
--- workflows further. What another transaction is just releasing is left to it
--- (should that one fail, or not see our end, sweep() comes by again).
-create function jobq.settle(parents bigint[]) returns void
+-- workflows further. What another transaction is just releasing is noted for
+-- sweep(), since that one may fail, or not see our end. hurry: it comes as
+-- soon as this one has committed, else with its next round.
+create function jobq.settle(parents bigint[], hurry boolean default true) returns void
 language plpgsql as $$
 declare
 	b jobq.blocked;
 	w bigint;
 	outs smallint[];
 	cancelled bigint[];
+	passed bigint[];	-- blocked jobs and workflows that nobody else had locked
 begin
 	while cardinality(parents) > 0 loop
 		cancelled := '{}';
+		passed := '{}';
 		for b in
 			select k.* from jobq.blocked k
 			where k.job = any (array(select t.job from jobq.waits t
 			    where t.parent = any (parents) and t.job > 0))
 			order by k.job for update skip locked
 		loop
+			passed := passed || b.job;
 			outs := array(select coalesce(jobq.final_outcome(p), 1::smallint) from unnest(b.waits_for) p);
 			if outs && '{3,4,6}' then
 				if jobq.end_waiting(b.job, 1::smallint, b.queue, format('job %s, which it waited for, ended %s',
@@ -195,8 +199,19 @@ begin
 			    where t.parent = any (parents) and t.workflow > 0))
 			order by r.id for update skip locked
 		loop
-			perform jobq.workflow_go(w);
+			passed := passed || -w;
+			perform jobq.workflow_go(w, parents);
 		end loop;
+		insert into jobq.unsettled (parent)
+		select distinct t.parent from jobq.waits t
+		where t.parent = any (parents) and (
+		    t.job > 0 and t.job <> all (passed) and exists (select from jobq.blocked k where k.job = t.job)
+		    or t.workflow > 0 and -t.workflow <> all (passed)
+		        and exists (select from jobq.workflow_run r where r.id = t.workflow))
+		on conflict do nothing;
+		if found and hurry then
+			perform pg_notify('jobq', '*due');
+		end if;
 		parents := cancelled;
 	end loop;
 end
@@ -234,9 +249,9 @@ begin
 end
 $$;
 
--- Find waits whose parent has ended without its end seeing them (both
--- transactions were open at the same time), and settle them. Looks at n rows
--- a call and goes round all of them.
+-- Settle what settle() could not, and find waits whose parent has ended
+-- without its end seeing them (both transactions were open at the same time).
+-- For these it looks at n rows a call and goes round all of them.
 create function jobq.sweep(n int) returns int
 language plpgsql
 set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
@@ -255,7 +270,11 @@ begin
 	end if;
 	select array_agg(p) into over from (select distinct unnest(parents) p) d
 	where jobq.final_outcome(p) is distinct from 0;
-	perform jobq.settle(over);
+	with d as (
+		delete from jobq.unsettled returning parent
+	)
+	select over || array_agg(d.parent) into over from d;
+	perform jobq.settle(over, false);
 	return coalesce(cardinality(over), 0);
 end
 $$;

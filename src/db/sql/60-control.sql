@@ -61,7 +61,8 @@ end
 $$;
 
 -- Run a dead job again: its attempts go on counting, and the policy's are
--- granted anew. A job that waits for its next attempt has it now. With data
+-- granted anew, and a workflow that failed by it goes on, if it can. A job that
+-- waits for its next attempt has it now. With data
 -- given the job has that from now on, and the audit has what it was. False:
 -- it is in no such state. 23505: its unique key is another job's by now.
 create function jobq.retry(id bigint, data jsonb default null) returns boolean
@@ -197,6 +198,8 @@ begin
 	insert into jobq.audit (actor, action, target, detail)
 	select jobq.actor(), 'retry', 'job ' || d.job, coalesce('due ' || t.run_at, '')
 	from unnest(dead) d(job) left join jobq.timer t on t.job = d.job order by d.job;
+	perform jobq.workflow_rejoin(d) from unnest(dead) d
+	where exists (select from jobq.step_job k where k.job = d);
 	return query
 	select d, null::text from unnest(dead) d
 	union all

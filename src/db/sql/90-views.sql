@@ -22,7 +22,7 @@ create view jobq.jobs as
 	    case when a.outcome in (1, 3, 4) then a.finished_at end as finished_at,
 	    n.name as node,
 	    q.name || '/' || coalesce(w.slot, a.worker) as worker,
-	    s.workflow
+	    (select k.workflow from jobq.step_job k where k.job = j.id limit 1) as workflow
 	from jobq.job j
 	join jobq.queue q on q.id = j.queue
 	left join lateral (select * from jobq.attempt k where k.job = j.id
@@ -34,7 +34,6 @@ create view jobq.jobs as
 	left join jobq.timer t on t.job = j.id
 	left join jobq.blocked b on b.job = j.id
 	left join jobq.progress p on p.job = j.id and p.attempt >= coalesce(l.attempt, a.attempt, 1)
-	left join jobq.step s on s.job = j.id
 	where case a.outcome
 	    when 1 then a.finished_at > now() - jobq.ms(q.keep_completed_ms)
 	    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms)
@@ -136,12 +135,19 @@ create view jobq.nodes as
 	        where s.node = n.id order by q.name) as queues
 	from jobq.node n;
 
+-- A step that is a list shows how many jobs it has, not which.
 create view jobq.workflows as
 	select w.id, w.name, w.state,
-	    (select coalesce(jsonb_object_agg(s.name, jsonb_build_object('job_id', s.job, 'state',
-	        coalesce(case when s.state = 'active' then (select j.state from jobq.jobs j where j.id = s.job) end, s.state))), '{}')
-	    from jobq.step s where s.workflow = w.id) as steps,
-	    w.data, w.failed_step, w.error, w.created_at, w.finished_at
+	    (select coalesce(jsonb_object_agg(s.name, case when s.list then jsonb_build_object('job_id', null,
+	            'state', case s.state when 'active' then 'running' else s.state end, 'jobs', s.total,
+	            'completed', s.completed, 'failed', s.total - s.open - s.completed)
+	        else jsonb_build_object('job_id', k.job, 'state',
+	            coalesce(case when s.state = 'active' then (select j.state from jobq.jobs j where j.id = k.job) end, s.state))
+	        end), '{}')
+	    from jobq.step s
+	    left join jobq.step_job k on k.workflow = s.workflow and k.step = s.name and not s.list
+	    where s.workflow = w.id) as steps,
+	    w.data, w.tenant, w.failed_step, w.error, w.on_failure_job, w.created_at, w.finished_at
 	from jobq.workflow_run w;
 
 -- The named limits: how many were started in the last period, how many are on

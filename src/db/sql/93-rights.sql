@@ -13,7 +13,7 @@ begin
 	for f in
 		select p.oid::regprocedure from pg_proc p
 		where p.pronamespace = 'jobq'::regnamespace and p.proname in ('enqueue_job', 'enqueue_many', 'change_made',
-		    'workflow', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'clear_plan',
+		    'workflow', 'batch', 'workflow_cancel', 'workflow_retry', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'clear_plan',
 		    'clear_jobs', 'clean', 'clean_plan', 'clean_jobs', 'queue_remove',
 		    'progress', 'complete', 'review', 'review_dead', 'retry_dead', 'delete_dead', 'schedule_run', 'schedule_pause',
 		    'schedule_resume', 'ready_of', 'why')

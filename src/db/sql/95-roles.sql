@@ -1,7 +1,7 @@
 -- Three group roles, made on request (jobqctl migrate --roles), for people
 -- and programs other than jobqd: grant them to login roles. Making them needs
 -- CREATEROLE; where they exist already it is enough to own the schema.
---   jobq_producer  enqueue, enqueue_many, workflow, and nothing else
+--   jobq_producer  enqueue, enqueue_many, batch, workflow, and nothing else
 --   jobq_reader    the views
 --   jobq_admin     both, and what people do to jobs, queues and schedules
 do $$
@@ -18,9 +18,9 @@ begin
 		select p.oid::regprocedure, g.role
 		from pg_proc p
 		join (values
-			('jobq_producer', '{enqueue,enqueue_many,workflow}'::text[]),
+			('jobq_producer', '{enqueue,enqueue_many,batch,workflow}'::text[]),
 			('jobq_reader', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us}'),
-			('jobq_admin', '{enqueue,enqueue_many,workflow,outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
+			('jobq_admin', '{enqueue,enqueue_many,batch,workflow,workflow_cancel,workflow_retry,outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
 			    cancel,retry,delete,pause,resume,clear,clear_plan,clear_jobs,clean,clean_plan,clean_jobs,
 			    queue_remove,progress,complete,
 			    review,review_dead,retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume}')
