@@ -78,6 +78,17 @@ static const struct ctl_command commands[] = {
 	    "what fires next, or one schedule's next instant", schedule_next },
 	{ "schedule explain", "'CRON'", 1, 1, "tz count from",
 	    "when an expression fires; needs no database", schedule_explain },
+	{ "workflow list", "", 0, 0, "state limit",
+	    "workflows, the newest first", workflow_list },
+	{ "workflow show", "ID", 1, 1, "", "one of them and its steps",
+	    workflow_show },
+	{ "workflow run", "NAME [JSON|-]", 1, 2, "tenant",
+	    "start a workflow of the configuration", workflow_run },
+	{ "workflow cancel", "ID", 1, 1, "",
+	    "cancel a workflow and its jobs", workflow_cancel },
+	{ "workflow retry", "ID", 1, 1, "",
+	    "take a failed or cancelled workflow up where it stood",
+	    workflow_retry },
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },
@@ -397,7 +408,7 @@ ctl_parse_id(const char *text, int64_t *id)
 	*id = strtonum(text, 1, INT64_MAX, &reason);
 	if (reason == NULL)
 		return 0;
-	ctl_misuse("\"%s\" is no job's id, which is a number", text);
+	ctl_misuse("\"%s\" is no id, which is a number", text);
 	return -1;
 }
 

@@ -117,6 +117,11 @@ int dead_delete(struct ctl *, const struct args *);
 int schedule_list(struct ctl *, const struct args *);
 int schedule_next(struct ctl *, const struct args *);
 int schedule_explain(struct ctl *, const struct args *);
+int workflow_list(struct ctl *, const struct args *);
+int workflow_show(struct ctl *, const struct args *);
+int workflow_run(struct ctl *, const struct args *);
+int workflow_cancel(struct ctl *, const struct args *);
+int workflow_retry(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 
