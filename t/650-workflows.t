@@ -155,4 +155,6 @@ spew("$mails/bad.yml", $config =~ s/result\.create\.org/result.creat.org/r);
 my ($status, undef, $err) = run_program([ jobqd_program(), '-t', '-c', "$mails/bad.yml" ]);
 is $status, 1, 'a path to a step that is not there is an error of jobqd -t';
 like $err, qr/^\Q$mails\E\/bad\.yml:\d+:\d+: \{\{result\.creat\.org\}\}: there is no step "creat" \(did you mean "create"\?\)$/m, '… with its place';
+($status, undef, $err) = run_program([ jobqd_program(), '-t', '-c', source_directory() . '/etc/examples/workflows.yml' ]);
+is $status, 0, 'the sample is right' or diag $err;
 done_testing;
