@@ -104,8 +104,6 @@ queue_read_breaker(struct key_reader *r, const struct node_entry *entry,
 		conf_complain(r->sink, entry->file, entry->line, entry->column,
 		    "breaker: needs off, on, or a map like "
 		    "{failures: 50%%, of: 20, open: 1m}");
-	if (q->breaker)
-		key_unused(r, "breaker");
 }
 
 void

@@ -51,6 +51,7 @@ struct job {
 	int crashes;		/* ended attempts of class crash */
 	bool alone;		/* run with no other job in its worker */
 	bool has_unique;	/* holds a unique key until its end */
+	bool probe;		/* may go where the circuit breaker is not closed */
 	int priority;
 	int max_attempts;	/* of the job itself; 0: the policy's */
 	int timeout_ms;		/* of the job itself; 0: the queue's */

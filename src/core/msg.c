@@ -106,6 +106,18 @@ msg_get_str(struct msg_reader *r)
 	return xstrndup(p, len);
 }
 
+char *
+msg_get_short(struct msg_reader *r, size_t max)
+{
+	char *s = msg_get_str(r);
+
+	if (s == NULL || strlen(s) <= max)
+		return s;
+	r->bad = true;
+	free(s);
+	return NULL;
+}
+
 bool
 msg_end(const struct msg_reader *r)
 {
@@ -143,6 +155,7 @@ msg_put_job(struct buf *b, const struct job *job, int64_t pool)
 	msg_put_i64(b, job->crashes);
 	msg_put_i64(b, job->alone);
 	msg_put_i64(b, job->has_unique);
+	msg_put_i64(b, job->probe);
 	msg_put_i64(b, job->priority);
 	msg_put_i64(b, job->max_attempts);
 	msg_put_i64(b, job->timeout_ms);
@@ -166,6 +179,7 @@ msg_get_job(struct msg_reader *r, struct job *job, int64_t *pool)
 	job->crashes = (int)msg_get_range(r, 0, ATTEMPT_MAX);
 	job->alone = msg_get_range(r, 0, 1) != 0;
 	job->has_unique = msg_get_range(r, 0, 1) != 0;
+	job->probe = msg_get_range(r, 0, 1) != 0;
 	job->priority = (int)msg_get_range(r, PRIORITY_MIN, PRIORITY_MAX);
 	job->max_attempts = (int)msg_get_range(r, 0, INT_MAX);
 	job->timeout_ms = (int)msg_get_range(r, 0, INT_MAX);
@@ -199,16 +213,10 @@ msg_put_result(struct buf *b, const struct run_result *result)
 static char *
 get_bounded_str(struct msg_reader *r, size_t max)
 {
-	char *s = msg_get_str(r);
+	char *s = msg_get_short(r, max);
 
-	if (s == NULL)
-		return NULL;
-	if (strlen(s) > max) {
-		r->bad = true;
-		free(s);
-		return NULL;
-	}
-	utf8_clean(s, strlen(s));
+	if (s != NULL)
+		utf8_clean(s, strlen(s));
 	return s;
 }
 

@@ -29,19 +29,26 @@
  *	ORPHANED	i64 pool		its leader died; keep its leases while its
  *						workers finish …
  *	GONE		i64 pool		… and now nobody is left of it: reap
- * leader ⇄ worker, on descriptor 3 of the worker; about one job, but for HELLO and
- * LEAVE, and then with i64 id, i64 attempt in front:
- *	HELLO	←	i64 pid, u32 jobs it runs at once, u32 whether it listens meanwhile
- *						ready for jobs
+ * leader ⇄ worker, on descriptor 3 of the worker; about one job, but for HELLO,
+ * LEAVE and SHUT, and then with i64 id, i64 attempt in front:
+ *	HELLO	←	i64 pid, u32 jobs it runs at once, u32 whether it listens
+ *		meanwhile, str destination	ready for jobs; where all of them go, if
+ *						that is one place
  *	JOB	→	msg_put_job()		without id and attempt in front
  *	STARTED	←				the driver has it; left out when it ended at once
  *	PROGRESS ←	i64 pct, str note	pct -1: the note alone
  *	OUTPUT	←	str text		to be kept with the attempt
- *	RESULT	←	i64 run_us, msg_put_result()
+ *	RESULT	←	i64 run_us, msg_put_result(), str destination
+ *						NULL: it has no name, or it got nowhere
+ *	DEFERRED ←	str destination		it would go there, which is shut:
+ *						nothing was done
  *	CANCEL	→	u32 class		CLASS_TIMEOUT, or CLASS_NONE for a wish
  *	RECALL	→				give it back if it has not begun …
  *	RETURNED ←				… here it is; one that has begun goes on
  *	LEAVE	→				finish what you have and exit 0
+ *	SHUT	→	u32 n, n × str destination
+ *						no job is to go there, but for a probe; all of
+ *						them, in the order of strcmp()
  */
 #ifndef CORE_MSG_H
 #define CORE_MSG_H
@@ -59,7 +66,7 @@ enum msg_type {
 	MSG_WAKE, MSG_LOOKING,
 	MSG_FOUND, MSG_IDLE, MSG_ORPHANED, MSG_GONE,
 	MSG_HELLO, MSG_JOB, MSG_STARTED, MSG_PROGRESS, MSG_OUTPUT, MSG_RESULT,
-	MSG_CANCEL, MSG_LEAVE, MSG_RECALL, MSG_RETURNED,
+	MSG_CANCEL, MSG_LEAVE, MSG_RECALL, MSG_RETURNED, MSG_DEFERRED, MSG_SHUT,
 };
 
 struct msg_reader {
@@ -77,6 +84,8 @@ void msg_read(struct msg_reader *, const void *body, size_t len);
 uint32_t msg_get_u32(struct msg_reader *);
 int64_t msg_get_i64(struct msg_reader *);
 char *msg_get_str(struct msg_reader *);			/* new, or NULL; refuses a NUL inside */
+/* The same; a longer one is bad. */
+char *msg_get_short(struct msg_reader *, size_t max);
 /* An i64; outside of the range: bad and 0. */
 int64_t msg_get_range(struct msg_reader *, int64_t min, int64_t max);
 bool msg_end(const struct msg_reader *);		/* all read and nothing bad */

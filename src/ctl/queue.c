@@ -30,6 +30,7 @@ static void say_part(struct buf *, const struct args *, const char *name,
     bool json);
 static int show_holds(struct ctl *, const char *name);
 static int show_workers(struct ctl *, const char *name);
+static int show_breakers(struct ctl *, const char *name);
 static int drain_begin(struct ctl *, const char *name, bool forever);
 static int drain_look(struct ctl *, const char *name, char *left, size_t size);
 static int plan(struct ctl *, const char *sql, int nparams,
@@ -61,7 +62,9 @@ queue_show(struct ctl *ctl, const struct args *a)
 	res = ctl_query(ctl, ctl->json ?
 	    "SELECT to_jsonb(q) || jsonb_build_object('held', "
 	    "(SELECT coalesce(jsonb_agg(h), '[]') FROM jobq.holds h "
-	    "WHERE coalesce(h.queue, q.name) = q.name)) "
+	    "WHERE coalesce(h.queue, q.name) = q.name), 'breakers', "
+	    "(SELECT coalesce(jsonb_agg(b ORDER BY b.destination), '[]') "
+	    "FROM jobq.breakers b WHERE b.queue = q.name)) "
 	    "FROM jobq.queues q WHERE name = $1" :
 	    "SELECT " QUEUE_COLUMNS ", "
 	    SQL_TIME("oldest_ready_at") " AS oldest_ready_at "
@@ -77,7 +80,9 @@ queue_show(struct ctl *ctl, const struct args *a)
 		return CTL_DONE;
 	if (show_holds(ctl, params[0]) < 0)
 		return CTL_FAILED;
-	return show_workers(ctl, params[0]);
+	if (show_workers(ctl, params[0]) != CTL_DONE)
+		return CTL_FAILED;
+	return show_breakers(ctl, params[0]);
 }
 
 int
@@ -337,6 +342,27 @@ show_workers(struct ctl *ctl, const char *name)
 		return CTL_FAILED;
 	putchar('\n');
 	out_table(res, "no workers");
+	PQclear(res);
+	return CTL_DONE;
+}
+
+/* Only where one has opened. */
+static int
+show_breakers(struct ctl *ctl, const char *name)
+{
+	const char *params[] = { name };
+	PGresult *res = ctl_query(ctl, "SELECT coalesce(destination, "
+	    "'(all jobs)') AS breaker, state, " SQL_TIME("since") " AS since, "
+	    SQL_TIME("until") " AS until, failures, \"of\", waiting, last_error "
+	    "FROM jobq.breakers WHERE queue = $1 ORDER BY state = 'closed', "
+	    "destination LIMIT 100", 1, params);
+
+	if (res == NULL)
+		return CTL_FAILED;
+	if (PQntuples(res) > 0) {
+		putchar('\n');
+		out_table(res, "");
+	}
 	PQclear(res);
 	return CTL_DONE;
 }

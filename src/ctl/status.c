@@ -39,6 +39,8 @@ status_json(struct ctl *ctl)
 	    "FROM jobq.queues q) AS queues, "
 	    "(SELECT coalesce(json_agg(c ORDER BY c.name), '[]') "
 	    "FROM jobq.schedules c) AS schedules, "
+	    "(SELECT coalesce(json_agg(b ORDER BY b.queue, b.destination), "
+	    "'[]') FROM jobq.breakers b WHERE b.state <> 'closed') AS breakers, "
 	    "(SELECT coalesce(json_agg(l), '[]') "
 	    "FROM jobq.alerts l WHERE l.state <> 'ended') AS alerts) s", 0, NULL);
 
@@ -103,14 +105,20 @@ print_notes(struct ctl *ctl)
 	    "jobq.schedules WHERE next_run IS NOT NULL ORDER BY next_run LIMIT 1), "
 	    "(SELECT coalesce(sum(dead), 0) FROM jobq.queues), "
 	    "(SELECT string_agg(name || coalesce(' (' || nullif(queue, '') || "
-	    "')', ''), ', ') FROM jobq.alerts WHERE state = 'firing')", 0, NULL);
-	const char *next, *dead, *alerts;
+	    "')', ''), ', ') FROM jobq.alerts WHERE state = 'firing'), "
+	    "(SELECT string_agg(concat_ws(' ', queue, destination, "
+	    "'(' || state || CASE state WHEN 'open' THEN ' until ' || "
+	    SQL_TIME("until") " ELSE '' END || ')'), ', ') FROM (SELECT * FROM "
+	    "jobq.breakers WHERE state <> 'closed' ORDER BY queue, destination "
+	    "LIMIT 20) b)", 0, NULL);
+	const char *next, *dead, *alerts, *breakers;
 
 	if (res == NULL)
 		return CTL_FAILED;
 	next = PQgetvalue(res, 0, 1);
 	dead = PQgetvalue(res, 0, 2);
 	alerts = PQgetvalue(res, 0, 3);
+	breakers = PQgetvalue(res, 0, 4);
 	putchar('\n');
 	printf("schedules: %s%s%s\n", PQgetvalue(res, 0, 0),
 	    *next == '\0' ? "" : ", next ", next);
@@ -118,6 +126,8 @@ print_notes(struct ctl *ctl)
 		printf("dead letters: %s (jobqctl dead list)\n", dead);
 	if (*alerts != '\0')
 		printf("alerts: %s\n", alerts);
+	if (*breakers != '\0')
+		printf("breakers: %s\n", breakers);
 	PQclear(res);
 	return CTL_DONE;
 }

@@ -81,6 +81,14 @@ batch_add_lease(struct batch *b, int64_t job, int attempt)
 	b->count++;
 }
 
+void
+batch_add_deferred(struct batch *b, int64_t job, int attempt,
+    const char *destination)
+{
+	array_text(&b->columns[C_RESULT], destination);
+	batch_add_lease(b, job, attempt);
+}
+
 static int
 put_params(struct batch *b, int64_t pool, const enum column *columns, int n,
     const char *params[BATCH_PARAMS])
@@ -124,4 +132,12 @@ batch_release(struct batch *b, int64_t pool, const char *params[BATCH_PARAMS])
 	static const enum column some[] = { C_JOB, C_ATTEMPT };
 
 	return put_params(b, pool, some, 2, params);
+}
+
+int
+batch_defer(struct batch *b, int64_t pool, const char *params[BATCH_PARAMS])
+{
+	static const enum column some[] = { C_JOB, C_ATTEMPT, C_RESULT };
+
+	return put_params(b, pool, some, 3, params);
 }

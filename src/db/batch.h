@@ -44,6 +44,8 @@ bool ending_is_plain(const struct ending *);
 #define BATCH_FINISH_OK "select job, attempt from " \
 	"jobq.finish_ok($1, $2, $3, $4, $5, $6, $7, $8)"
 #define BATCH_RELEASE "select jobq.release($1, $2, $3)"
+#define BATCH_DEFER "select job, attempt, probe " \
+	"from jobq.breaker_defer($1, $2, $3, $4)"
 
 struct batch {
 	struct array columns[BATCH_PARAMS - 1];
@@ -55,8 +57,10 @@ struct batch {
 void batch_reset(struct batch *);
 void batch_clear(struct batch *);
 void batch_add(struct batch *, const struct ending *);
-/* For a job handed back. */
+/* For a job handed back; for one that waits for a circuit breaker. */
 void batch_add_lease(struct batch *, int64_t job, int attempt);
+void batch_add_deferred(struct batch *, int64_t job, int attempt,
+    const char *destination);
 
 /*
  * The answer has a row (job, attempt) for each end that was not accepted.
@@ -69,5 +73,6 @@ int batch_finish_ok(struct batch *, int64_t pool,
     const char *params[BATCH_PARAMS]);
 int batch_release(struct batch *, int64_t pool,
     const char *params[BATCH_PARAMS]);
+int batch_defer(struct batch *, int64_t pool, const char *params[BATCH_PARAMS]);
 
 #endif

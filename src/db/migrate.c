@@ -274,9 +274,9 @@ put_queue(struct buf *b, const struct queue_conf *q)
 	put_limits(b, q);
 	put_number(b, "lease_ms", q->lease_ms);
 	put_number(b, "expire_ms", q->expire_ms);
-	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"keep\":{",
+	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"breaker\":%s,\"keep\":{",
 	    q->scale->large_first ? "true" : "false",
-	    q->enabled ? "true" : "false");
+	    q->enabled ? "true" : "false", q->breaker ? "true" : "false");
 	put_number(b, "completed_ms", q->keep.completed_ms);
 	put_number(b, "dead_ms", q->keep.dead_ms);
 	put_number(b, "cancelled_ms", q->keep.cancelled_ms);

@@ -72,6 +72,18 @@ run_previous(struct run *run, char **result, struct err *e)
 	return run->ctx->ops->previous(run, result, e);
 }
 
+bool
+run_goes_to(struct run *run, const char *destination)
+{
+	return run->ctx->ops->goes_to(run, destination);
+}
+
+void
+run_defer(struct run *run)
+{
+	run->ctx->ops->defer(run);
+}
+
 void
 run_done(struct run *run, char *result)
 {

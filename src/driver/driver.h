@@ -6,16 +6,18 @@
  * A blocking driver ends the run before run() returns. A multiplexing one
  * (DRIVER_MULTIPLEX) returns at once, works on the worker's loop and ends
  * each run later; it may hold as many as the queue's concurrency. Both end a
- * run by exactly one run_end().
+ * run by exactly one run_end() or run_defer().
  */
 #ifndef DRIVER_DRIVER_H
 #define DRIVER_DRIVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
 #include "conf/node.h"
+#include "core/breaker.h"
 #include "core/job.h"
 
 struct loop;
@@ -32,6 +34,9 @@ struct run_ops {
 	/* The result of the job's last attempt that left one, as JSON text;
 	 * NULL: none. The caller frees it. */
 	int (*previous)(struct run *, char **result, struct err *e);
+	/* See run_goes_to(), run_defer(). */
+	bool (*goes_to)(struct run *, const char *destination);
+	void (*defer)(struct run *);
 };
 
 /* One handler opened in one worker. */
@@ -79,6 +84,9 @@ struct driver {
 	 * why it asked. NULL in a blocking driver. */
 	void (*cancel)(struct driver_ctx *, struct run *, enum job_class why);
 	void (*close)(struct driver_ctx *);
+	/* Where all runs of a handler go, if its options alone say so: a name as
+	 * for run_goes_to(), else false. NULL: never. */
+	bool (*destination)(const struct node *options, char *name, size_t size);
 	/* The library it stands on and its version; NULL: none. */
 	const char *(*library)(void);
 };
@@ -95,6 +103,14 @@ void run_progress(struct run *, int pct, const char *note);	/* pct -1: the note 
  * RUN_OUTPUT_MAX. */
 void run_output(struct run *, const char *text, size_t len);
 int run_previous(struct run *, char **result, struct err *e);
+/*
+ * Names the side that a run will talk to, before anything goes there; what has
+ * its own circuit breaker. At most BREAKER_NAME_MAX bytes, the same for the same
+ * side, and nothing that is secret. False: it is to be left alone, and the driver
+ * ends the run by run_defer(), having done nothing.
+ */
+bool run_goes_to(struct run *, const char *destination);
+void run_defer(struct run *);
 #define RUN_OUTPUT_MAX (144u << 10)	/* bytes of run_output() in one attempt */
 
 /* The two usual ends. */

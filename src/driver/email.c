@@ -48,6 +48,7 @@ static const char *const state_names[] = {
 
 /* Opened once in a worker. */
 struct email {
+	char destination[BREAKER_NAME_MAX + 1];
 	struct letter_options options;
 	const char *directory;		/* NULL: a server */
 	struct mail_server server;
@@ -153,6 +154,26 @@ check(const struct node *options, struct conf_sink *sink)
 		    "needs an absolute path");
 }
 
+static bool
+destination(const struct node *options, char *name, size_t size)
+{
+	struct mail_server server = { .host = NULL };
+	const char *url = "";
+	bool known;
+
+	node_str(options, "server", &url, NULL);
+	if (strncmp(url, FILE_SCHEME, strlen(FILE_SCHEME)) == 0)
+		known = strlcpy(name, url, size) < size;
+	else
+		known = mail_parse_server(url, &server, NULL) == 0 &&
+		    (size_t)snprintf(name, size, "%s://%s:%s",
+		    server.implicit ? "smtps" : "smtp", server.host,
+		    server.port) < size;
+	free(server.host);
+	free(server.port);
+	return known;
+}
+
 static int
 open_server(struct email *m, const struct node *options, const char *url,
     struct err *e)
@@ -190,6 +211,8 @@ open_email(struct driver_ctx *ctx, struct err *e)
 	node_str(options, "attachments_dir", &m->options.attachments_dir, NULL);
 	node_duration_ms(options, "timeout", &m->phase_ms, NULL);
 	node_str(options, "server", &url, NULL);
+	if (!destination(options, m->destination, sizeof(m->destination)))
+		m->destination[0] = '\0';
 	ctx->state = m;
 	if (strncmp(url, FILE_SCHEME, strlen(FILE_SCHEME)) == 0) {
 		m->directory = url + strlen(FILE_SCHEME);
@@ -473,7 +496,9 @@ run_email(struct driver_ctx *ctx, struct run *run)
 	d.recipients = xcalloc(d.n, sizeof(*d.recipients));
 	for (size_t i = 0; i < d.n; i++)
 		d.recipients[i].address = d.letter.recipients.v[i].address;
-	if (recall_all(&d, &e) < 0)
+	if (m->destination[0] != '\0' && !run_goes_to(run, m->destination))
+		run_defer(run);
+	else if (recall_all(&d, &e) < 0)
 		run_fail(run, CLASS_NETWORK, "cannot learn who has the mail "
 		    "from an earlier attempt: %s", e.msg);
 	else
@@ -487,4 +512,5 @@ const struct driver driver_email = {
 	.open = open_email,
 	.run = run_email,
 	.close = close_email,
+	.destination = destination,
 };

@@ -618,11 +618,18 @@ run_http(struct driver_ctx *ctx, struct run *run)
 	struct http *h = ctx->state;
 	struct transfer *t = transfer_new(h, run);
 	struct err e = { .code = ERR_NONE };
+	char destination[BREAKER_NAME_MAX + 1];
 
 	if (request_make(&t->request, ctx->handler->options, h->sign_secret,
 	    run->job, ctx->queue->name, time(NULL), &e) < 0) {
 		transfer_free(t);
 		run_fail(run, CLASS_VALIDATION, "%s", e.msg);
+		return;
+	}
+	if (request_destination(t->request.url, destination,
+	    sizeof(destination)) && !run_goes_to(run, destination)) {
+		transfer_free(t);
+		run_defer(run);
 		return;
 	}
 	if (auth_is_ready(&h->auth, token_since(ctx, run->job))) {
@@ -661,5 +668,6 @@ const struct driver driver_http = {
 	.run = run_http,
 	.cancel = cancel,
 	.close = close_http,
+	.destination = request_fixed_destination,
 	.library = library,
 };

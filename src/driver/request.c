@@ -530,6 +530,41 @@ request_where(const char *url, char *buf, size_t size)
 	snprintf(buf, size, "%.*s%.*s", (int)scheme, url, (int)len, rest);
 }
 
+bool
+request_destination(const char *url, char *buf, size_t size)
+{
+	const char *host, *port;
+	char *p;
+
+	request_where(url, buf, size);
+	host = strstr(buf, "://");
+	if (host == NULL || strlen(buf) + strlen(":443") >= size)
+		return false;
+	for (p = buf; *p != '\0'; p++)
+		*p = (char)tolower((unsigned char)*p);
+	port = strrchr(host + 3, ':');
+	if (port != NULL && strchr(port, ']') == NULL && port[1] != '\0')
+		return true;
+	if (p[-1] == ':')
+		p--;
+	strlcpy(p, strncmp(buf, "https:", 6) == 0 ? ":443" : ":80",
+	    size - (size_t)(p - buf));
+	return true;
+}
+
+bool
+request_fixed_destination(const struct node *options, char *buf, size_t size)
+{
+	const char *url = NULL;
+
+	if (node_get(options, "url") == NULL)
+		return false;
+	node_str(options, "url", &url, NULL);
+	/* A template behind the host does not matter. */
+	return url != NULL && request_destination(url, buf, size) &&
+	    strchr(buf, '{') == NULL;
+}
+
 /*
  * From answer to class
  */

@@ -131,6 +131,7 @@ on_beat(struct pg *pg, PGresult *res, void *arg)
 		return;
 	}
 	pool->paused = pg_true(res, 0, 3);
+	breakers_stale(pool);
 	for (int row = 0; row < PQntuples(res); row++)
 		if (pg_text(res, row, 1) != NULL)
 			cancel_lease(pool, pg_int(res, row, 1),
@@ -223,7 +224,8 @@ beat_rests(const struct pool *pool)
 {
 	if (!is_kept(pool) || !pg_is_up(pool->pg) || !pool->checked ||
 	    pool->id == 0 || pool->dirty || pool->beating || pool->turning ||
-	    pool->draining || pool->recover_looks > 0)
+	    pool->draining || pool->recover_looks > 0 ||
+	    breakers_any_shut(pool))
 		return false;
 	/* What a server refused is tried again by a tick. */
 	if (pool->hungry || pool->claiming || flush_unsaved(pool) > 0 ||

@@ -35,6 +35,13 @@ has_lone_job(const struct slot *s)
 	return l != NULL && l->job.alone;
 }
 
+static size_t
+ahead(const struct slot *s)
+{
+	return breakers_ahead(s->pool, (size_t)window_ahead(&s->pool->window,
+	    s->at_once));
+}
+
 /* How many more it may be given. */
 static size_t
 room(const struct slot *s)
@@ -50,7 +57,7 @@ room(const struct slot *s)
 	 * it could not be asked back. */
 	if (s->hears && (first == NULL ||
 	    mono_now() - first->started < WINDOW_SHORT_US))
-		window += (size_t)window_ahead(&pool->window, s->at_once);
+		window += ahead(s);
 	return has < window ? window - has : 0;
 }
 
@@ -68,8 +75,7 @@ dispatch_credits(const struct pool *pool)
 		credits += more;
 		/* While runs are short, have the next ones here in time. */
 		if (more > 0)
-			credits += (size_t)window_ahead(&pool->window,
-			    pool->slots[i].at_once);
+			credits += ahead(&pool->slots[i]);
 	}
 	return credits > leased ? credits - leased : 0;
 }
@@ -172,6 +178,7 @@ dispatch_run(struct pool *pool)
 {
 	if (pool->draining || flush_unsaved(pool) >= UNSAVED_MAX)
 		return;
+	breakers_hold(pool);
 	dispatch_alone(pool);
 	dispatch_ready(pool);
 	for (int i = 0; i < pool->nslots; i++) {

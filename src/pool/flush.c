@@ -31,6 +31,7 @@ static const char *const statements[FLUSH_KINDS] = {
 	[FLUSH_PLAIN] = "",
 	[FLUSH_FULL] = BATCH_FINISH,
 	[FLUSH_RELEASE] = BATCH_RELEASE,
+	[FLUSH_DEFER] = BATCH_DEFER,
 };
 
 void
@@ -114,6 +115,13 @@ void
 flush_release(struct pool *pool, struct lease *l)
 {
 	lease_move(l, &pool->flushes[FLUSH_RELEASE].waiting);
+	pool_wants_turn(pool);
+}
+
+void
+flush_defer(struct pool *pool, struct lease *l)
+{
+	lease_move(l, &pool->flushes[FLUSH_DEFER].waiting);
 	pool_wants_turn(pool);
 }
 
@@ -211,7 +219,7 @@ end_refused(struct flush *f, struct lease *l)
 	lease_free(f->pool, l);
 }
 
-/* The rows of the answer are what was not accepted. */
+/* The rows of the answer are what was not accepted, or not deferred. */
 static void
 accepted(struct flush *f, const PGresult *res)
 {
@@ -222,7 +230,11 @@ accepted(struct flush *f, const PGresult *res)
 	for (int row = 0; row < refused; row++) {
 		l = lease_find(pool, pg_int(res, row, 0),
 		    (int)pg_int(res, row, 1));
-		if (l != NULL && l->in == &f->saving)
+		if (l == NULL || l->in != &f->saving)
+			continue;
+		if (f->kind == FLUSH_DEFER)
+			breakers_spared(pool, l, pg_true(res, row, 2));
+		else
 			end_refused(f, l);
 	}
 	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL)
@@ -267,6 +279,9 @@ fill(struct flush *f)
 
 		if (f->kind == FLUSH_RELEASE)
 			batch_add_lease(&f->batch, e.job, e.attempt);
+		else if (f->kind == FLUSH_DEFER)
+			batch_add_deferred(&f->batch, e.job, e.attempt,
+			    l->destination);
 		else
 			batch_add(&f->batch, &e);
 		lease_move(l, &f->saving);
@@ -287,6 +302,8 @@ flush_one(struct flush *f)
 	} else {
 		n = f->kind == FLUSH_FULL ?
 		    batch_finish(&f->batch, pool, params) :
+		    f->kind == FLUSH_DEFER ?
+		    batch_defer(&f->batch, pool, params) :
 		    batch_release(&f->batch, pool, params);
 		rc = pg_query(f->pool->pg, f->sql, n, params, on_answer, f, NULL);
 	}

@@ -11,6 +11,7 @@
  *	verdict.c	what the end of a run means
  *	flush.c	ends of attempts and hand-backs on their way to the database
  *	notes.c	progress and output on their way there
+ *	breaker.c	circuit breakers: what is not to run for now
  *
  * A job on lease is in exactly one list, and the list is its state:
  *
@@ -50,6 +51,7 @@
 struct pool;
 struct slot;
 struct lease;
+struct target;
 
 /* Why a run is to end before its time. */
 enum stop { STOP_NOT, STOP_TIMEOUT, STOP_ASKED, STOP_SHUTDOWN, STOP_LOST };
@@ -88,6 +90,8 @@ struct lease {
 	bool makes_alone;
 	bool unsure;			/* was sent to the database, which did not answer */
 	unsigned refused;		/* times the database could not take it alone */
+	char *destination;		/* where its run went, or would have gone; NULL: unknown */
+	struct target *probe;		/* the breaker it is the probe of; NULL: none */
 };
 RB_HEAD(lease_keys, lease);
 RB_HEAD(lease_deadlines, lease);
@@ -120,7 +124,7 @@ struct slot {
 	mono_t rss_at;			/* when that was read */
 };
 
-enum flush_kind { FLUSH_PLAIN, FLUSH_FULL, FLUSH_RELEASE, FLUSH_KINDS };
+enum flush_kind { FLUSH_PLAIN, FLUSH_FULL, FLUSH_RELEASE, FLUSH_DEFER, FLUSH_KINDS };
 
 /* One kind of statement: results wait only while one is on the wire. */
 struct flush {
@@ -136,6 +140,7 @@ struct flush {
 };
 
 struct notes;
+struct breakers;
 
 /* The statements of each job: prepared, but for behind a transaction pooler,
  * since to parse and plan one costs a fifth of a millisecond. */
@@ -205,6 +210,7 @@ struct pool {
 
 	struct flush flushes[FLUSH_KINDS];
 	struct notes *notes;
+	struct breakers *breakers;	/* NULL: the queue has none */
 
 	/* the process */
 	struct timer *turn, *tick, *stop_at, *give_up;
@@ -320,6 +326,7 @@ void flush_clear(struct pool *);
 void flush_run(struct pool *);
 void flush_ended(struct pool *, struct lease *);	/* its end is filled in */
 void flush_release(struct pool *, struct lease *);
+void flush_defer(struct pool *, struct lease *);	/* its destination is shut */
 size_t flush_unsaved(const struct pool *);
 bool flush_is_saving(const struct pool *, const struct lease *);
 void flush_forget(struct pool *);	/* the pool is no more: nothing of it counts */
@@ -331,5 +338,25 @@ void notes_progress(struct pool *, const struct lease *, int pct, char *note);
 void notes_output(struct pool *, const struct lease *, char *text);
 void notes_run(struct pool *);
 bool notes_empty(const struct pool *);
+
+/* breaker.c; all of it does nothing where the queue has no breakers */
+void breakers_init(struct pool *);
+void breakers_clear(struct pool *);
+void breakers_run(struct pool *);
+void breakers_tick(struct pool *);
+void breakers_stale(struct pool *);	/* look what the database has */
+void breakers_unknown(struct pool *);	/* … and do not claim before that */
+bool breakers_any_shut(const struct pool *);
+/* A worker is there; where all its runs go, NULL: it depends, or no name. */
+void breakers_hello(struct slot *, const char *destination);
+size_t breakers_room(struct pool *, size_t room);	/* what of it to claim */
+size_t breakers_ahead(const struct pool *, size_t ahead);	/* … to send ahead */
+void breakers_claimed(struct pool *, struct lease *);	/* it is ready now */
+void breakers_hold(struct pool *);	/* what is ready and not to run: back */
+void breakers_ended(struct pool *, struct lease *);	/* by its result */
+void breakers_probe_gone(struct lease *);	/* without one */
+void breakers_deferred(struct pool *, struct lease *);	/* by its worker */
+/* Answer to flush_defer(): it is to run after all. */
+void breakers_spared(struct pool *, struct lease *, bool probe);
 
 #endif

@@ -109,11 +109,14 @@ void
 lease_free(struct pool *pool, struct lease *l)
 {
 	leave_list(l);
+	if (l->probe != NULL)
+		breakers_probe_gone(l);
 	RB_REMOVE(lease_keys, &pool->keys, l);
 	if (l->deadline != 0)
 		RB_REMOVE(lease_deadlines, &pool->deadlines, l);
 	job_clear(&l->job);
 	run_result_clear(&l->result);
+	free(l->destination);
 	free(l);
 }
 
@@ -184,6 +187,7 @@ lease_disconnected(struct pool *pool)
 	pool->flagged = false;
 	pool->hungry = true;
 	pool->idle_step = 0;
+	breakers_unknown(pool);
 }
 
 static void
@@ -259,6 +263,7 @@ lease_pool_lost(struct pool *pool)
 	    "run again elsewhere");
 	query_number(pool, pool->sql->reap, pool->id, query_ignored, "reap");
 	tell_idle(pool, false);
+	breakers_unknown(pool);
 	pool->id = 0;
 	pool->checked = false;
 	pool->unknown = false;
@@ -340,10 +345,13 @@ take_job(struct pool *pool, const PGresult *res, int row)
 	if (pool->queue->expire_ms > 0 && l->job.attempt == 1 &&
 	    l->job.late_ms > pool->queue->expire_ms)
 		expire(pool, l);
-	else if (!PQgetisnull(res, row, 15))
-		bound_pace(pool, l, pg_int(res, row, 15));
-	else
-		lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
+	else {
+		if (!PQgetisnull(res, row, 15))
+			bound_pace(pool, l, pg_int(res, row, 15));
+		else
+			lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
+		breakers_claimed(pool, l);
+	}
 }
 
 static void
@@ -494,7 +502,8 @@ lease_claim(struct pool *pool)
 	const char *params[5] = { id, queue, count, held, NULL };
 	size_t room;
 
-	if (!may_claim(pool) || (room = dispatch_credits(pool)) == 0)
+	if (!may_claim(pool) || (room = dispatch_credits(pool)) == 0 ||
+	    (room = breakers_room(pool, room)) == 0)
 		return;
 	if (room > CLAIM_MAX)
 		room = CLAIM_MAX;

@@ -98,6 +98,7 @@ pool_init(struct pool *pool, const struct conf *conf,
 	ladder_init(pool);
 	flush_init(pool);
 	notes_init(pool);
+	breakers_init(pool);
 	loop_signal(pool->loop, SIGTERM, on_signal, pool);
 	loop_signal(pool->loop, SIGINT, on_signal, pool);
 	pool->master = chan_new(pool->loop, PROC_CHANNEL_FD, &master_ops, pool);
@@ -118,6 +119,7 @@ pool_clear(struct pool *pool)
 	ladder_clear(pool);
 	flush_clear(pool);
 	notes_clear(pool);
+	breakers_clear(pool);
 	chan_free(pool->master);
 	timer_free(pool->turn);
 	timer_free(pool->tick);
@@ -274,6 +276,9 @@ on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
 		lease_wake(pool);
 	else if (strcmp(payload, "*cancel") == 0)
 		beat_cancels(pool);
+	else if (strncmp(payload, "*breaker ", 9) == 0 &&
+	    strcmp(payload + 9, pool->queue->name) == 0)
+		breakers_stale(pool);
 }
 
 /*
@@ -328,6 +333,7 @@ on_turn(void *arg)
 	struct pool *pool = arg;
 
 	pool->turning = false;
+	breakers_run(pool);
 	dispatch_run(pool);
 	flush_run(pool);
 	lease_claim(pool);
@@ -344,6 +350,7 @@ on_tick(void *arg)
 	slot_tick(pool);
 	lease_tick(pool);
 	beat_tick(pool);
+	breakers_tick(pool);
 	show_title(pool);
 	if (beat_rests(pool)) {
 		pool->resting = true;

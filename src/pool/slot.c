@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "core/breaker.h"
 #include "core/msg.h"
 #include "os/proc.h"
 #include "pool/leader.h"
@@ -287,15 +288,20 @@ static void
 on_hello(struct slot *s, struct msg_reader *r)
 {
 	uint32_t at_once, hears;
+	char *destination;
 
 	msg_get_i64(r);
 	at_once = msg_get_u32(r);
 	hears = msg_get_u32(r);
+	destination = msg_get_short(r, BREAKER_NAME_MAX);
 	if (!msg_end(r) || at_once < 1 || hears > 1 ||
 	    at_once > (uint32_t)s->pool->queue->concurrency) {
+		free(destination);
 		slot_distrust(s, "HELLO");
 		return;
 	}
+	breakers_hello(s, destination);
+	free(destination);
 	s->at_once = (int)at_once;
 	s->hears = hears;
 	if (s->state == SLOT_STARTING)
@@ -326,6 +332,15 @@ on_started(struct slot *s, struct msg_reader *r)
 		    ladder_timeout_ms(pool->queue, &l->job) * MONO_MS);
 }
 
+/* The end of a message. */
+static bool
+get_destination(struct lease *l, struct msg_reader *r)
+{
+	free(l->destination);
+	l->destination = msg_get_short(r, BREAKER_NAME_MAX);
+	return msg_end(r);
+}
+
 static void
 on_result(struct slot *s, struct msg_reader *r)
 {
@@ -335,7 +350,8 @@ on_result(struct slot *s, struct msg_reader *r)
 	int64_t run_us = msg_get_range(r, 0, INT64_MAX / 2);
 
 	run_result_init(&result);
-	if (l == NULL || msg_get_result(r, &result) < 0 || !msg_end(r)) {
+	if (l == NULL || msg_get_result(r, &result) < 0 ||
+	    !get_destination(l, r)) {
 		run_result_clear(&result);
 		slot_distrust(s, "RESULT");
 		return;
@@ -361,6 +377,20 @@ on_returned(struct slot *s, struct msg_reader *r)
 		return;
 	}
 	verdict_unsend(s->pool, l);
+	pool_wants_turn(s->pool);
+}
+
+static void
+on_deferred(struct slot *s, struct msg_reader *r)
+{
+	struct lease *l = named(s, r);
+
+	if (l == NULL || !get_destination(l, r) || l->destination == NULL) {
+		slot_distrust(s, "DEFERRED");
+		return;
+	}
+	s->waiting_since = mono_now();
+	breakers_deferred(s->pool, l);
 	pool_wants_turn(s->pool);
 }
 
@@ -418,6 +448,9 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 		break;
 	case MSG_RETURNED:
 		on_returned(s, &r);
+		break;
+	case MSG_DEFERRED:
+		on_deferred(s, &r);
 		break;
 	case MSG_PROGRESS:
 		on_progress(s, &r);

@@ -119,6 +119,7 @@ verdict_run_ended(struct pool *pool, struct lease *l)
 	default:
 		break;
 	}
+	breakers_ended(pool, l);
 	decide(pool, l);
 	log_end(pool, l);
 	flush_ended(pool, l);

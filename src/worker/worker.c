@@ -43,6 +43,7 @@ struct task {
 	mono_t started;			/* 0: waits */
 	bool cancelled;
 	enum job_class why;		/* of the cancel */
+	char *destination;		/* where the run goes; NULL: not known */
 	TAILQ_ENTRY(task) link;
 };
 TAILQ_HEAD(tasks, task);
@@ -74,6 +75,9 @@ struct worker {
 	int status;
 
 	struct recent recent;		/* endings the leader may not have saved */
+
+	char **shut;			/* destinations no job is to go to, in order */
+	size_t nshut;
 };
 
 static void on_message(struct chan *, uint32_t, const void *, size_t, int, void *);
@@ -190,26 +194,18 @@ static void
 task_free(struct task *t)
 {
 	job_clear(&t->job);
+	free(t->destination);
 	free(t);
 }
 
+/* It runs no longer, and has been told of. */
 static void
-host_end(struct run *run, struct run_result *result)
+task_over(struct task *t)
 {
-	struct task *t = task_of(run);
 	struct worker *w = t->worker;
-	int64_t run_us = t->started != 0 ? mono_now() - t->started : 0;
 	bool quick = w->starting == t &&
 	    (t->run.ctx == NULL || t->run.ctx->driver->flags & DRIVER_QUICK);
 
-	if (result->class != CLASS_NONE && result->message == NULL)
-		result->message = xstrdup(job_class_name(result->class));
-	run_result_bound(result);
-	put_key(w, t);
-	msg_put_i64(&w->body, run_us);
-	msg_put_result(&w->body, result);
-	send_soon(w, MSG_RESULT);
-	remember(w, t, result, run_us);
 	TAILQ_REMOVE(&w->running, t, link);
 	w->nrunning--;
 	if (w->starting == t)
@@ -218,6 +214,25 @@ host_end(struct run *run, struct run_result *result)
 		show_title(w);
 	task_free(t);
 	pump(w);
+}
+
+static void
+host_end(struct run *run, struct run_result *result)
+{
+	struct task *t = task_of(run);
+	struct worker *w = t->worker;
+	int64_t run_us = t->started != 0 ? mono_now() - t->started : 0;
+
+	if (result->class != CLASS_NONE && result->message == NULL)
+		result->message = xstrdup(job_class_name(result->class));
+	run_result_bound(result);
+	put_key(w, t);
+	msg_put_i64(&w->body, run_us);
+	msg_put_result(&w->body, result);
+	msg_put_str(&w->body, t->destination);
+	send_soon(w, MSG_RESULT);
+	remember(w, t, result, run_us);
+	task_over(t);
 }
 
 static void
@@ -254,8 +269,42 @@ host_previous(struct run *run, char **result, struct err *e)
 	return direct_previous(&d, run->job, result, e);
 }
 
+static int
+name_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Without a leader nobody could run it later. */
+static bool
+host_goes_to(struct run *run, const char *destination)
+{
+	struct task *t = task_of(run);
+	struct worker *w = t->worker;
+
+	if (!w->queue->breaker || w->leader == NULL)
+		return true;
+	free(t->destination);
+	t->destination = xstrdup(destination);
+	return t->job.probe || w->nshut == 0 || bsearch(&destination, w->shut,
+	    w->nshut, sizeof(*w->shut), name_cmp) == NULL;
+}
+
+static void
+host_defer(struct run *run)
+{
+	struct task *t = task_of(run);
+	struct worker *w = t->worker;
+
+	put_key(w, t);
+	msg_put_str(&w->body, t->destination);
+	send_soon(w, MSG_DEFERRED);
+	task_over(t);
+}
+
 static const struct run_ops host_ops = {
-	host_end, host_progress, host_output, host_previous,
+	host_end, host_progress, host_output, host_previous, host_goes_to,
+	host_defer,
 };
 
 /*
@@ -502,6 +551,36 @@ on_recall(struct worker *w, struct msg_reader *r)
 }
 
 static void
+forget_shut(struct worker *w)
+{
+	for (size_t i = 0; i < w->nshut; i++)
+		free(w->shut[i]);
+	free(w->shut);
+	w->shut = NULL;
+	w->nshut = 0;
+}
+
+static void
+on_shut(struct worker *w, struct msg_reader *r)
+{
+	uint32_t n = msg_get_u32(r);
+
+	forget_shut(w);
+	while (n-- > 0 && !r->bad) {
+		char *name = msg_get_short(r, BREAKER_NAME_MAX);
+
+		if (name == NULL)
+			break;
+		w->shut = xreallocarray(w->shut, w->nshut + 1,
+		    sizeof(*w->shut));
+		w->shut[w->nshut++] = name;
+	}
+	if (!msg_end(r))
+		fatal("the leader sent malformed destinations", "bytes=%zu",
+		    r->left);
+}
+
+static void
 on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
     void *arg)
 {
@@ -521,6 +600,9 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 		break;
 	case MSG_RECALL:
 		on_recall(w, &r);
+		break;
+	case MSG_SHUT:
+		on_shut(w, &r);
 		break;
 	case MSG_LEAVE:
 		w->leaving = true;
@@ -662,12 +744,36 @@ common_flags(const struct queue_conf *q)
 	return flags;
 }
 
+/* Where all jobs of the queue go; false: it depends, or has no name. */
+static bool
+common_destination(const struct queue_conf *q, char *name, size_t size)
+{
+	char other[BREAKER_NAME_MAX + 1];
+
+	for (size_t i = 0; i < q->ntypes; i++) {
+		const struct handler_conf *h = q->types[i].handler;
+		const struct driver *d = driver_find(h->driver);
+
+		if (d == NULL || d->destination == NULL || !d->destination(
+		    h->options, i == 0 ? name : other, i == 0 ? size :
+		    sizeof(other)))
+			return false;
+		if (i > 0 && strcmp(name, other) != 0)
+			return false;
+	}
+	return q->ntypes > 0;
+}
+
 static void
 say_hello(struct worker *w)
 {
+	char destination[BREAKER_NAME_MAX + 1];
+
 	msg_put_i64(&w->body, getpid());
 	msg_put_u32(&w->body, (uint32_t)w->limit);
 	msg_put_u32(&w->body, common_flags(w->queue) != 0);
+	msg_put_str(&w->body, w->queue->breaker && common_destination(w->queue,
+	    destination, sizeof(destination)) ? destination : NULL);
 	send_soon(w, MSG_HELLO);
 }
 
@@ -723,6 +829,7 @@ worker_main(const struct conf *conf, const struct queue_conf *queue, int index)
 	close_handlers(w);
 	chan_free(w->leader);
 	recent_clear(&w->recent);
+	forget_shut(w);
 	timer_free(w->flush);
 	if (w->overdue != NULL)
 		timer_free(w->overdue);

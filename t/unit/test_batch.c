@@ -131,6 +131,24 @@ test_batch_release(void **state)
 	batch_clear(&b);
 }
 
+static void
+test_batch_defer(void **state)
+{
+	struct batch b = { .count = 0 };
+	const char *params[BATCH_PARAMS];
+
+	(void)state;
+	batch_add_deferred(&b, 5, 1, "http://a:80");
+	batch_add_deferred(&b, 6, 2, "http://\"b");
+	assert_int_equal(b.count, 2);
+	assert_int_equal(batch_defer(&b, 3, params), 4);
+	assert_string_equal(params[0], "3");
+	assert_string_equal(params[1], "{5,6}");
+	assert_string_equal(params[2], "{1,2}");
+	assert_string_equal(params[3], "{\"http://a:80\",\"http://\\\"b\"}");
+	batch_clear(&b);
+}
+
 int
 main(void)
 {
@@ -139,6 +157,7 @@ main(void)
 		cmocka_unit_test(test_batch_finish_ok),
 		cmocka_unit_test(test_batch_finish),
 		cmocka_unit_test(test_batch_release),
+		cmocka_unit_test(test_batch_defer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

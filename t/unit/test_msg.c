@@ -10,7 +10,7 @@ sample_job(void)
 {
 	return (struct job){
 		.id = 42, .batch = 7, .attempt = 3, .charged = 2, .crashes = 1,
-		.alone = true, .has_unique = true, .priority = 5,
+		.alone = true, .has_unique = true, .probe = true, .priority = 5,
 		.max_attempts = 4, .timeout_ms = 1500, .late_ms = -3,
 		.type = (char *)"email_notification",
 		.data = (char *)"{\"to\":\"a@example.com\"}",
@@ -119,6 +119,28 @@ test_msg_refuses_nul_in_strings(void **state)
 }
 
 static void
+test_msg_short_strings(void **state)
+{
+	struct buf b = { 0 };
+	struct msg_reader r;
+	char *s;
+
+	(void)state;
+	msg_put_str(&b, "abc");
+	msg_put_str(&b, NULL);
+	msg_put_str(&b, "abcd");
+	msg_read(&r, b.data, b.len);
+	s = msg_get_short(&r, 3);
+	assert_string_equal(s, "abc");
+	free(s);
+	assert_null(msg_get_short(&r, 3));
+	assert_false(r.bad);
+	assert_null(msg_get_short(&r, 3));
+	assert_true(r.bad);
+	buf_clear(&b);
+}
+
+static void
 test_msg_ranges(void **state)
 {
 	struct buf b = { 0 };
@@ -155,7 +177,7 @@ test_msg_job_round_trip(void **state)
 	assert_int_equal(got.attempt, sent.attempt);
 	assert_int_equal(got.charged, sent.charged);
 	assert_int_equal(got.crashes, sent.crashes);
-	assert_true(got.alone && got.has_unique);
+	assert_true(got.alone && got.has_unique && got.probe);
 	assert_int_equal(got.priority, sent.priority);
 	assert_int_equal(got.max_attempts, sent.max_attempts);
 	assert_int_equal(got.timeout_ms, sent.timeout_ms);
@@ -446,6 +468,7 @@ main(void)
 		cmocka_unit_test(test_msg_empty_body),
 		cmocka_unit_test(test_msg_bad_stays_bad),
 		cmocka_unit_test(test_msg_refuses_nul_in_strings),
+		cmocka_unit_test(test_msg_short_strings),
 		cmocka_unit_test(test_msg_ranges),
 		cmocka_unit_test(test_msg_job_round_trip),
 		cmocka_unit_test(test_msg_job_ranges),

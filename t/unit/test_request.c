@@ -62,6 +62,32 @@ test_request_where(void **state)
 	assert_string_equal(where, "http://[::1]:1");
 }
 
+static void
+test_request_destination(void **state)
+{
+	static const struct {
+		const char *url, *name;
+	} cases[] = {
+		{ "https://user:word@Host.Example/path?key=secret", "https://host.example:443" },
+		{ "http://host:8080/x", "http://host:8080" },
+		{ "HTTP://host:", "http://host:80" },
+		{ "http://[::1]/x", "http://[::1]:80" },
+		{ "http://[::1]:81#x", "http://[::1]:81" },
+		{ "host/x", NULL },
+		{ "http://host.that.is.too.long.for.its.place.example/", NULL },
+	};
+	char name[40];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool fits = request_destination(cases[i].url, name, sizeof(name));
+
+		assert_int_equal(fits, cases[i].name != NULL);
+		if (fits)
+			assert_string_equal(name, cases[i].name);
+	}
+}
+
 static int
 make(const char *data, struct request *r, struct err *e)
 {
@@ -133,6 +159,7 @@ main(void)
 		cmocka_unit_test(test_request_retry_after),
 		cmocka_unit_test(test_request_class),
 		cmocka_unit_test(test_request_where),
+		cmocka_unit_test(test_request_destination),
 		cmocka_unit_test(test_request_make),
 		cmocka_unit_test(test_request_fuzz),
 	};

@@ -219,9 +219,11 @@ create table jobq.timer (
 	run_at timestamptz not null,
 	queue smallint not null,
 	lane smallint not null,
-	attempt smallint not null
+	attempt smallint not null,
+	destination text		-- whose circuit breaker it waits for; null: for its time alone
 );
 create index timer_run_at on jobq.timer (run_at);
+create index timer_destination on jobq.timer (queue, destination, run_at) where destination is not null;
 
 -- Unique keys that are taken. until null: till the job's end (or start).
 create table jobq.uniq (
@@ -241,6 +243,23 @@ create unlogged table jobq.change (
 	job bigint not null,		-- the one that has the key
 	primary key (id)
 );
+-- Circuit breakers that have opened: of a destination of a queue's jobs, or, where
+-- all go to one place (gate), of the queue; '' is a destination without a name.
+create table jobq.breaker (
+	queue smallint not null references jobq.queue on delete cascade,
+	destination text not null,
+	gate boolean not null,
+	state text not null check (state in ('open', 'half-open', 'closed')),
+	since timestamptz not null,		-- in this state
+	until timestamptz,			-- open until then
+	failures int not null,			-- so many …
+	attempts int not null,			-- … of the last so many opened it
+	open_ms bigint not null,
+	last_error text,
+	prober bigint,				-- half-open: the pool that makes the probe
+	called_at timestamptz,			-- when somebody who waits was last called for it
+	primary key (queue, destination)
+) with (fillfactor = 50);
 
 -- Jobs that wait for other jobs. One row a waiting job, so that exactly one
 -- transaction can release it; and one row for each thing that wants to hear

@@ -112,28 +112,39 @@ create function jobq.release(pool bigint, jobs bigint[], attempts int[]) returns
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
-	q smallint;
-	latest bigint;
 	again bigint[];
 	nums smallint[];
 begin
-	select p.queue into q from jobq.pool p where p.id = release.pool for share;
+	select g.again, g.nums into again, nums from jobq.give_back(pool, jobs, attempts) g;
+	perform jobq.put_again(again, nums);
+	return coalesce(cardinality(again), 0);
+end
+$$;
+
+-- The pool has these no longer on lease. Returns those that it had; null: none.
+-- They need a new turn.
+create function jobq.give_back(pool bigint, jobs bigint[], attempts int[],
+    out again bigint[], out nums smallint[])
+language plpgsql as $$
+declare
+	q smallint;
+	latest bigint;
+begin
+	select p.queue into q from jobq.pool p where p.id = give_back.pool for share;
 	if not found then
-		return 0;	-- reaped: they have their next turn
+		return;		-- reaped: they have their next turn
 	end if;
 	latest := coalesce((jobq.last_claim(q)).batch, 0);
 	with r as (
 		insert into jobq.released as r (pool, job, attempt, batch)
-		select release.pool, u.job, u.attempt, latest
-		from unnest(release.jobs, release.attempts) u(job, attempt)
+		select give_back.pool, u.job, u.attempt, latest
+		from unnest(give_back.jobs, give_back.attempts) u(job, attempt)
 		where not exists (select from jobq.attempt a where a.job = u.job and a.attempt = u.attempt offset 0)
 		on conflict on constraint released_pkey do update set batch = excluded.batch
 		where r.batch < excluded.batch
 		returning r.job, r.attempt
 	)
 	select array_agg(r.job), array_agg(r.attempt) into again, nums from r;
-	perform jobq.put_again(again, nums);
-	return coalesce(cardinality(again), 0);
 end
 $$;
 

@@ -4,7 +4,7 @@
 --   {"node": name, "instance": …, "version": …,
 --    "queues": [{"name", "workers", "priority", "large_first", "max_payload", "max_attempts",
 --      "unique", "unique_until_ms", "unique_conflict", "key", "per_key", "fair", "weights", "ageing_ms",
---      "limits": [name, …], "lease_ms", "expire_ms", "enabled",
+--      "limits": [name, …], "lease_ms", "expire_ms", "enabled", "breaker",
 --      "keep": {"completed_ms", "dead_ms", "cancelled_ms", "history_ms"}}],
 --    "limits": [{"name", "rate", "period_ms", "concurrency", "min_gap_ms"}],
 --    "schedules": [{"name", "queue", "type", "data", "spec", "timezone", "overlap",
@@ -72,6 +72,10 @@ begin
 	update jobq.fair_share f set weight = coalesce((q.fair_weights ->> f.value)::smallint, 1)
 	from jobq.queue q
 	where q.id = f.queue and f.weight <> coalesce((q.fair_weights ->> f.value)::smallint, 1);
+	perform jobq.breaker_off(q.id) from jobq.queue q
+	where q.id in (select b.queue from jobq.breaker b) and q.name in (
+	    select c ->> 'name' from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
+	    where not coalesce((c ->> 'breaker')::boolean, false));
 	delete from jobq.serves s where s.node = n;
 	insert into jobq.serves (node, queue)
 	select n, q.id from jobq.queue q
