@@ -83,7 +83,7 @@ retry:
     jitter: 0%
     on:
       rate_limit: {attempts: 6, backoff: exponential, base: 1s, factor: 2, max: 1h}
-      auth:       {attempts: 2, backoff: fixed, base: 1s}
+      auth:       {attempts: 2, backoff: fixed, base: 4s}
   crashes: {attempts: 20, backoff: fixed, base: 50ms, jitter: 0%, max_crashes: 2}
 queues:
   s0:      {handler: null, retry: {attempts: 9, backoff: exponential, base: 1000ms, factor: 2, max: 60000ms, jitter: 0%}}
@@ -145,7 +145,7 @@ delays_are 'S0-4 base 2 s', $add->('s0-mail', $fails), 2000, 4000;
 delays_are 'S1-20 squares', $add->('s1', $fails), 1000, 4000, 9000;
 delays_are 'S2-17 network', $add->('s2', $fails), 1000, 2000, 4000, 8000, 16000;
 delays_are 'S2-16 rate limit', $add->('s2', '{"fail": "rate_limit"}'), 1000, 2000, 4000, 8000, 16000;
-delays_are 'S2-18 authentication: once more', $add->('s2', '{"fail": "auth"}'), 1000;
+delays_are 'S2-18 authentication: once more', $add->('s2', '{"fail": "auth"}'), 4000;
 my $invalid = $add->('s2', '{"fail": "validation", "message": "no such chat"}');
 delays_are 'S2-19 validation: not again', $invalid;
 is $pg->query("SELECT error_class, error, attempts FROM jobq.dead_letters WHERE job_id = $invalid"), 'validation|no such chat|1',
@@ -157,7 +157,7 @@ delays_are 'linear', $add->('lines', $fails), 7000, 14000, 21000, 28000;
 delays_are 'fixed', $add->('fixed', $fails), 90000, 90000, 90000;
 delays_are 'S1-21 attempts of a job itself, more', $add->('s3', $fails, 'max_attempts => 5'), 2000, 4000, 8000, 16000;
 delays_are 'S1-21 and less', $add->('s0', $fails, 'max_attempts => 2'), 1000;
-delays_are 'S1-22 a rule bounds a job\'s own', $add->('s2', '{"fail": "auth"}', 'max_attempts => 5'), 1000;
+delays_are 'S1-22 a rule bounds a job\'s own', $add->('s2', '{"fail": "auth"}', 'max_attempts => 5'), 4000;
 
 # By hand: S0-48 S2-20.
 is $pg->query("SELECT jobq.retry($s3)"), 't', 'S2-20 a dead job is retried by hand';

@@ -27,7 +27,7 @@ my $config = "handlers:\n  groups: {driver: exec, argv: [grep, '^0:', /proc/self
     . "retry: {default: {attempts: 1}}\nqueues:\n  groups: {handler: groups}\n"
     . join '', map { "  $_: {handler: $_, workers: 1, timeout: 1500ms, cancel: {grace: 300ms}}\n" } sort keys %program;
 
-sub left { return grep { process_title($_) =~ m{/fork_bomb |sleep 4242\.$$} } map { m{/(\d+)$} } glob '/proc/[0-9]*' }
+sub left { return grep { process_title($_) =~ m{^(?:\Q$bomb\E |(?:sh -c .*)?sleep 4242\.$$)}s } map { m{/(\d+)$} } glob '/proc/[0-9]*' }
 
 # Returns the control group of its programs, "" for none.
 sub try_daemon {

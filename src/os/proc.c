@@ -487,6 +487,17 @@ is_ours(size_t count, pid_t pid)
 	return false;
 }
 
+/* One that is not our child may have ended meanwhile, and its pid be another's
+ * by now: that has another parent. */
+static bool
+signal_seen(const struct seen *p, int signo)
+{
+	struct seen now = { .pid = p->pid };
+
+	return read_stat(&now) && now.parent == p->parent &&
+	    kill(p->pid, signo) == 0;
+}
+
 /* Stop whatever runs of the tree below this process; how many did. */
 static size_t
 stop_pass(size_t count, const pid_t *spare, size_t n)
@@ -505,7 +516,7 @@ stop_pass(size_t count, const pid_t *spare, size_t n)
 				continue;
 			p->ours = more = true;
 			if (p->state != 'T' && p->state != 'Z' &&
-			    kill(p->pid, SIGSTOP) == 0)
+			    signal_seen(p, SIGSTOP))
 				running++;
 		}
 	}
@@ -521,9 +532,15 @@ proc_kill_strays(const pid_t *spare, size_t n)
 		count = see_all();
 		quiet = stop_pass(count, spare, n) == 0 ? quiet + 1 : 0;
 	}
-	for (size_t i = 0; i < count; i++)
-		if (seen[i].ours)
+	for (size_t i = 0; i < count; i++) {
+		if (!seen[i].ours)
+			continue;
+		/* What is stopped cannot have ended; and its parent may have. */
+		if (seen[i].state == 'T')
 			kill(seen[i].pid, SIGKILL);
+		else
+			signal_seen(&seen[i], SIGKILL);
+	}
 }
 
 void
