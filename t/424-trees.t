@@ -54,7 +54,7 @@ sub try_daemon {
 	}
 
 	# The worker goes first: what it leaves is the master's.
-	for my $queue ($group ? sort keys %program : 'daemons') {
+	for my $queue (sort keys %program) {
 		my $id = $pg->query("SELECT jobq.enqueue('$queue', timeout => '1 h')");
 		wait_for { left() > 0 } $queue;
 		my ($worker) = $d->pids(qr{worker $queue/0});
