@@ -450,9 +450,9 @@ begin
 end
 $$;
 
--- Move a queue's cursors over the turns that come next, as long as a thousand of
--- them at a time are of attempts that have ended: a claim does it by as many as
--- it wants to take, and in one statement. The caller has locked the claims.
+-- Move a queue's cursors up to the next turn of an attempt that has not ended, in
+-- steps of a thousand where there is room: a claim does it by as many as it
+-- wants to take, and in one statement. The caller has locked the claims.
 create function jobq.pass_over(queue_id smallint) returns void
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
@@ -460,14 +460,19 @@ set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_pla
 declare
 	last jobq.claim;
 	c jobq.cursors;
+	step int := 1000;
 begin
 	loop
 		last := jobq.last_claim(queue_id);
-		c := jobq.take(last, queue_id, 1000);
-		exit when c.taken is null or exists (
-			select from unnest(c.taken, c.attempts) t(job, attempt)
-			where not exists (select from jobq.attempt a
-			    where a.job = t.job and a.attempt = t.attempt offset 0));
+		c := jobq.take(last, queue_id, step);
+		exit when c.taken is null;
+		if exists (select from unnest(c.taken, c.attempts) t(job, attempt)
+		    where not exists (select from jobq.attempt a
+		        where a.job = t.job and a.attempt = t.attempt offset 0)) then
+			exit when step = 1;
+			step := step / 10;
+			continue;
+		end if;
 		c.taken := '{}';
 		c.attempts := '{}';
 		perform jobq.add_claim(last, c, queue_id, 0);
