@@ -162,7 +162,7 @@ begin
 	if rate <= 0 or rate > 1e6 or rate = 'NaN' then
 		raise exception 'rate % is not in 0 … 1000000 a second', rate using errcode = '22023';
 	end if;
-	-- in the order of ids, so that two who do this never wait for each other
+	-- in the order of ids, so that two who do this never wait in a circle
 	dead := array(select a.job from jobq.attempt a where a.job = any (ids) and a.outcome = 3
 	    order by a.job for update);
 	if exists (select from unnest(dead) d where not jobq.hold_part(d)) then

@@ -161,10 +161,11 @@ begin
 		select g.again, g.nums into again, nums from jobq.give_back(breaker_defer.pool,
 		    array(select jobs[i] from unnest(mine) i), array(select attempts[i] from unnest(mine) i)) g;
 		-- who had them before may still end them
-		perform jobq.withdraw(q, (select max(j) from unnest(again) j)) where again is not null;
+		perform jobq.withdraw(q, (select max(j) from unnest(again) j)), jobq.keep_keys(again)
+		where again is not null;
 		insert into jobq.timer (job, run_at, queue, lane, attempt, destination)
 		select j.id, greatest(b.until, clock_timestamp()) + least(jobq.ms(9 * b.open_ms),
-		    greatest(jobq.ms(b.open_ms), interval '1 hour')), j.queue, j.priority, u.attempt, d
+		    greatest(jobq.ms(b.open_ms), interval '1 hour')), j.queue, j.lane, u.attempt, d
 		from unnest(again, nums) u(job, attempt),
 		lateral (select * from jobq.job j where j.id = u.job limit 1) j
 		where not exists (select from jobq.cancel_request c where c.job = j.id offset 0)

@@ -406,7 +406,7 @@ begin
 	delete from jobq.waits t
 	where t.parent = any (open) and t.job = 0 and t.workflow = workflow_end.id;
 	foreach j in array open loop
-		perform jobq.cancel(j);
+		perform jobq.stop(j);
 	end loop;
 	perform jobq.workflow_note(id, null);
 	insert into jobq.waits (parent, workflow)

@@ -28,6 +28,7 @@ begin
 	end if;
 	own := coalesce(
 	    jobq.why_blocked(j, q),
+	    jobq.breaker_why(j.queue, j.id),
 	    jobq.why_later(j, q),
 	    jobq.why_held(j, q),
 	    jobq.why_key(j, q));
