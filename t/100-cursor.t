@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 33;
+use Test::More tests => 34;
 
 my $pg = schema();
 queues($pg, work => {}, other => {});
@@ -130,3 +130,10 @@ $pg->query("SELECT jobq.pause('work', 'test'); SELECT jobq.enqueue('work')");
 is_deeply [ claim_ids($pg, $pool, $q) ], [], 'a paused queue hands out nothing';
 $pg->query("SELECT jobq.resume('work')");
 is scalar(claim_ids($pg, $pool, $q)), 1, '… until it is resumed';
+
+# one worker, one job, behind very many that were cancelled one by one
+$pg->query("WITH e AS (SELECT e AS id FROM jobq.enqueue_many('work', (SELECT jsonb_agg('{}'::jsonb) FROM generate_series(1, 30000))) e)
+	INSERT INTO jobq.attempt (job, attempt, queue, outcome, finished_at) SELECT e.id, 1, $q, 4, now() FROM e");
+my $behind = $pg->query("SELECT jobq.enqueue('work')");
+$pg->query("SELECT jobq.withdraw($q\::smallint, $behind)");
+is_deeply [ claim_ids($pg, $pool, $q, 1) ], [$behind], 'a job behind 30,000 that were cancelled, in one claim';

@@ -51,8 +51,8 @@ void request_clear(struct request *);
 void request_where(const char *url, char *buf, size_t size);
 
 /*
- * The same for one of two spellings of it: lower case, with the port. False: it
- * does not fit, or is no such URL.
+ * The same as a name, one for all spellings: lower case, with the port. False:
+ * it does not fit, or is no such URL.
  */
 bool request_destination(const char *url, char *buf, size_t size);
 /* … of a handler: false when its url depends on the job. */

@@ -226,6 +226,36 @@ begin
 end
 $$;
 
+-- Move a queue's cursors up to the next turn of an attempt that has not ended, in
+-- up to so many steps, of a thousand turns where there is room: a claim takes
+-- only as many as it wants. The caller has locked the claims.
+create function jobq.pass_over(queue_id smallint, steps int) returns void
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan as $$
+declare
+	last jobq.claim;
+	c jobq.cursors;
+	n int := 1000;
+begin
+	for i in 1 .. steps loop
+		last := jobq.last_claim(queue_id);
+		c := jobq.take(last, queue_id, n);
+		exit when c.taken is null;
+		if exists (select from unnest(c.taken, c.attempts) t(job, attempt)
+		    where not exists (select from jobq.attempt a
+		        where a.job = t.job and a.attempt = t.attempt offset 0)) then
+			exit when n = 1;
+			n := n / 10;
+			continue;
+		end if;
+		c.taken := '{}';
+		c.attempts := '{}';
+		perform jobq.add_claim(last, c, queue_id, 0);
+	end loop;
+end
+$$;
+
 -- Lease up to n jobs of a queue to a pool: the most urgent, oldest first.
 -- Returns none when the queue is paused or the pool is not registered (any
 -- more). Must be alone in its transaction, of level READ COMMITTED.
@@ -291,7 +321,7 @@ begin
 		room := jobq.limits_allow(pool, queue_id, n, held);
 		n := room.n;
 	end if;
-	for rounds in 1 .. case when special then 10 else 100 end loop
+	for rounds in 1 .. 10 loop
 		exit when n < 1;
 		-- A claim goes to the current slot, which was empty when it became that:
 		-- if one of the queue is there, none that is elsewhere came later.
@@ -323,6 +353,10 @@ begin
 			where not exists (select from jobq.attempt a where a.job = t.job and a.attempt = t.attempt offset 0);
 		end if;
 		b := jobq.add_claim(last, c, queue_id, pool);
+		if c.taken is null then		-- and there may be very many more of them
+			perform jobq.pass_over(queue_id, 100);
+			continue;
+		end if;
 		if until_started then
 			delete from jobq.uniq u where u.job = any (c.taken) and u.until is null;
 		end if;
@@ -346,7 +380,7 @@ begin
 			more := c.more > 0;
 			exit when not more;
 		else
-			exit when got > 0;	-- else all of them had been cancelled or deleted: the next ones
+			exit when got > 0;	-- else all of them had been deleted: the next ones
 		end if;
 	end loop;
 	if special then

@@ -450,36 +450,6 @@ begin
 end
 $$;
 
--- Move a queue's cursors up to the next turn of an attempt that has not ended, in
--- steps of a thousand where there is room: a claim does it by as many as it
--- wants to take, and in one statement. The caller has locked the claims.
-create function jobq.pass_over(queue_id smallint) returns void
-language plpgsql
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
-set enable_mergejoin = off set jit = off set plan_cache_mode = force_generic_plan as $$
-declare
-	last jobq.claim;
-	c jobq.cursors;
-	step int := 1000;
-begin
-	loop
-		last := jobq.last_claim(queue_id);
-		c := jobq.take(last, queue_id, step);
-		exit when c.taken is null;
-		if exists (select from unnest(c.taken, c.attempts) t(job, attempt)
-		    where not exists (select from jobq.attempt a
-		        where a.job = t.job and a.attempt = t.attempt offset 0)) then
-			exit when step = 1;
-			step := step / 10;
-			continue;
-		end if;
-		c.taken := '{}';
-		c.attempts := '{}';
-		perform jobq.add_claim(last, c, queue_id, 0);
-	end loop;
-end
-$$;
-
 -- Cancel those of these jobs of a queue that still wait. Returns how many. The
 -- queue's claims stand still meanwhile, so none of them can start. Must run in
 -- a transaction of level READ COMMITTED, which sees the claims before it.
@@ -519,7 +489,7 @@ begin
 	with b as (delete from jobq.blocked b where b.job = any (gone) returning b.job, b.waits_for)
 	delete from jobq.waits w using b where w.job = b.job and w.parent = any (b.waits_for);
 	perform jobq.ended(gone);
-	perform jobq.pass_over(q.id);
+	perform jobq.pass_over(q.id, 1000000);
 	perform jobq.audit_add('clear', 'queue ' || q.name, cardinality(gone) || ' jobs');
 	return cardinality(gone);
 end
