@@ -125,7 +125,7 @@ like $err, qr/\A(?:jobqctl: job \d+: its unique key is now that of job \d+\n){20
 # very many, while the daemon works: batches that hold up nobody
 $pg->query(<<"SQL");
 CREATE TEMP TABLE j AS SELECT nextval('jobq.job_id') AS id FROM generate_series(1, $many);
-INSERT INTO jobq.job (id, queue, priority, created_at, type, data) SELECT j.id, q.id, 5, now(), 'mail', '{}' FROM j, jobq.queue q WHERE q.name = 'huge';
+INSERT INTO jobq.job (id, queue, lane, created_at, type, data) SELECT j.id, q.id, q.lane, now(), 'mail', '{}' FROM j, jobq.queue q WHERE q.name = 'huge';
 INSERT INTO jobq.attempt (job, attempt, queue, outcome, class, finished_at, error) SELECT j.id, 1, q.id, 3, 5, now(), 'away' FROM j, jobq.queue q WHERE q.name = 'huge';
 INSERT INTO jobq.dead (job, queue, attempt, class, fingerprint, died_at) SELECT j.id, q.id, 1, 5, 'abc', now() FROM j, jobq.queue q WHERE q.name = 'huge';
 ANALYZE;

@@ -20,6 +20,7 @@ declare
 	j jobq.job;
 	l record;
 	n smallint;
+	over boolean;
 	timed boolean;
 begin
 	select * into j from jobq.job k where k.id = stop.id;
@@ -27,10 +28,12 @@ begin
 		return false;
 	end if;
 	loop
-		if jobq.final_outcome(j.id) <> 0 then
+		-- one look: what ends in between must not count as an attempt before
+		select coalesce(max(a.attempt), 0) + 1, coalesce(bool_or(a.outcome in (1, 3, 4, 6)), false)
+		into n, over from jobq.attempt a where a.job = j.id;
+		if over then
 			return false;
 		end if;
-		select coalesce(max(a.attempt), 0) + 1 into n from jobq.attempt a where a.job = j.id;
 		select k.pool, k.attempt into l from jobq.lease k where k.queue = j.queue and k.job = j.id
 		order by k.attempt desc limit 1;
 		if found and l.attempt = n then
@@ -165,6 +168,8 @@ begin
 	-- in the order of ids, so that two who do this never wait in a circle
 	dead := array(select a.job from jobq.attempt a where a.job = any (ids) and a.outcome = 3
 	    order by a.job for update);
+	-- whoever just removed one has let us wait, and is seen from here on
+	dead := array(select d from unnest(dead) d where exists (select from jobq.job j where j.id = d) order by d);
 	if exists (select from unnest(dead) d where not jobq.hold_part(d)) then
 		raise exception 'some of the jobs are just being moved to another partition'
 		using errcode = '55006', hint = 'Try again in some seconds.';

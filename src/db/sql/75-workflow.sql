@@ -495,7 +495,7 @@ $$;
 create function jobq.enqueue_again(job bigint) returns bigint
 language sql as $$
 	select jobq.enqueue_job(q.name, j.type, j.data,
-	    case when q.large_first then 99 - j.lane else j.lane end, null, null, j.unique_key, j.tenant,
+	    case when q.large_first then 99 - j.lane / 256 else j.lane / 256 end, null, null, j.unique_key, j.tenant,
 	    j.max_attempts, jobq.ms(j.timeout_ms), j.tags, null, j.key)
 	from jobq.job j join jobq.queue q on q.id = j.queue where j.id = enqueue_again.job
 $$;
