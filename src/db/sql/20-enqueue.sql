@@ -530,6 +530,7 @@ create function jobq.enqueue_many(queue text, jobs jsonb) returns setof bigint
 language plpgsql as $$
 declare
 	q jobq.queue := jobq.queue_get(queue);
+	shares jsonb;
 	j jsonb;
 	n int := 0;
 begin
@@ -537,27 +538,29 @@ begin
 		raise exception 'jobs is no array' using errcode = '22023',
 		    hint = 'Give [{"type": …, "data": {…}}, …].';
 	end if;
-	if q.unique_path = '' and (select bool_and(jobq.is_plain(q, e)) from jsonb_array_elements(jobs) e) then
+	if q.unique_path = '' and (select bool_and(jobq.is_plain(e, q.max_payload, q.keyed)) from jsonb_array_elements(jobs) e) then
+		if q.fair_path <> '' then
+			select jsonb_object_agg(v.value, jobq.share_of(q, v.value)) into shares
+			from (select distinct jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant') as value
+			    from jsonb_array_elements(jobs) e) v
+			where v.value is not null;
+		end if;
 		return query
 		with e as materialized (
 			select nextval('jobq.job_id') as id, coalesce(e ->> 'type', '') as type,
 			    coalesce(e -> 'data', '{}') as data, e ->> 'tenant' as tenant,
 			    coalesce(e ->> 'key', case when q.key_path <> '' then
 			        left(jobq.part_of(q.key_path, e -> 'data', e ->> 'tenant'), 255) end) as key,
-			    jobq.lane(q, (e ->> 'priority')::int) as lane,
-			    case when q.fair_path <> '' then jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant') end as value
+			    coalesce(256 * case when q.large_first then 99 - (e ->> 'priority')::int
+			        else (e ->> 'priority')::int end, q.lane) + case when shares is null then 0 else
+			        coalesce((shares ->> jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant'))::int, 0) end as lane
 			from jsonb_array_elements(jobs) e
-		), s as materialized (
-			select v.value, jobq.share_of(q, v.value) as share
-			from (select distinct value from e where value is not null) v
-		), l as (
-			select e.*, e.lane + coalesce(s.share, 0) as in_lane from e left join s on s.value = e.value
 		), i as (
 			insert into jobq.job (id, queue, lane, created_at, type, data, tenant, key)
-			select l.id, q.id, l.in_lane, clock_timestamp(), l.type, l.data, l.tenant, l.key from l
+			select e.id, q.id, e.lane, clock_timestamp(), e.type, e.data, e.tenant, e.key from e
 		)
 		insert into jobq.turn (job, slot, queue, lane, attempt)
-		select l.id, k.last_value, q.id, l.in_lane, 1 from jobq.turn_slot k, l
+		select e.id, k.last_value, q.id, e.lane, 1 from jobq.turn_slot k, e
 		returning job;
 		perform jobq.nudge(q.id, q.name);
 		return;
@@ -570,12 +573,12 @@ end
 $$;
 
 -- Is this a job that enqueue() would take, and that asks for nothing but a lane?
-create function jobq.is_plain(q jobq.queue, j jsonb) returns boolean
+create function jobq.is_plain(j jsonb, max_payload bigint, keyed boolean) returns boolean
 language sql immutable parallel safe as $$
 	select case when jsonb_typeof(j) = 'object' then
-	    j - '{type,data,priority,tenant}'::text[] - case when q.keyed then 'key' else '' end = '{}'
+	    j - '{type,data,priority,tenant}'::text[] - case when keyed then 'key' else '' end = '{}'
 	    and coalesce(jsonb_typeof(j -> 'data') = 'object'
-	        and octet_length((j -> 'data')::text) <= q.max_payload, true)
+	        and octet_length((j -> 'data')::text) <= max_payload, true)
 	    and coalesce(j ->> 'priority' ~ '^[0-9]{1,2}$', true)
 	    and coalesce(octet_length(j ->> 'type') <= 255, true)
 	    and coalesce(octet_length(j ->> 'tenant') <= 255, true)
