@@ -99,7 +99,8 @@ bound_held(const struct pool *pool)
 	return held;
 }
 
-/* What is being saved is not: its statement is on the wire before ours. */
+/* Not of what has ended and is, or will be, written by a statement before ours;
+ * a job that failed keeps its key until then, since it may be tried again. */
 const char *
 bound_keys(struct pool *pool)
 {
@@ -107,7 +108,7 @@ bound_keys(struct pool *pool)
 
 	array_reset(&pool->held_keys);
 	RB_FOREACH(l, lease_keys, &pool->keys)
-		if (l->job.key != NULL && !flush_is_saving(pool, l))
+		if (l->job.key != NULL && !flush_frees_key(pool, l))
 			array_text(&pool->held_keys, l->job.key);
 	return pool->held_keys.count > 0 ? array_close(&pool->held_keys) : NULL;
 }

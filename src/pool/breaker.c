@@ -27,6 +27,7 @@
 #include "pool/leader.h"
 
 #define TARGETS_MAX 1000
+#define AHEAD_OF 50			/* times `of`, of short runs, with a worker */
 #define ERROR_MAX 500			/* bytes of an error kept with a breaker */
 
 /* A destination; "" is the queue's jobs that name none. */
@@ -548,8 +549,8 @@ breakers_room(struct pool *pool, size_t room)
 	}
 }
 
-/* Behind runs that fail nothing is to wait, and behind others not more than would
- * open the breaker. Where jobs name destinations, a worker looks at each. */
+/* Behind runs that fail nothing is to wait, and behind others not much more than
+ * would open the breaker. Where jobs name destinations, a worker looks at each. */
 size_t
 breakers_ahead(const struct pool *pool, size_t ahead)
 {
@@ -561,7 +562,7 @@ breakers_ahead(const struct pool *pool, size_t ahead)
 	b = &all->gate->breaker;
 	if (b->last_failed || b->state != BREAKER_CLOSED)
 		return 0;
-	return ahead < b->of ? ahead : b->of;
+	return ahead < AHEAD_OF * b->of ? ahead : AHEAD_OF * b->of;
 }
 
 void

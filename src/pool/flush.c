@@ -71,8 +71,10 @@ flush_unsaved(const struct pool *pool)
 }
 
 bool
-flush_is_saving(const struct pool *pool, const struct lease *l)
+flush_frees_key(const struct pool *pool, const struct lease *l)
 {
+	if (l->in == &pool->flushes[FLUSH_PLAIN].waiting)
+		return true;
 	for (int i = 0; i < FLUSH_KINDS; i++)
 		if (l->in == &pool->flushes[i].saving)
 			return true;

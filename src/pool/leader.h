@@ -328,7 +328,7 @@ void flush_ended(struct pool *, struct lease *);	/* its end is filled in */
 void flush_release(struct pool *, struct lease *);
 void flush_defer(struct pool *, struct lease *);	/* its destination is shut */
 size_t flush_unsaved(const struct pool *);
-bool flush_is_saving(const struct pool *, const struct lease *);
+bool flush_frees_key(const struct pool *, const struct lease *);
 void flush_forget(struct pool *);	/* the pool is no more: nothing of it counts */
 
 /* notes.c */

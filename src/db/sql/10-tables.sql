@@ -159,7 +159,8 @@ create table jobq.turn (
 	slot smallint not null,
 	queue smallint not null,
 	lane smallint not null,
-	attempt smallint not null
+	attempt smallint not null,
+	key text		-- of the job, in a queue with keys, '' for none; null: look at the job
 ) partition by list (slot);
 create index turn_order on jobq.turn (queue, lane, xid, job);
 create table jobq.turn_0 partition of jobq.turn for values in (0);
@@ -343,6 +344,7 @@ create table jobq.pool_load (
 	held int not null,
 	keys text[] not null
 ) with (fillfactor = 50);
+alter table jobq.pool_load alter column keys set storage external;	-- to compress them takes longer
 
 -- The named limits, which queues share, and where they stand.
 create table jobq.limit_state (

@@ -499,8 +499,8 @@ begin
 	    enqueue_job.tenant, enqueue_job.tags, enqueue_job.unique_key, enqueue_job.key,
 	    nullif(enqueue_job.after, '{}'));
 	if at_once then
-		insert into jobq.turn (job, slot, queue, lane, attempt)
-		values (me, jobq.fact('jobq.turn_slot'), q.id, my_lane, 1);
+		insert into jobq.turn (job, slot, queue, lane, attempt, key)
+		values (me, jobq.fact('jobq.turn_slot'), q.id, my_lane, 1, coalesce(key, case when q.keyed then '' end));
 		perform jobq.nudge(q.id, q.name);
 		return me;
 	end if;
@@ -559,8 +559,9 @@ begin
 			insert into jobq.job (id, queue, lane, created_at, type, data, tenant, key)
 			select e.id, q.id, e.lane, clock_timestamp(), e.type, e.data, e.tenant, e.key from e
 		)
-		insert into jobq.turn (job, slot, queue, lane, attempt)
-		select e.id, k.last_value, q.id, e.lane, 1 from jobq.turn_slot k, e
+		insert into jobq.turn (job, slot, queue, lane, attempt, key)
+		select e.id, k.last_value, q.id, e.lane, 1, coalesce(e.key, case when q.keyed then '' end)
+		from jobq.turn_slot k, e
 		returning job;
 		perform jobq.nudge(q.id, q.name);
 		return;

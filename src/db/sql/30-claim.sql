@@ -30,7 +30,7 @@ create type jobq.cursors as (
 	late_job bigint[],
 	taken bigint[],			-- the jobs taken …
 	attempts smallint[],		-- … and which attempt each is
-	keys text[],			-- their concurrency keys, where some have them
+	keys text[],			-- their concurrency keys, where the queue has any
 	served smallint,		-- the lane of the last one
 	more int			-- lanes that have more than was to be taken of each
 );
@@ -71,8 +71,10 @@ $$;
 --   share      at most so many of each lane, times its weight; null: n
 --   low, high  of these lanes only; in the order of their priorities, and of
 --              each priority those behind `after` first
+--   keyed      with the keys that the turns have
 create function jobq.take(last jobq.claim, queue_id smallint, n int, share int default null,
-    low smallint default 0, high smallint default 32767, after smallint default -1) returns jobq.cursors
+    low smallint default 0, high smallint default 32767, after smallint default -1,
+    keyed boolean default false) returns jobq.cursors
 language plpgsql as $$
 declare
 	forever constant xid8 := '18446744073709551615';
@@ -129,14 +131,15 @@ begin
 		) r;
 	end if;
 
-	select array_agg(r.job), array_agg(r.attempt), array_agg(r.xid), array_agg(r.i)
-	into c.taken, c.attempts, xids, range
+	select array_agg(r.job), array_agg(r.attempt), array_agg(r.xid), array_agg(r.i),
+	    array_agg(r.key) filter (where keyed)
+	into c.taken, c.attempts, xids, range, c.keys
 	from (
-		select t.job, t.attempt, t.xid, u.i
+		select t.job, t.attempt, t.xid, t.key, u.i
 		from unnest(lane, from_xid, from_job, till, most) with ordinality u(lane, xid, job, till, most, i),
 		lateral (
 			-- a row may be there twice: maintain() copies what an old slot still has
-			select distinct on (t.xid, t.job) t.xid, t.job, t.attempt from jobq.turn t
+			select distinct on (t.xid, t.job) t.xid, t.job, t.attempt, t.key from jobq.turn t
 			where t.queue = queue_id and t.lane = u.lane
 			    and (t.xid, t.job) > (u.xid, u.job) and t.xid <= u.till
 			    and pg_visible_in_snapshot(t.xid, c.snapshot)

@@ -25,6 +25,7 @@ begin
 	if a.taken is not null then
 		b.taken := a.taken || coalesce(b.taken, '{}');
 		b.attempts := a.attempts || coalesce(b.attempts, '{}');
+		b.keys := a.keys || b.keys;
 		b.served := coalesce(b.served, a.served);
 	end if;
 	return b;
@@ -35,7 +36,7 @@ $$;
 -- each the shares in turns, beginning behind the one that was served last. Each
 -- round gives every share as much as there is room for divided by how many had
 -- more in the last round.
-create function jobq.take_fair(last jobq.claim, queue_id smallint, n int) returns jobq.cursors
+create function jobq.take_fair(last jobq.claim, queue_id smallint, n int, keyed boolean) returns jobq.cursors
 language plpgsql as $$
 declare
 	all_of jobq.cursors;
@@ -53,7 +54,7 @@ begin
 		exit when low is null;
 		while room > 0 loop
 			c := jobq.take(jobq.advanced(last, all_of), queue_id, room, greatest(1, ceil(room::float8 / shares)::int),
-			    low, (low + 255)::smallint, coalesce(all_of.served, last.served, -1::smallint));
+			    low, (low + 255)::smallint, coalesce(all_of.served, last.served, -1::smallint), keyed);
 			all_of := jobq.joined(all_of, c);
 			room := n - coalesce(cardinality(all_of.taken), 0);
 			shares := c.more;
@@ -68,7 +69,7 @@ $$;
 
 -- Take up to n turns of the lanes below the most urgent one that wait too
 -- long, the oldest first.
-create function jobq.take_aged(last jobq.claim, queue_id smallint, n int, age_ms bigint)
+create function jobq.take_aged(last jobq.claim, queue_id smallint, n int, age_ms bigint, keyed boolean)
 returns jobq.cursors
 language plpgsql as $$
 declare
@@ -89,27 +90,30 @@ begin
 	loop
 		exit when cardinality(all_of.taken) >= n;
 		all_of := jobq.joined(all_of, jobq.take(jobq.advanced(last, all_of), queue_id,
-		    n - coalesce(cardinality(all_of.taken), 0), null, lane, lane));
+		    n - coalesce(cardinality(all_of.taken), 0), null, lane, lane, -1::smallint, keyed));
 	end loop;
 	return all_of;
 end
 $$;
 
--- How many of each concurrency key of a queue are on lease: with the pool that
--- asks (keys) and with the others.
-create function jobq.busy_keys(queue_id smallint, pool bigint, keys text[]) returns jsonb
-language sql stable as $$
-	select coalesce(jsonb_object_agg(k.key, k.n), '{}')
-	from (
-		select k.key, count(*) as n
-		from (
-			select unnest(busy_keys.keys) as key
-			union all
-			select unnest(p.keys) from jobq.pool_load p
-			where p.queue = queue_id and p.pool <> busy_keys.pool
-		) k
-		group by k.key
-	) k
+-- The concurrency keys of a queue that are on lease, with the pool that asks
+-- (keys) and with the others; how many of each, where more than one may be.
+create function jobq.busy_keys(q jobq.queue, pool bigint, keys text[]) returns jsonb
+language plpgsql stable as $$
+begin
+	keys := coalesce(keys, '{}') || array(select unnest(p.keys) from jobq.pool_load p
+	    where p.queue = q.id and p.pool <> busy_keys.pool);
+	if q.per_key = 1 then
+		return jsonb_object(keys, keys);
+	end if;
+	return coalesce((select jsonb_object_agg(k.key, k.n)
+	    from (select u.key, count(*) as n from unnest(keys) u(key) group by u.key) k), '{}');
+end
+$$;
+
+create function jobq.busy_of(busy jsonb, key text, per_key int) returns int
+language sql immutable as $$
+	select case when per_key = 1 then (busy ? key)::int else coalesce((busy ->> key)::int, 0) end
 $$;
 
 -- Is a job of this type and tenant held in that queue?
@@ -135,7 +139,7 @@ begin
 		select p.job, p.lane, p.place
 		from k, lateral (
 			select * from jobq.parked p where p.queue = q.id and p.key = k.key
-			order by p.place limit case k.key when '' then n else greatest(0, q.per_key - coalesce((busy ->> k.key)::int, 0)) end
+			order by p.place limit case k.key when '' then n else greatest(0, q.per_key - jobq.busy_of(busy, k.key, q.per_key)) end
 		) p
 		where not exists (select from jobq.key_kept t where t.queue = q.id and t.key = k.key)
 		order by p.lane / 256, p.place limit n
@@ -161,11 +165,13 @@ begin
 		return;
 	end if;
 	with t as (
-		select u.job, u.attempt, u.n, j.lane, j.key, h.held,
-		    row_number() over (partition by j.key collate "C", h.held order by u.n) as place
-		from unnest(c.taken, c.attempts) with ordinality u(job, attempt, n),
-		lateral (select * from jobq.job j where j.id = u.job limit 1) j,
-		lateral (select any_hold and jobq.is_held(q.id, j.type, j.tenant) as held) h
+		select u.job, u.attempt, u.n, k.key, k.held,
+		    row_number() over (partition by k.key collate "C", k.held order by u.n) as place
+		from unnest(c.taken, c.attempts, c.keys) with ordinality u(job, attempt, key, n)
+		left join lateral (select * from jobq.job j
+		    where j.id = u.job and (u.key is null or any_hold) limit 1) j on true,
+		lateral (select nullif(coalesce(u.key, j.key), '') as key,
+		    any_hold and jobq.is_held(q.id, j.type, j.tenant) as held) k
 	), d as (
 		select t.*, case
 		    when t.held then true
@@ -173,12 +179,14 @@ begin
 		    when any_kept and exists (select from jobq.key_kept k where k.job = t.job) then false
 		    when any_kept and exists (select from jobq.key_kept k where k.queue = q.id and k.key = t.key) then true
 		    when any_parked and exists (select from jobq.parked p where p.queue = q.id and p.key = t.key) then true
-		    else coalesce((busy ->> t.key)::int, 0) + t.place > q.per_key end as stays
+		    else jobq.busy_of(busy, t.key, q.per_key) + t.place > q.per_key end as stays
 		from t
 		order by t.n
 	), p as (
 		insert into jobq.parked (job, queue, key, lane, attempt)
-		select d.job, q.id, case when not d.held then d.key end, d.lane, d.attempt from d where d.stays
+		select d.job, q.id, case when not d.held then d.key end, j.lane, d.attempt
+		from d, lateral (select * from jobq.job j where j.id = d.job limit 1) j
+		where d.stays order by d.n
 		on conflict do nothing
 	)
 	select coalesce(array_agg(d.job), '{}'), coalesce(array_agg(d.attempt), '{}'), array_agg(d.key)
@@ -216,22 +224,24 @@ declare
 begin
 	select * into q from jobq.queue k where k.id = queue_id;
 	if q.keyed then
-		busy := jobq.busy_keys(q.id, pool, keys);
-		select * into jobs, nums, free_keys from jobq.unpark(q, busy, n);
+		busy := jobq.busy_keys(q, pool, keys);
+		if exists (select from jobq.parked p where p.queue = q.id and p.key is not null) then
+			select * into jobs, nums, free_keys from jobq.unpark(q, busy, n);
+		end if;
 		if jobs is not null then
-			busy := jobq.busy_keys(q.id, pool, keys || free_keys);
+			busy := jobq.busy_keys(q, pool, keys || free_keys);
 			n := n - cardinality(jobs);
 			most := case when n > 0 then most else 0 end;
 		end if;
 	end if;
 	if q.age_ms > 0 and coalesce(last.batch, 0) % 4 = 0 then
-		c := jobq.take_aged(last, q.id, most, q.age_ms);
+		c := jobq.take_aged(last, q.id, most, q.age_ms, q.keyed);
 		last := jobq.advanced(last, c);
 	end if;
 	if q.fair_path <> '' then
-		c := jobq.joined(c, jobq.take_fair(last, q.id, most - coalesce(cardinality(c.taken), 0)));
+		c := jobq.joined(c, jobq.take_fair(last, q.id, most - coalesce(cardinality(c.taken), 0), q.keyed));
 	else
-		c := jobq.joined(c, jobq.take(last, q.id, most - coalesce(cardinality(c.taken), 0)));
+		c := jobq.joined(c, jobq.take(last, q.id, most - coalesce(cardinality(c.taken), 0), keyed => q.keyed));
 	end if;
 	c.more := (most > 0 and cardinality(c.taken) = most)::int;
 	if c.taken is not null then
