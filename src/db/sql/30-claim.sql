@@ -426,10 +426,12 @@ end
 $$;
 
 -- Turns of a queue that nobody has claimed, in order of their lanes. Turns of
--- jobs that were cancelled or deleted meanwhile are among them.
+-- jobs that were cancelled or deleted meanwhile are among them. Not stable: a
+-- slot that is emptied while a statement waits for its lock is empty for older
+-- snapshots too, which do not show where its turns have gone.
 create function jobq.open_turns(queue_id smallint)
 returns table (lane smallint, xid xid8, job bigint, attempt smallint)
-language plpgsql stable
+language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	last jobq.claim := jobq.last_claim(queue_id);
