@@ -51,6 +51,15 @@ while (my $some = () = tenants($pool, $q, 300) =~ /\w+/g) { $n += $some; $late->
 is $n, $total + 1, "all of $total, and the one that came late";
 is $pg->query('SELECT count(*) - count(DISTINCT (u.job, u.attempt)) FROM jobq.claim c, unnest(c.jobs, c.attempts) u(job, attempt)'), 0, '… each once';
 
+# shares that have nothing any more are given to others
+for my $log (qw(turn claim)) {
+	my $old = $pg->query("SELECT last_value FROM jobq.${log}_slot");
+	$pg->query("SELECT setval('jobq.${log}_slot', 1 - $old)");
+	put('again', 1), tenants($pool, $q, 1) if $log eq 'turn';
+	maintain_until { $pg->query("SELECT pg_relation_size('jobq.${log}_$old')") == 0 } $pg;
+}
+is $pg->query("SELECT string_agg(value, ' ') FROM jobq.fair_share"), 'again', 'a share of which nothing is left is free for another value';
+
 my ($rp, $rq) = pool($pg, 'region');
 $pg->query("SELECT jobq.enqueue('region', data => jsonb_build_object('region', r)) FROM unnest('{eu,eu,eu,us}'::text[]) r; SELECT jobq.enqueue('region')");
 is $pg->query("SELECT string_agg(coalesce(data::jsonb ->> 'region', '-'), ' ' ORDER BY id) FROM jobq.claim($rp, $rq\::smallint, 3)"), 'eu us -', 'by a member of the data; those without are one more';

@@ -107,7 +107,7 @@ begin
 		from unnest(last.waiting) w(xid), unnest(c.lanes, c.xid) l(lane, xid)
 		where w.xid < l.xid and pg_visible_in_snapshot(w.xid, c.snapshot);
 	end if;
-	if c.late_lane = '{}' and share is null and low = 0 then
+	if c.late_lane = '{}' and share is null and low = 0 and high = 32767 then
 		lane := c.lanes;
 		from_xid := c.xid;
 		from_job := c.job;

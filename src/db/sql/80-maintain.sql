@@ -357,6 +357,11 @@ begin
 			    coalesce(array_agg(l.job), '{}'), last.waiting, last.late_lane, last.late_xid, last.late_job
 			from unnest(last.lanes, last.cursor_xid, last.cursor_job) l(lane, xid, job)
 			where exists (select from jobq.turn t where t.queue = q and t.lane = l.lane);
+			-- and the number of a share of which none is left goes to another value
+			delete from jobq.fair_share s
+			where s.queue = q and not exists (
+				select from unnest(last.lanes) l, jobq.turn t
+				where l % 256 = s.share and t.queue = q and t.lane = l);
 		end if;
 		execute format($q$
 			insert into jobq.held (pool, job, attempt, batch, at)
