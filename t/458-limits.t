@@ -1,5 +1,5 @@
 # Limits, concurrency keys and fair queues on two nodes that share one database.
-# S2-33 S4-33
+# S0-52 S0-53 S0-54 S0-55 S2-33 S2-34 S2-35
 use strict;
 use warnings;
 use FindBin;
@@ -82,8 +82,8 @@ is $pg->query("SELECT count(*) FROM jobq.attempts WHERE queue = 'key' AND outcom
 is $pg->query('SELECT count(*) FROM jobq.parked') + $pg->query('SELECT count(*) FROM jobq.key_kept'), 0, 'nothing is left aside';
 
 # fair: a tenant with very much to do, and another
-my $big = 200_000;
-$pg->query("SELECT count(*) FROM (SELECT jobq.enqueue_many('fair', (SELECT jsonb_agg(jsonb_build_object('tenant', 'big', 'data', jsonb_build_object('sleep_ms', 1))) FROM generate_series(1, $big / 10))) FROM generate_series(1, 10)) x");
+my $big = 1_000_000;
+$pg->query("SELECT count(*) FROM (SELECT jobq.enqueue_many('fair', (SELECT jsonb_agg(jsonb_build_object('tenant', 'big', 'data', jsonb_build_object('sleep_ms', 1))) FROM generate_series(1, $big / 20))) FROM generate_series(1, 20)) x");
 my @delays;
 for (1 .. 20) {
 	my $id = $pg->query("SELECT jobq.enqueue('fair', tenant => 'small')");
