@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 51;
+use Test::More tests => 52;
 
 my $pg = schema();
 queues($pg, work => { lease_ms => 1000 });
@@ -138,3 +138,8 @@ is $pg->query("BEGIN; INSERT INTO effect VALUES ($job); SELECT jobq.complete($jo
 is_deeply [ finish_ok($pg, $pool, $got[0]) ], [], '… after which no other end counts';
 is $pg->query("SELECT jobq.complete($job, '$pool.$batch.$attempt', '{}') OR jobq.complete($job + 1, '$pool.999.1', '{}')"), 'f',
     'a token that is not (or no longer) the job\'s completes nothing';
+
+# a pool goes by the lease it was opened with, whatever a reload has made of it
+($pool) = pool($pg, 'work', 'old');
+$pg->query("UPDATE jobq.pool SET seen = now() - interval '5 seconds', lease_ms = 30000 WHERE id = $pool; UPDATE jobq.queue SET lease_ms = 1000 WHERE name = 'work'");
+is $pg->query("SELECT count(*) FROM jobq.reap_stale() WHERE pool = $pool"), 0, 'a shorter lease is for pools to come';

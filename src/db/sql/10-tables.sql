@@ -292,7 +292,8 @@ create table jobq.pool (
 	pid int not null,
 	opened_at timestamptz not null default now(),
 	seen timestamptz not null default clock_timestamp(),
-	oldest_batch bigint not null		-- no claim of it before this one is open
+	oldest_batch bigint not null,		-- no claim of it before this one is open
+	lease_ms bigint not null default 30000	-- of the queue, when it was opened: what it renews by
 ) with (fillfactor = 50);
 
 -- Claims given back: those of the pool up to the batch are no longer its.

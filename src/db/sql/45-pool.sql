@@ -10,8 +10,8 @@ declare
 begin
 	insert into jobq.serves (node, queue) values (n, q.id) on conflict do nothing;
 	queue_id := q.id;
-	insert into jobq.pool (queue, node, pid, oldest_batch)
-	values (q.id, n, pool_open.pid, coalesce((jobq.last_claim(q.id)).batch, 0) + 1)
+	insert into jobq.pool (queue, node, pid, oldest_batch, lease_ms)
+	values (q.id, n, pool_open.pid, coalesce((jobq.last_claim(q.id)).batch, 0) + 1, q.lease_ms)
 	returning id into pool;
 	return next;
 end
@@ -235,9 +235,9 @@ begin
 	for p in
 		select k.id, n.name as node, q.name as queue
 		from jobq.pool k join jobq.queue q on q.id = k.queue join jobq.node n on n.id = k.node
-		where greatest(k.seen, pg_postmaster_start_time()) < clock_timestamp() - jobq.ms(q.lease_ms)
+		where greatest(k.seen, pg_postmaster_start_time()) < clock_timestamp() - jobq.ms(k.lease_ms)
 		    and not exists (select from jobq.claim c where c.queue = k.queue and c.pool = k.id
-		        and c.batch >= k.oldest_batch and c.at > clock_timestamp() - jobq.ms(q.lease_ms))
+		        and c.batch >= k.oldest_batch and c.at > clock_timestamp() - jobq.ms(k.lease_ms))
 		order by k.id
 	loop
 		pool := p.id;

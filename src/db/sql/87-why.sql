@@ -115,7 +115,7 @@ language plpgsql stable as $$
 declare
 	l record;
 begin
-	select k.attempt, k.at, p.seen, n.name as node, w.slot, c.by as asked_by, c.at as asked_at into l
+	select k.attempt, k.at, p.seen, p.lease_ms, n.name as node, w.slot, c.by as asked_by, c.at as asked_at into l
 	from jobq.lease k
 	join jobq.pool p on p.id = k.pool
 	join jobq.node n on n.id = p.node
@@ -133,7 +133,7 @@ begin
 	        format('with node %s since %s, attempt %s: one of its workers runs it, or will next',
 	            l.node, jobq.said(l.at), l.attempt) end,
 	    '; asked to stop by ' || l.asked_by || ' at ' || jobq.said(l.asked_at),
-	    case when greatest(l.seen, l.at) < clock_timestamp() - jobq.ms(q.lease_ms) then
+	    case when greatest(l.seen, l.at) < clock_timestamp() - jobq.ms(l.lease_ms) then
 	        format('; but nothing was heard of that node since %s, and the job is about to be taken away from it',
 	            jobq.said(greatest(l.seen, l.at))) end);
 end
