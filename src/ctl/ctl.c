@@ -340,6 +340,19 @@ ctl_one(struct ctl *ctl, PGresult *res)
 }
 
 int
+ctl_further(PGresult *res)
+{
+	if (res == NULL)
+		return CTL_FAILED;
+	if (PQntuples(res) > 0) {
+		putchar('\n');
+		out_table(res, "");
+	}
+	PQclear(res);
+	return CTL_DONE;
+}
+
+int
 ctl_find_queue(struct ctl *ctl, const char *name)
 {
 	PGresult *res = ctl_query(ctl, "SELECT name FROM jobq.queues ORDER BY name",

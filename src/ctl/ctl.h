@@ -77,6 +77,8 @@ PGresult *ctl_try(struct ctl *, const char *sql, int nparams,
 int ctl_list(struct ctl *, PGresult *, const char *empty);
 /* The same of the first row alone, which is there: fields, for a person. */
 int ctl_one(struct ctl *, PGresult *);
+/* A table below what was printed before, for a person; nothing when it is empty. */
+int ctl_further(PGresult *);
 
 /*
  * Is there a queue of that name? CTL_DONE, or CTL_NOT_FOUND after a line with

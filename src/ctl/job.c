@@ -329,21 +329,13 @@ static int
 show_attempts(struct ctl *ctl, const char *id)
 {
 	const char *params[] = { id };
-	PGresult *res = ctl_query(ctl, "SELECT attempt, outcome, class, "
+
+	return ctl_further(ctl_query(ctl, "SELECT attempt, outcome, class, "
 	    SQL_TIME("started_at") " AS started_at, round(extract(epoch FROM "
 	    "finished_at - started_at) * 1000)::bigint AS took_ms, "
 	    "exit_status AS exit, signal, cpu_ms, max_rss_kb, node, worker, "
 	    "error FROM jobq.attempts WHERE job_id = $1::bigint "
-	    "ORDER BY attempt", 1, params);
-
-	if (res == NULL)
-		return CTL_FAILED;
-	if (PQntuples(res) > 0) {
-		putchar('\n');
-		out_table(res, "");
-	}
-	PQclear(res);
-	return CTL_DONE;
+	    "ORDER BY attempt", 1, params));
 }
 
 static int

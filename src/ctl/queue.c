@@ -78,7 +78,7 @@ queue_show(struct ctl *ctl, const struct args *a)
 	ctl_one(ctl, res);
 	if (ctl->json)
 		return CTL_DONE;
-	if (show_holds(ctl, params[0]) < 0)
+	if (show_holds(ctl, params[0]) != CTL_DONE)
 		return CTL_FAILED;
 	if (show_workers(ctl, params[0]) != CTL_DONE)
 		return CTL_FAILED;
@@ -312,22 +312,14 @@ static int
 show_holds(struct ctl *ctl, const char *name)
 {
 	const char *params[] = { name };
-	PGresult *res = ctl_query(ctl, "SELECT CASE WHEN queue IS NULL THEN "
+
+	return ctl_further(ctl_query(ctl, "SELECT CASE WHEN queue IS NULL THEN "
 	    "'all queues' WHEN coalesce(type, tenant) IS NULL THEN 'the queue' "
 	    "ELSE 'of the queue' END AS paused, type, tenant, by, "
 	    SQL_TIME("at") " AS at, " SQL_TIME("until") " AS until, reason "
 	    "FROM jobq.holds WHERE coalesce(queue, $1) = $1 "
 	    "ORDER BY queue NULLS FIRST, type NULLS FIRST, tenant NULLS FIRST",
-	    1, params);
-
-	if (res == NULL)
-		return -1;
-	if (PQntuples(res) > 0) {
-		putchar('\n');
-		out_table(res, "");
-	}
-	PQclear(res);
-	return 0;
+	    1, params));
 }
 
 static int
@@ -351,20 +343,12 @@ static int
 show_breakers(struct ctl *ctl, const char *name)
 {
 	const char *params[] = { name };
-	PGresult *res = ctl_query(ctl, "SELECT coalesce(destination, "
+
+	return ctl_further(ctl_query(ctl, "SELECT coalesce(destination, "
 	    "'(all jobs)') AS breaker, state, " SQL_TIME("since") " AS since, "
 	    SQL_TIME("until") " AS until, failures, \"of\", waiting, last_error "
 	    "FROM jobq.breakers WHERE queue = $1 ORDER BY state = 'closed', "
-	    "destination LIMIT 100", 1, params);
-
-	if (res == NULL)
-		return CTL_FAILED;
-	if (PQntuples(res) > 0) {
-		putchar('\n');
-		out_table(res, "");
-	}
-	PQclear(res);
-	return CTL_DONE;
+	    "destination LIMIT 100", 1, params));
 }
 
 /* What would make the wait endless is said at once. */
