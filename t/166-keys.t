@@ -106,6 +106,22 @@ my @got = $h->claim(10);
 is scalar(@got), 2, 'the hot key and the cold one behind it';
 is $got[1], "$cold:1", '… in one claim';
 
+# a job that keeps its key for its next attempt, and is one too many when its turn
+# is looked at: it goes on, and its key is free after it
+queues($pg, again => { key => 'data.k' });
+my $w = Leader->new('again');
+my ($kept) = put('again', 'kept');
+$w->fail($w->claim, 2, delay => 3600000);
+put('again', 'busy', 2);
+$w->claim(1);
+my ($free) = put('again', 'free');
+$pg->query("UPDATE jobq.timer SET run_at = now() WHERE job = $kept; SELECT setval('jobq.due_full', 0); SELECT jobq.due(10)");
+my ($after) = put('again', 'kept');
+is_deeply [ $w->claim(1) ], [ first($free) ], 'one of two that may run';
+is_deeply [ $w->claim(1) ], ["$kept:2"], '… the other is parked with the key it keeps, and is next';
+$w->end("$kept:2");
+is_deeply [ $w->claim(5) ], [ first($after) ], '… then the others of its key';
+
 # held: types and tenants that are paused
 $pg->query("SELECT jobq.pause('plain', type => 'bad'), jobq.pause('*', tenant => 'slow')");
 my $p = Leader->new('plain', 'fourth');

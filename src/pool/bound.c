@@ -48,32 +48,32 @@ bound_clear(struct pool *pool)
  * of all leaders; what comes late here does not come together for that.
  */
 
-static void
-arm(struct pool *pool)
+/* How long the first of them has to wait. */
+static mono_t
+pace_wait(const struct pool *pool)
 {
-	const struct lease *first = TAILQ_FIRST(&pool->paced.head);
-	mono_t now = mono_now(), at;
+	mono_t at = TAILQ_FIRST(&pool->paced.head)->not_before;
+	mono_t now = mono_now();
 
-	if (first == NULL)
-		return;
-	at = first->not_before;
 	if (pool->paced_at != 0 && at < pool->paced_at + pool->gap)
 		at = pool->paced_at + pool->gap;
-	timer_set(pool->pace, at > now ? at - now : 0);
+	return at > now ? at - now : 0;
 }
 
+/* The one that the timer was for may be gone, cancelled or handed back. */
 static void
 on_pace(void *arg)
 {
 	struct pool *pool = arg;
 	struct lease *l = TAILQ_FIRST(&pool->paced.head);
 
-	if (l == NULL)
-		return;		/* cancelled, or handed back */
-	lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
-	pool->paced_at = mono_now();
-	arm(pool);
-	pool_wants_turn(pool);
+	if (l != NULL && pace_wait(pool) == 0) {
+		lease_move(l, l->job.alone ? &pool->alone : &pool->ready);
+		pool->paced_at = mono_now();
+		pool_wants_turn(pool);
+	}
+	if (pool->paced.count > 0)
+		timer_set(pool->pace, pace_wait(pool));
 }
 
 void
@@ -81,8 +81,8 @@ bound_pace(struct pool *pool, struct lease *l, int64_t start_ms)
 {
 	l->not_before = mono_now() + start_ms * MONO_MS;
 	lease_move(l, &pool->paced);
-	if (pool->paced.count == 1)
-		arm(pool);
+	if (!timer_pending(pool->pace))
+		timer_set(pool->pace, pace_wait(pool));
 }
 
 /*

@@ -144,12 +144,10 @@ begin
 	where (p.held, p.keys) is distinct from (excluded.held, excluded.keys);
 	for l in select * from jobq.limits_of(queue_id) loop
 		if got > 0 and (l.rate > 0 or l.min_gap_ms > 0) then
-			if l.rate > 0 then
-				this_step := jobq.step_now(l);
-				counts := jobq.steps(l, this_step);
-				counts[103] := counts[103] + got;
-			end if;
-			update jobq.limit_state s set step = coalesce(this_step, 0), used = coalesce(counts, '{}'),
+			this_step := jobq.step_now(l);
+			counts := jobq.steps(l, this_step);
+			counts[103] := counts[103] + got;
+			update jobq.limit_state s set step = this_step, used = counts,
 			    next_at = clock_timestamp() + jobq.ms(a.start_ms + a.gap_ms * got)
 			where s.id = l.id;
 		end if;

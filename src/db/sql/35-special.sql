@@ -125,7 +125,8 @@ language sql stable as $$
 $$;
 
 -- Up to n of the parked jobs whose keys are free now: of each key the first,
--- and of these those that have waited longest. An empty key is free.
+-- and of these those that have waited longest. An empty key is free; one that a
+-- job keeps for its next attempt is free for that job alone.
 create function jobq.unpark(q jobq.queue, busy jsonb, n int, out jobs bigint[],
     out attempts smallint[], out keys text[])
 language plpgsql as $$
@@ -137,17 +138,22 @@ begin
 		from k where k.key is not null
 	), h as (
 		select p.job, p.lane, p.place
-		from k, lateral (
-			select * from jobq.parked p where p.queue = q.id and p.key = k.key
-			order by p.place limit case k.key when '' then n else greatest(0, q.per_key - jobq.busy_of(busy, k.key, q.per_key)) end
+		from k left join jobq.key_kept t on t.queue = q.id and t.key = k.key,
+		lateral (select case k.key when '' then n
+		    else greatest(0, q.per_key - jobq.busy_of(busy, k.key, q.per_key)) end as room) r,
+		lateral (
+			(select * from jobq.parked p where t.job is null and p.queue = q.id and p.key = k.key
+			order by p.place limit r.room)
+			union all
+			select * from jobq.parked p where p.job = t.job and p.key = k.key and r.room > 0
 		) p
-		where not exists (select from jobq.key_kept t where t.queue = q.id and t.key = k.key)
 		order by p.lane / 256, p.place limit n
 	), d as (
 		delete from jobq.parked p where p.job = any (array(select h.job from h)) returning *
 	)
 	select array_agg(d.job order by d.place), array_agg(d.attempt order by d.place), array_agg(d.key order by d.place)
 	into jobs, attempts, keys from d;
+	delete from jobq.key_kept k where k.job = any (jobs);
 end
 $$;
 
