@@ -131,4 +131,14 @@ is_deeply [ $p->claim ], [ first(@h[ 1, 3 ]) ], 'held types and tenants are pass
 is state($pg, $h[0]), 'ready', '… and ready';
 $pg->query("SELECT jobq.resume('*', tenant => 'slow')");
 is_deeply [ $p->claim ], [ first($h[2]) ], '… and its job runs';
+
+# one at a time behind held ones, in a queue without keys
+queues($pg, bare => {});
+my $bare = Leader->new('bare');
+$pg->query("SELECT jobq.pause('bare', type => 'bad')");
+my ($bad) = $pg->query("SELECT jobq.enqueue('bare', 'bad') FROM generate_series(1, 3)");
+my @good = split /\n/, $pg->query("SELECT jobq.enqueue('bare', 'good') FROM generate_series(1, 3)");
+is_deeply [ map { $bare->claim(1) } 1 .. 4 ], [ first(@good) ], 'those behind held ones run, each once';
+$pg->query("SELECT jobq.resume('bare', 'bad')");
+is scalar($bare->claim), 3, '… and then the held ones';
 done_testing;

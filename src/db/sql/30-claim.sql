@@ -335,9 +335,10 @@ begin
 			last := jobq.last_claim(queue_id);
 		end if;
 		if special then
-			-- what may not run is passed over, in larger steps when there is much of it
+			-- what may not run is passed over; in larger steps where what then is
+			-- too many is parked, and found again
 			c := jobq.take_special(last, pool, queue_id, n, keys || taken_keys,
-			    greatest(n, least(1000, n << rounds - 1)));
+			    case when keyed then greatest(n, least(1000, n << rounds - 1)) else n end);
 		else
 			c := jobq.take(last, queue_id, n);
 		end if;
