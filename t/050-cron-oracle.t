@@ -23,6 +23,6 @@ for my $seed (1 .. 2) {
 	    or diag join "\n", (split /\n/, $out)[-20 .. -1];
 }
 
-my $answers = qx(printf '%s\n' '0 3 0 0 30 2 *' '0 2 nonsense' 'x' '59 2 * * * * * *' | $program);
+my $answers = qx(printf '%s\n' '0 3 UTC standard 0 0 30 2 *' '0 2 UTC standard nonsense' 'x' '59 2 UTC standard * * * * * *' | $program);
 is $answers, "\nerror: too few fields; a cron expression has 5 (minute hour day-of-month month day-of-week), "
-    . "or 6 with the second first\nerror: not AFTER COUNT EXPRESSION\n60 61\n", 'what never fires, and what is none';
+    . "or 6 with the second first\nerror: not AFTER COUNT ZONE RULE EXPRESSION\n60 61\n", 'what never fires, and what is none';

@@ -110,7 +110,7 @@ def main():
         while not common(fields):
             fields = expression(rng, n % 2 == 1)
         cases.append((fields, rng.randint(0, 2_500_000_000)))
-    text = "".join(f"{after} {TIMES} {' '.join(fields)}\n" for fields, after in cases)
+    text = "".join(f"{after} {TIMES} UTC standard {' '.join(fields)}\n" for fields, after in cases)
     out = subprocess.run([program], input=text, capture_output=True, text=True, check=True).stdout.splitlines()
     differ = 0
     for (fields, after), line in zip(cases, out, strict=True):

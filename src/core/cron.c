@@ -3,7 +3,8 @@
  *
  * A parsed expression is a set of bits for each field. The next instant is
  * found by jumping: a month without a matching day costs a few operations, a
- * time of day three searches for a bit.
+ * time of day three searches for a bit. In a zone it is looked for among the
+ * local times of one span after the other.
  */
 #include "config.h"
 
@@ -11,11 +12,13 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/calendar.h"
 #include "core/cron.h"
 #include "core/near.h"
 
-#define DAY_SECONDS 86400
+#define DAY_SECONDS CALENDAR_DAY_SECONDS
 #define YEAR_LAST 9999
+#define LAST INT64_C(253402300799)	/* 9999-12-31 23:59:59 */
 #define YEAR_CYCLE 400		/* the calendar repeats, weekdays included */
 #define TEXT_MAX 1024
 #define DIGITS_MAX 4
@@ -406,31 +409,6 @@ cron_parse(struct cron *out, const char *text, struct err *e)
  * The calendar.
  */
 
-static bool
-leap(int year)
-{
-	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static int
-month_length(int year, int month)
-{
-	static const int lengths[] = {
-		31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31,
-	};
-
-	return lengths[month - 1] + (month == 2 && leap(year));
-}
-
-/* Days from the epoch to the first of January; year from 1970. */
-static int64_t
-year_start(int year)
-{
-	int64_t y = year - 1;
-
-	return (y * 365 + y / 4 - y / 100 + y / 400) - 719162;
-}
-
 /* What is in the mask from bit `from` on: the lowest, or -1. */
 static int
 lowest(uint64_t mask, int from)
@@ -510,12 +488,12 @@ static int
 matching_day(const struct cron *c, int year, int month, int64_t month_start,
     int from)
 {
-	/* The epoch was a Thursday. */
-	int first = (int)((month_start + 4) % 7);
+	int length = calendar_month_length(year, month);
 
 	if (!(c->months >> month & 1))
 		return -1;
-	return lowest(matching_days(c, month_length(year, month), first), from);
+	return lowest(matching_days(c, length, calendar_weekday(month_start)),
+	    from);
 }
 
 int64_t
@@ -524,16 +502,14 @@ cron_next_utc(const struct cron *c, int64_t after)
 	int64_t from, today, month_start;
 	int second, year, month = 1, day, year_end;
 
-	if (after >= year_start(YEAR_LAST + 1) * DAY_SECONDS - 1)
+	if (after >= LAST)
 		return -1;
 	from = after < 0 ? 0 : after + 1;
 	today = from / DAY_SECONDS;
-	/* Years have 366 days at most, so this is never too late. */
-	for (year = 1970 + (int)(today / 366); year_start(year + 1) <= today;)
-		year++;
-	month_start = year_start(year);
-	while (month_start + month_length(year, month) <= today)
-		month_start += month_length(year, month++);
+	year = calendar_year(today);
+	month_start = calendar_day(year, 1, 1);
+	while (month_start + calendar_month_length(year, month) <= today)
+		month_start += calendar_month_length(year, month++);
 	day = (int)(today - month_start) + 1;
 	second = matching_second(c, (int)(from % DAY_SECONDS));
 	if (second >= 0 && matching_day(c, year, month, month_start, day) == day)
@@ -544,11 +520,49 @@ cron_next_utc(const struct cron *c, int64_t after)
 		day = matching_day(c, year, month, month_start, day);
 		if (day > 0)
 			return (month_start + day - 1) * DAY_SECONDS + second;
-		month_start += month_length(year, month);
+		month_start += calendar_month_length(year, month);
 		month = month % 12 + 1;
 		year += month == 1;
 	}
 	return -1;
+}
+
+/* A run is due at the span's start for local times skipped before it. */
+static bool
+due_after_gap(const struct cron *c, const struct zone_span *span)
+{
+	int64_t skipped;
+
+	if (span->before >= span->offset)
+		return false;
+	skipped = cron_next_utc(c, span->from + span->before - 1);
+	return skipped >= 0 && skipped < span->from + span->offset;
+}
+
+int64_t
+cron_next(const struct cron *c, const struct zone *zone, enum cron_dst dst,
+    int64_t after)
+{
+	bool made_up = dst == CRON_DST_STANDARD && c->fixed;
+	bool once = made_up || dst == CRON_DST_SKIP;
+	struct zone_span span;
+	int64_t t, next;
+
+	if (zone == NULL || after >= LAST)
+		return cron_next_utc(c, after);
+	t = after < 0 ? 0 : after + 1;
+	for (;; t = span.until) {
+		span = zone_span(zone, t);
+		if (made_up && t == span.from && due_after_gap(c, &span))
+			return t;
+		/* What the clock shows again after it was put back is over. */
+		if (once && span.before > span.offset &&
+		    t < span.from + span.before - span.offset)
+			t = span.from + span.before - span.offset;
+		next = cron_next_utc(c, t + span.offset - 1);
+		if (next < 0 || next - span.offset < span.until)
+			return next < 0 ? -1 : next - span.offset;
+	}
 }
 
 int64_t

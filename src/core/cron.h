@@ -1,6 +1,6 @@
 /*
  * Cron expressions: five fields, or six with seconds first, and the @words.
- * Pure arithmetic on broken-down time; zones are somebody else's.
+ * Pure arithmetic.
  *
  * Fields: second minute hour day-of-month month day-of-week, with blanks
  * between. Each a list of `*`, `?` (equals `*`), n, a-b, with /step; `n/step`
@@ -19,6 +19,17 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "core/zone.h"
+
+/*
+ * What becomes of local times that a change of the clocks skips or repeats.
+ *   standard	an expression with fixed minutes and hours fires once right after
+ *		a gap for all that fell into it, and what comes twice the first
+ *		time only; the others fire whenever the clock shows it
+ *   skip	what is skipped is not made up for, what comes twice is fired once
+ *   clock	whenever the clock shows it: never in a gap, twice what comes twice
+ */
+enum cron_dst { CRON_DST_STANDARD, CRON_DST_SKIP, CRON_DST_CLOCK };
 
 struct cron {
 	uint64_t seconds, minutes;	/* bit n: value n */
@@ -43,6 +54,11 @@ int cron_parse(struct cron *out, const char *text, struct err *e);
  * none.
  */
 int64_t cron_next_utc(const struct cron *, int64_t after);
+
+/* The same for the local times of a zone; NULL is UTC. Of the first hours of
+ * 1970 those count whose local time is in it. */
+int64_t cron_next(const struct cron *, const struct zone *, enum cron_dst,
+    int64_t after);
 
 /*
  * An every: schedule: the first multiple of every_ms (from 1) after after_ms,

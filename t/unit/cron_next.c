@@ -1,7 +1,8 @@
 /*
  * Prints when cron expressions fire, for comparing with other programs. Each
- * line of standard input: AFTER COUNT EXPRESSION; the answer: up to COUNT
- * instants in seconds since the epoch, or "error: …".
+ * line of standard input: AFTER COUNT ZONE RULE EXPRESSION, where RULE is
+ * standard, skip or clock; the answer: up to COUNT instants in seconds since
+ * the epoch, or "error: …".
  */
 #include "config.h"
 
@@ -9,23 +10,35 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "conf/zones.h"
 #include "core/cron.h"
 
 static void
 answer(const char *line)
 {
+	const struct zone *zone;
+	enum cron_dst dst = CRON_DST_STANDARD;
+	char name[101], rule[10];
 	struct err e = { 0 };
 	struct cron c;
 	int64_t t;
 	int count, at = 0;
 
-	if (sscanf(line, "%" SCNd64 " %d %n", &t, &count, &at) < 2 || at == 0)
-		printf("error: not AFTER COUNT EXPRESSION");
-	else if (cron_parse(&c, line + at, &e) != 0)
+	if (sscanf(line, "%" SCNd64 " %d %100s %9s %n", &t, &count, name, rule,
+	    &at) < 4 || at == 0)
+		printf("error: not AFTER COUNT ZONE RULE EXPRESSION");
+	else if (zones_find(name, &zone, &e) != 0 ||
+	    cron_parse(&c, line + at, &e) != 0)
 		printf("error: %s", e.msg);
-	else
-		for (int n = 0; n < count && (t = cron_next_utc(&c, t)) >= 0; n++)
+	else {
+		if (strcmp(rule, "skip") == 0)
+			dst = CRON_DST_SKIP;
+		else if (strcmp(rule, "clock") == 0)
+			dst = CRON_DST_CLOCK;
+		for (int n = 0; n < count &&
+		    (t = cron_next(&c, zone, dst, t)) >= 0; n++)
 			printf("%s%" PRId64, n > 0 ? " " : "", t);
+	}
 	putchar('\n');
 }
 

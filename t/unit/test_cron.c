@@ -2,6 +2,7 @@
 
 #include <time.h>
 
+#include "conf/zones.h"
 #include "core/cron.h"
 
 /*
@@ -632,6 +633,193 @@ test_cron_mutations(void **state)
 	assert_in_range(accepted, 1000, 59000);
 }
 
+/*
+ * In zones: expected instants are in UTC. The system's files, as 2025 has them.
+ */
+
+static void
+check_in(const char *name, enum cron_dst dst, const char *text,
+    const char *after, const char *const *expected)
+{
+	const struct zone *zone;
+	struct cron c = parsed(text);
+	int64_t t = at(after);
+	struct err e = { 0 };
+
+	if (zones_find(name, &zone, &e) != 0) {
+		print_message("%s: %s\n", name, e.msg);
+		skip();
+	}
+	for (; *expected != NULL; expected++) {
+		t = cron_next(&c, zone, dst, t);
+		if (t != at(*expected))
+			fail_msg("%s in %s: expected %s, got %lld", text, name,
+			    *expected, (long long)t);
+	}
+}
+#define CHECK_IN(zone, dst, text, after, ...) \
+	check_in(zone, CRON_DST_ ## dst, text, after, \
+	    (const char *const[]){ __VA_ARGS__, NULL })
+
+/* S3-11 … S3-14: 2:00 and 3:00, the night in which 2:00 becomes 3:00. */
+static void
+test_cron_sydney_forward(void **state)
+{
+	(void)state;
+	CHECK_IN("Australia/Sydney", STANDARD, "0 2 * * *",
+	    "2026-10-02 12:00:00", "2026-10-02 16:00:00",
+	    "2026-10-03 16:00:00", "2026-10-04 15:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "0 3 * * *",
+	    "2026-10-02 12:00:00", "2026-10-02 17:00:00",
+	    "2026-10-03 16:00:00", "2026-10-04 16:00:00");
+	/* several in the gap are one; so is one that is due then anyway */
+	CHECK_IN("Australia/Sydney", STANDARD, "0,15,59 2 * * *",
+	    "2026-10-03 12:00:00", "2026-10-03 16:00:00",
+	    "2026-10-04 15:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "0,30 1,2,3 * * *",
+	    "2026-10-03 15:00:00", "2026-10-03 15:30:00",
+	    "2026-10-03 16:00:00", "2026-10-03 16:30:00",
+	    "2026-10-04 14:00:00");
+	/* asked in the middle of it all */
+	CHECK_IN("Australia/Sydney", STANDARD, "30 2 * * *",
+	    "2026-10-03 15:59:59", "2026-10-03 16:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "30 2 * * *",
+	    "2026-10-03 16:00:00", "2026-10-04 15:30:00");
+	/* no fixed time: by the clock */
+	CHECK_IN("Australia/Sydney", STANDARD, "*/30 * * * *",
+	    "2026-10-03 15:00:00", "2026-10-03 15:30:00",
+	    "2026-10-03 16:00:00", "2026-10-03 16:30:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "0 */2 * * *",
+	    "2026-10-03 13:00:00", "2026-10-03 14:00:00",
+	    "2026-10-03 17:00:00");
+	CHECK_IN("Australia/Sydney", SKIP, "0 2 * * *", "2026-10-03 12:00:00",
+	    "2026-10-04 15:00:00");
+	CHECK_IN("Australia/Sydney", CLOCK, "0 2 * * *", "2026-10-03 12:00:00",
+	    "2026-10-04 15:00:00");
+}
+
+/* … and the one in which 3:00 becomes 2:00. */
+static void
+test_cron_sydney_back(void **state)
+{
+	(void)state;
+	CHECK_IN("Australia/Sydney", STANDARD, "0 2 * * *",
+	    "2027-04-03 12:00:00", "2027-04-03 15:00:00",
+	    "2027-04-04 16:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "0 3 * * *",
+	    "2027-04-03 12:00:00", "2027-04-03 17:00:00",
+	    "2027-04-04 17:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "59 59 2 * * *",
+	    "2027-04-03 12:00:00", "2027-04-03 15:59:59",
+	    "2027-04-04 16:59:59");
+	CHECK_IN("Australia/Sydney", STANDARD, "0 2 * * *",
+	    "2027-04-03 15:30:00", "2027-04-04 16:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "*/30 * * * *",
+	    "2027-04-03 15:00:00", "2027-04-03 15:30:00",
+	    "2027-04-03 16:00:00", "2027-04-03 16:30:00",
+	    "2027-04-03 17:00:00");
+	CHECK_IN("Australia/Sydney", STANDARD, "0 */2 * * *",
+	    "2027-04-03 13:00:00", "2027-04-03 15:00:00",
+	    "2027-04-03 16:00:00", "2027-04-03 18:00:00");
+	CHECK_IN("Australia/Sydney", SKIP, "0 2 * * *", "2027-04-03 12:00:00",
+	    "2027-04-03 15:00:00", "2027-04-04 16:00:00");
+	CHECK_IN("Australia/Sydney", SKIP, "*/30 * * * *",
+	    "2027-04-03 15:00:00", "2027-04-03 15:30:00",
+	    "2027-04-03 17:00:00");
+	CHECK_IN("Australia/Sydney", CLOCK, "0 2 * * *", "2027-04-03 12:00:00",
+	    "2027-04-03 15:00:00", "2027-04-03 16:00:00",
+	    "2027-04-04 16:00:00");
+}
+
+static void
+test_cron_unusual_changes(void **state)
+{
+	(void)state;
+	/* half an hour */
+	CHECK_IN("Australia/Lord_Howe", STANDARD, "15 2 * * *",
+	    "2026-10-03 00:00:00", "2026-10-03 15:30:00",
+	    "2026-10-04 15:15:00");
+	CHECK_IN("Australia/Lord_Howe", STANDARD, "45 1 * * *",
+	    "2027-04-03 00:00:00", "2027-04-03 14:45:00",
+	    "2027-04-04 15:15:00");
+	/* a day that never was */
+	CHECK_IN("Pacific/Apia", STANDARD, "0 8 * * *", "2011-12-29 20:00:00",
+	    "2011-12-30 10:00:00", "2011-12-30 18:00:00");
+	CHECK_IN("Pacific/Apia", STANDARD, "0 8 30 12 *", "2011-01-01 00:00:00",
+	    "2011-12-30 10:00:00", "2012-12-29 18:00:00");
+	CHECK_IN("Pacific/Apia", SKIP, "0 8 30 12 *", "2011-01-01 00:00:00",
+	    "2012-12-29 18:00:00");
+	/* at midnight, both ways */
+	CHECK_IN("America/Sao_Paulo", STANDARD, "@daily", "2018-11-03 12:00:00",
+	    "2018-11-04 03:00:00", "2018-11-05 02:00:00");
+	CHECK_IN("America/Sao_Paulo", STANDARD, "30 23 * * *",
+	    "2018-02-17 12:00:00", "2018-02-18 01:30:00",
+	    "2018-02-19 02:30:00");
+	/* Ramadan */
+	CHECK_IN("Africa/Casablanca", STANDARD, "30 2 * * *",
+	    "2026-02-14 12:00:00", "2026-02-15 01:30:00",
+	    "2026-02-16 02:30:00");
+	CHECK_IN("Africa/Casablanca", STANDARD, "30 2 * * *",
+	    "2026-03-21 12:00:00", "2026-03-22 02:00:00",
+	    "2026-03-23 01:30:00");
+}
+
+static void
+test_cron_ends_of_time_in_zones(void **state)
+{
+	const struct zone *zone;
+	struct cron c = parsed("0 2 * * *");
+
+	(void)state;
+	if (zones_find("America/New_York", &zone, NULL) != 0)
+		skip();
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD, -1), 7 * 3600);
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD, INT64_MIN),
+	    7 * 3600);
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD, INT64_MAX), -1);
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD,
+	    INT64_C(253402300799)), -1);
+	c = parsed("0 0 30 2 *");
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD, 0), -1);
+	/* a leap day, and one that is a Sunday: dozens of changes away */
+	c = parsed("0 0 29 2 ?");
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD,
+	    at("2096-03-01 00:00:00")), at("2104-02-29 05:00:00"));
+	c = parsed("0 0 29 2 */7");
+	assert_int_equal(cron_next(&c, zone, CRON_DST_STANDARD,
+	    at("2088-03-01 00:00:00")), at("2128-02-29 05:00:00"));
+}
+
+/* Microseconds, also where a zone's table has ended. A limit that only
+ * something grossly wrong exceeds, since other things run here too. */
+static void
+test_cron_next_is_fast(void **state)
+{
+	static const char *const texts[] = { "0 2 * * *", "*/30 * * * * *",
+	    "0 9 1 * *", "0 8 * * 1", "30 3 29 2 *" };
+	const struct zone *zone;
+	int64_t t = at("2050-01-01 00:00:00");
+	struct timespec from, until;
+	int64_t ns;
+
+	(void)state;
+	if (zones_find("Australia/Sydney", &zone, NULL) != 0)
+		skip();
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
+	for (int i = 0; i < 10000; i++) {
+		struct cron c = parsed(texts[i % 5]);
+
+		assert_true(cron_next(&c, zone, CRON_DST_STANDARD,
+		    t + i * 7919) > 0);
+	}
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &until);
+	ns = (until.tv_sec - from.tv_sec) * INT64_C(1000000000) +
+	    until.tv_nsec - from.tv_nsec;
+	print_message("%lld ns to parse an expression and find its next instant\n",
+	    (long long)(ns / 10000));
+	assert_true(ns < INT64_C(10000) * 200000);
+}
+
 static void
 test_every_next(void **state)
 {
@@ -676,6 +864,11 @@ main(void)
 		cmocka_unit_test(test_cron_refusals),
 		cmocka_unit_test(test_cron_against_brute_force),
 		cmocka_unit_test(test_cron_mutations),
+		cmocka_unit_test(test_cron_sydney_forward),
+		cmocka_unit_test(test_cron_sydney_back),
+		cmocka_unit_test(test_cron_unusual_changes),
+		cmocka_unit_test(test_cron_ends_of_time_in_zones),
+		cmocka_unit_test(test_cron_next_is_fast),
 		cmocka_unit_test(test_every_next),
 	};
 
