@@ -4,13 +4,12 @@
 #include "config.h"
 
 #include <ctype.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/err.h"
 #include "conf/parts.h"
+#include "conf/zones.h"
 #include "core/cron.h"
 #include "core/units.h"
 
@@ -67,21 +66,10 @@ check_node_name(const char *text)
 const char *
 check_timezone(const char *text)
 {
-	static const char no_such[] = "no such time zone; "
-	    "write one like UTC or Europe/Berlin";
-	char path[256];
+	static struct err e;
+	const struct zone *zone;
 
-	if (strcmp(text, "UTC") == 0)
-		return NULL;
-	if (!isalpha((unsigned char)*text) || strstr(text, "..") != NULL ||
-	    text[strlen(text) - 1] == '/' || strlen(text) > 100 ||
-	    text[strspn(text, NAME_CHARS UPPER_CHARS "/+")] != '\0')
-		return no_such;
-	snprintf(path, sizeof(path), "/usr/share/zoneinfo/%s", text);
-	/* Without the system's list the database has the last word. */
-	if (access("/usr/share/zoneinfo", R_OK) == 0 && access(path, R_OK) != 0)
-		return no_such;
-	return NULL;
+	return zones_find(text, &zone, &e) == 0 ? NULL : e.msg;
 }
 
 const char *

@@ -112,6 +112,8 @@ struct schedule_conf {
 	int64_t every_ms;
 	int64_t at_ms;			/* UTC, since the epoch */
 	char *timezone;
+	const struct zone *zone;	/* the same; NULL: UTC; lives as the process */
+	enum cron_dst dst;
 	char *queue, *type;
 	char *data;			/* JSON object text */
 	const struct node *data_node;	/* the same; NULL: {} */
@@ -186,6 +188,7 @@ struct conf {
 	struct node *root;
 	struct {
 		char *user, *group, *pid_file, *node, *timezone;
+		const struct zone *zone;	/* as a schedule's */
 		int64_t shutdown_timeout_ms;
 	} daemon;
 	struct {

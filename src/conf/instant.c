@@ -1,6 +1,5 @@
 /*
- * RFC 3339 to milliseconds since the epoch and back, without the C library's
- * zones.
+ * Instants as they are written: see instant.h.
  */
 #include "config.h"
 
@@ -10,18 +9,7 @@
 #include <time.h>
 
 #include "conf/instant.h"
-
-/* Days from 1970-01-01 to the first of a month of the Gregorian calendar. */
-static int64_t
-days_before(int year, int month)
-{
-	/* Years begin in March here, so that a leap day is a year's last. */
-	int y = month <= 2 ? year - 1 : year;
-	int m = month <= 2 ? month + 9 : month - 3;
-
-	return 365LL * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 -
-	    719468;
-}
+#include "core/calendar.h"
 
 static int
 digits(const char **p, int count, int *out)
@@ -60,14 +48,14 @@ fraction(const char **p)
 	return ms;
 }
 
-/* "Z" or "+01:00", in minutes. */
+/* "Z" or "+01:00", in minutes; nothing there is 0. */
 static int
 offset(const char **p, int *minutes)
 {
 	int sign = **p == '-' ? -1 : 1, h, m;
 
 	*minutes = 0;
-	if (literal(p, "Zz") == 0)
+	if (**p == '\0' || literal(p, "Zz") == 0)
 		return 0;
 	if (literal(p, "+-") != 0 || digits(p, 2, &h) != 0 ||
 	    literal(p, ":") != 0 || digits(p, 2, &m) != 0 || h > 23 || m > 59)
@@ -79,32 +67,38 @@ offset(const char **p, int *minutes)
 int
 instant_parse(const char *text, int64_t *ms)
 {
-	int year, month, day, hour, minute, second, milli, east;
+	int year, month, day, hour, minute, second = 0, milli = 0, east;
 	const char *p = text;
-	int64_t days, result;
+	int64_t result;
 
 	if (digits(&p, 4, &year) != 0 || literal(&p, "-") != 0 ||
 	    digits(&p, 2, &month) != 0 || literal(&p, "-") != 0 ||
 	    digits(&p, 2, &day) != 0 || literal(&p, "Tt ") != 0 ||
 	    digits(&p, 2, &hour) != 0 || literal(&p, ":") != 0 ||
-	    digits(&p, 2, &minute) != 0 || literal(&p, ":") != 0 ||
-	    digits(&p, 2, &second) != 0 || (milli = fraction(&p)) < 0 ||
-	    offset(&p, &east) != 0 || *p != '\0')
+	    digits(&p, 2, &minute) != 0)
 		return -1;
-	if (year < 1970 || month < 1 || month > 12 || hour > 23 ||
+	if (*p == ':' && (p++, digits(&p, 2, &second) != 0 ||
+	    (milli = fraction(&p)) < 0))
+		return -1;
+	if (offset(&p, &east) != 0 || *p != '\0')
+		return -1;
+	if (year < 1970 || month < 1 || month > 12 || day < 1 ||
+	    day > calendar_month_length(year, month) || hour > 23 ||
 	    minute > 59 || second > 59)
 		return -1;
-	days = days_before(year, month);
-	if (day < 1 || days + day > days_before(year + month / 12,
-	    month % 12 + 1))
-		return -1;
-	days += day - 1;
-	result = ((days * 24 + hour) * 60 + minute - east) * 60000LL +
-	    second * 1000LL + milli;
-	if (result <= 0)
+	result = ((calendar_day(year, month, day) * 24 + hour) * 60 + minute -
+	    east) * 60000LL + second * 1000LL + milli;
+	if (result < 0)
 		return -1;
 	*ms = result;
 	return 0;
+}
+
+bool
+instant_is_local(const char *text)
+{
+	/* Behind the date: 2026-12-01 */
+	return strlen(text) > 10 && strpbrk(text + 10, "Zz+-") == NULL;
 }
 
 void

@@ -60,6 +60,7 @@ void queue_free_retry(void *);
 
 /* section.c */
 void conf_read_include(struct key_reader *, const struct node_entry *, void *);
+void daemon_finish(struct key_reader *, const struct node_entry *, void *);
 void database_finish(struct key_reader *, const struct node_entry *, void *);
 void api_finish(struct key_reader *, const struct node_entry *, void *);
 void limit_finish(struct key_reader *, const struct node_entry *, void *);

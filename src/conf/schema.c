@@ -59,6 +59,7 @@ static const char *const orders[] = { "small_first", "large_first", NULL };
 static const char *const conflicts[] = { "existing", "replace", "move", NULL };
 static const char *const overlaps[] = { "allow", "skip", "replace", NULL };
 static const char *const catch_ups[] = { "none", "last", "all", NULL };
+static const char *const dsts[] = { "standard", "skip", "clock", NULL };
 static const char *const severities[] = { "info", "warning", "critical", NULL };
 static const char *const schemes[] = { "none", "standard-webhooks",
     "timestamped-hmac", NULL };
@@ -263,6 +264,7 @@ static const struct key schedule_keys[] = {
 	{ "at", KEY_CUSTOM, .read = schedule_read_at,
 	    .dump = schedule_dump_spec, .free = schedule_free_spec },
 	{ "timezone", KEY_TEXT, S(timezone), .check = check_timezone },
+	{ "dst", KEY_CHOICE, S(dst), "standard", .names = dsts },
 	{ "queue", KEY_TEXT, S(queue), "" },
 	{ "type", KEY_TEXT, S(type), "" },
 	{ "data", KEY_NODE, S(data_node) },
@@ -378,7 +380,7 @@ static const struct key workflow_keys[] = {
 
 const struct key conf_keys[] = {
 	{ "include", KEY_CUSTOM, .read = conf_read_include },
-	{ "daemon", KEY_MAP, .table = daemon_keys },
+	{ "daemon", KEY_MAP, .table = daemon_keys, .finish = daemon_finish },
 	{ "database", KEY_MAP, .table = database_keys,
 	    .finish = database_finish },
 	{ "log", KEY_MAP, .table = log_keys },

@@ -11,7 +11,9 @@
 
 #include "base/buf.h"
 #include "base/xalloc.h"
+#include "conf/instant.h"
 #include "conf/parts.h"
+#include "conf/zones.h"
 #include "core/cron.h"
 #include "core/units.h"
 
@@ -28,6 +30,18 @@ conf_read_include(struct key_reader *r, const struct node_entry *entry,
 	(void)r;
 	(void)entry;
 	(void)target;
+}
+
+void
+daemon_finish(struct key_reader *r, const struct node_entry *entry,
+    void *target)
+{
+	struct conf *conf = target;
+
+	(void)r;
+	(void)entry;
+	/* Checked when it was read. */
+	zones_find(conf->daemon.timezone, &conf->daemon.zone, NULL);
 }
 
 /* How the embedded cluster is reached: by its socket, in its directory. */
@@ -209,6 +223,20 @@ schedule_free_spec(void *target)
 	free(((struct schedule_conf *)target)->spec);
 }
 
+/* An instant that was written without an offset is a time of the zone. */
+static void
+localize(const struct schedule_conf *s, const struct node_entry *map,
+    const char *key, int64_t *ms)
+{
+	const struct node_entry *entry = node_entry(map->value, key);
+
+	if (*ms == 0 || entry == NULL || !instant_is_local(entry->value->text))
+		return;
+	*ms = zone_to_utc(s->zone, *ms / 1000) * 1000 + *ms % 1000;
+	if (*ms <= 0)
+		*ms = 1;	/* 0 is none */
+}
+
 void
 schedule_finish(struct key_reader *r, const struct node_entry *entry,
     void *element)
@@ -224,13 +252,15 @@ schedule_finish(struct key_reader *r, const struct node_entry *entry,
 	if (*s->queue == '\0')
 		conf_complain(r->sink, entry->file, entry->line, entry->column,
 		    "schedule \"%s\" has no queue:", s->name);
+	if (s->timezone == NULL)
+		s->timezone = xstrdup(r->conf->daemon.timezone);
+	zones_find(s->timezone, &s->zone, NULL);
+	localize(s, entry, "at", &s->at_ms);
+	localize(s, entry, "starts", &s->starts_ms);
+	localize(s, entry, "ends", &s->ends_ms);
 	if (s->starts_ms != 0 && s->ends_ms != 0 &&
 	    s->ends_ms <= s->starts_ms)
 		conf_complain(r->sink, entry->file, entry->line, entry->column,
 		    "schedule \"%s\" ends before it starts", s->name);
-	if (s->timezone == NULL)
-		s->timezone = xstrdup(r->conf->daemon.timezone);
-	if (strcmp(s->timezone, "UTC") != 0)
-		key_unused(r, "timezone");
 	s->data = s->data_node ? node_json(s->data_node) : xstrdup("{}");
 }

@@ -88,7 +88,8 @@ next_of_spec(const struct schedule_conf *s, dbtime_us after)
 		next = every_next_ms(s->every_ms, after / US_PER_MS);
 		return next < 0 ? INSTANT_NEVER : next * US_PER_MS;
 	case SPEC_CRON:
-		next = cron_next_utc(&s->cron, after / US_PER_SECOND);
+		next = cron_next(&s->cron, s->zone, s->dst,
+		    after / US_PER_SECOND);
 		return next < 0 ? INSTANT_NEVER : next * US_PER_SECOND;
 	case SPEC_AT:
 		return after < s->at_ms * US_PER_MS ?

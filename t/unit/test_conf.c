@@ -324,11 +324,60 @@ test_conf_embedded(void **state)
 	free(dump);
 }
 
+/* Times without an offset are of the schedule's zone, which is the daemon's
+ * unless it has one. */
+static void
+test_conf_zones(void **state)
+{
+	static const char text[] =
+	    "daemon: {timezone: Australia/Sydney}\n"
+	    "handlers: {h: {driver: noop}}\n"
+	    "queues: {q: {handler: h}}\n"
+	    "schedules:\n"
+	    "  a: {cron: \"0 2 * * *\", queue: q}\n"
+	    "  b: {at: \"2026-12-01T11:00\", queue: q, dst: skip, timezone: Europe/Berlin}\n"
+	    "  c: {at: \"2026-12-01 11:00:00.5\", queue: q, dst: clock}\n"
+	    "  d: {every: 1h, starts: 2026-12-01T11:00:00, ends: \"2026-12-01T11:00:00+01:00\", queue: q}\n"
+	    "  e: {every: 1h, queue: q, timezone: UTC}\n";
+	struct conf *conf;
+	const struct schedule_conf *s;
+	char *first, *second;
+
+	(void)state;
+	if (access("/usr/share/zoneinfo/Australia/Sydney", R_OK) != 0)
+		skip();
+	conf = confs_load(text);
+	s = conf->schedules;
+	assert_int_equal(conf->nunused, 0);
+	assert_int_equal(zone_span(conf->daemon.zone, INT64_C(1796083200)).offset,
+	    11 * 3600);
+	assert_ptr_equal(s[0].zone, conf->daemon.zone);
+	assert_string_equal(s[0].timezone, "Australia/Sydney");
+	assert_int_equal(s[0].dst, CRON_DST_STANDARD);
+	assert_int_equal(s[1].dst, CRON_DST_SKIP);
+	assert_int_equal(s[1].at_ms, INT64_C(1796119200000));
+	assert_int_equal(s[2].dst, CRON_DST_CLOCK);
+	assert_int_equal(s[2].at_ms, INT64_C(1796083200500));
+	assert_int_equal(s[3].starts_ms, INT64_C(1796083200000));
+	assert_int_equal(s[3].ends_ms, INT64_C(1796119200000));
+	assert_null(s[4].zone);
+	first = confs_dump(conf);
+	conf_free(conf);
+	conf = confs_load(first);
+	assert_int_equal(conf->schedules[1].at_ms, INT64_C(1796119200000));
+	assert_int_equal(conf->schedules[3].starts_ms, INT64_C(1796083200000));
+	second = confs_dump(conf);
+	assert_string_equal(first, second);
+	free(first);
+	free(second);
+	conf_free(conf);
+}
+
 static void
 test_conf_unused(void **state)
 {
 	static const char *const expected[] = { "queues.schema",
-	    "schedules.overlap", "schedules.timezone", "hooks", "api" };
+	    "schedules.overlap", "hooks", "api" };
 	struct conf *conf = confs_load(
 	    "api: {listen: \"127.0.0.1:1\"}\n"
 	    "handlers: {h: {driver: noop}}\n"
@@ -340,13 +389,13 @@ test_conf_unused(void **state)
 	    "monitor: {report: \"0 0 * * *\"}\n");
 
 	(void)state;
-	assert_int_equal(conf->nunused, 5);
-	for (size_t i = 0; i < 5; i++) {
+	assert_int_equal(conf->nunused, 4);
+	for (size_t i = 0; i < 4; i++) {
 		size_t n = 0;
 
-		while (n < 5 && strcmp(conf->unused[n], expected[i]) != 0)
+		while (n < 4 && strcmp(conf->unused[n], expected[i]) != 0)
 			n++;
-		if (n == 5)
+		if (n == 4)
 			fail_msg("%s is not among the unused", expected[i]);
 	}
 	conf_free(conf);
@@ -621,6 +670,7 @@ main(void)
 		cmocka_unit_test(test_conf_policies),
 		cmocka_unit_test(test_conf_priorities),
 		cmocka_unit_test(test_conf_schedules),
+		cmocka_unit_test(test_conf_zones),
 		cmocka_unit_test(test_conf_booleans),
 		cmocka_unit_test(test_conf_variables),
 		cmocka_unit_test(test_conf_include),

@@ -278,6 +278,13 @@ static const struct {
 	    "x.yml:3:27: every: \"10ms\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 1s to 366d\n" },
 	{ Q "schedules: {s: {queue: q, at: 2026-02-30T00:00:00Z}}\n",
 	    "x.yml:3:27: at: \"2026-02-30T00:00:00Z\" is not an instant like 2026-12-01T10:00:00Z\n" },
+	{ Q "schedules: {s: {queue: q, at: 2026-12-01T24:00}}\n",
+	    "x.yml:3:27: at: \"2026-12-01T24:00\" is not an instant like 2026-12-01T10:00:00Z\n" },
+	{ Q "schedules: {s: {queue: q, every: 1m, timezone: ../../etc/passwd}}\n",
+	    "x.yml:3:38: timezone: \"../../etc/passwd\": no such time zone; write one like UTC or Europe/Berlin\n" },
+	{ Q "schedules: {s: {queue: q, every: 1m, timezone: Europe/Berlni, dst: summer}}\n",
+	    "x.yml:3:38: timezone: \"Europe/Berlni\": no such time zone (did you mean \"Europe/Berlin\"?)\n"
+	    "x.yml:3:63: dst: \"summer\" is not standard, skip or clock\n" },
 	{ Q "schedules: {s: {queue: q, at: \"\"}}\n",
 	    "x.yml:3:27: at: needs an instant like 2026-12-01T10:00:00Z\n" },
 	{ Q "schedules: {s: {queue: q, every: 1m, starts: 2027-01-01T00:00:00Z, ends: 2026-01-01T00:00:00Z}}\n",

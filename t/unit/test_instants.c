@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "conf/zones.h"
 #include "sched/instants.h"
 
 #define S INT64_C(1000000)
@@ -68,6 +69,24 @@ test_instants_next_cron(void **state)
 	assert_int_equal(instants_next(&s, T0 - 1), T0);
 	s = cron("0 0 31 2 *", CATCH_UP_LAST, 3600000);
 	assert_int_equal(instants_next(&s, T0), INSTANT_NEVER);
+}
+
+/* In a zone, and by its rule for changes of the clocks. */
+static void
+test_instants_next_cron_in_a_zone(void **state)
+{
+	struct schedule_conf s = cron("0 2 * * *", CATCH_UP_LAST, 3600000);
+	dbtime_us change = INT64_C(1791043200) * S;	/* 2026-10-03T16:00:00Z */
+
+	(void)state;
+	if (zones_find("Australia/Sydney", &s.zone, NULL) != 0)
+		skip();
+	assert_int_equal(instants_next(&s, T0), T0 + 5 * 3600 * S);
+	assert_int_equal(instants_next(&s, change - 3600 * S), change);
+	assert_int_equal(instants_next(&s, change), change + 23 * 3600 * S);
+	s.dst = CRON_DST_SKIP;
+	assert_int_equal(instants_next(&s, change - 3600 * S),
+	    change + 23 * 3600 * S);
 }
 
 static void
@@ -220,6 +239,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_instants_next_every_is_aligned_to_the_epoch),
 		cmocka_unit_test(test_instants_next_cron),
+		cmocka_unit_test(test_instants_next_cron_in_a_zone),
 		cmocka_unit_test(test_instants_next_at_comes_once),
 		cmocka_unit_test(test_instants_next_between_starts_and_ends),
 		cmocka_unit_test(test_instants_jitter_spreads_and_repeats),
