@@ -45,6 +45,8 @@ static const struct option options[] = {
 	{ "tz", 0, "ZONE", "the time zone; UTC" },
 	{ "count", 0, "N", "so many instants" },
 	{ "from", 0, "TIME", "instants after this one" },
+	{ "dst", 0, "RULE", "what a change of the clocks does: standard, skip or clock" },
+	{ "edges", 0, NULL, "also tell of the next changes of the clocks, on standard error" },
 	{ "print", 0, NULL, "print the SQL instead of running it" },
 	{ "roles", 0, NULL, "also create jobq_producer, jobq_reader, jobq_admin" },
 	{ "follow", 'f', NULL, "go on as the log grows" },

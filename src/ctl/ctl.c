@@ -76,7 +76,7 @@ static const struct ctl_command commands[] = {
 	{ "schedule list", "", 0, 0, "", "all schedules", schedule_list },
 	{ "schedule next", "[NAME]", 0, 1, "limit",
 	    "what fires next, or one schedule's next instant", schedule_next },
-	{ "schedule explain", "'CRON'", 1, 1, "tz count from",
+	{ "schedule explain", "'CRON'", 1, 1, "tz dst count from edges",
 	    "when an expression fires; needs no database", schedule_explain },
 	{ "workflow list", "", 0, 0, "state limit",
 	    "workflows, the newest first", workflow_list },
