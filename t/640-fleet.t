@@ -69,8 +69,10 @@ my %schedules = (
 	'outlook-sync' => [ '*/2 * * * *', undef, 'ENABLE_OUTLOOK_SYNC' ],
 	'webhook-renewal' => [ '0 * * * *', 'WEBHOOK_RENEWAL_CRON_SCHEDULE', 'ENABLE_WEBHOOK_RENEWAL' ],
 	'scheduling-reminders' => [ '*/15 * * * *', 'SCHEDULING_REMINDERS_CRON', 'ENABLE_SCHEDULING_REMINDERS' ],
-	'daily-metrics' => ['0 2 * * *'], 'driver-safety-scores' => ['0 2 * * *'],
-	'push-notification-scheduler' => ['* * * * *'], cleanup => ['30 3 * * *'],
+	'daily-metrics' => [ '0 2 * * *', 'DAILY_METRICS_CRON', 'ENABLE_DAILY_METRICS' ],
+	'driver-safety-scores' => [ '0 2 * * *', 'DRIVER_SAFETY_CRON', 'ENABLE_DRIVER_SAFETY_SCORES' ],
+	'push-notification-scheduler' => [ '* * * * *', 'PUSH_NOTIFICATION_CRON', 'ENABLE_PUSH_NOTIFICATIONS' ],
+	cleanup => [ '30 3 * * *', 'CLEANUP_CRON', 'ENABLE_CLEANUP' ],
 );
 my %changed = (
 	(map { ($_->[1] => '7 * * * *') } grep { defined $_->[1] } values %schedules),
