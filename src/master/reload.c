@@ -87,12 +87,22 @@ same_queues(const struct conf *a, const struct conf *b)
 	return true;
 }
 
+/* Of two that say the same: are the zones still what they were? */
+static bool
+same_zones(const struct conf *a, const struct conf *b)
+{
+	for (size_t i = 0; i < a->nschedules; i++)
+		if (a->schedules[i].zone != b->schedules[i].zone)
+			return false;
+	return a->daemon.zone == b->daemon.zone;
+}
+
 static bool
 nothing_changed(const struct conf *a, const struct conf *b)
 {
 	char *x = dump(a), *y = dump(b);
 	bool same = a->shared_digest == b->shared_digest &&
-	    same_queues(a, b) && strcmp(x, y) == 0;
+	    same_queues(a, b) && strcmp(x, y) == 0 && same_zones(a, b);
 
 	free(x);
 	free(y);
