@@ -1,0 +1,110 @@
+/*
+ * Use of the machine: see usage.h.
+ */
+#include "config.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os/usage.h"
+
+#define TEXT_MAX 1024
+
+static bool
+slurp(const char *path, char text[TEXT_MAX])
+{
+	FILE *f = fopen(path, "re");
+	size_t len;
+
+	if (f == NULL)
+		return false;
+	len = fread(text, 1, TEXT_MAX - 1, f);
+	fclose(f);
+	text[len] = '\0';
+	return len > 0;
+}
+
+/* How many it has open; -1: that is not for us to see. */
+static int64_t
+count_fds(pid_t pid)
+{
+	char path[64];
+	int64_t n = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	if ((dir = opendir(path)) == NULL)
+		return -1;
+	for (const struct dirent *d; (d = readdir(dir)) != NULL;)
+		n += d->d_name[0] != '.';
+	closedir(dir);
+	return n;
+}
+
+/* Seconds since the epoch when the machine started. */
+static double
+boot_time(void)
+{
+	struct timespec boot, wall;
+
+	clock_gettime(CLOCK_BOOTTIME, &boot);
+	clock_gettime(CLOCK_REALTIME, &wall);
+	return (double)(wall.tv_sec - boot.tv_sec) +
+	    (double)(wall.tv_nsec - boot.tv_nsec) / 1e9;
+}
+
+/* Add one process, by its stat: the fields behind its name, which may have
+ * anything in it, from the third on. */
+static bool
+add(struct usage *u, pid_t pid)
+{
+	unsigned long long user, system, users, systems, start;
+	long long pages;
+	long ticks = sysconf(_SC_CLK_TCK);
+	char path[64], text[TEXT_MAX], *p;
+	int64_t fds;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (!slurp(path, text) || (p = strrchr(text, ')')) == NULL ||
+	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u "
+	    "%llu %llu %llu %llu %*d %*d %*d %*d %llu %*u %lld",
+	    &user, &system, &users, &systems, &start, &pages) != 6)
+		return false;
+	u->processes++;
+	u->cpu_us += (user + system + users + systems) * 1000000 /
+	    (unsigned long long)ticks;
+	u->resident += (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+	if (u->processes == 1)
+		u->started = boot_time() + (double)start / (double)ticks;
+	if ((fds = count_fds(pid)) > u->most_fds)
+		u->most_fds = fds;
+	return true;
+}
+
+bool
+usage_read(struct usage *u, pid_t master)
+{
+	struct rlimit limit = { 0 };
+	char path[64];
+	int child;
+	FILE *f;
+
+	*u = (struct usage){ .most_fds = -1 };
+	if (!add(u, master))
+		return false;
+	getrlimit(RLIMIT_NOFILE, &limit);
+	u->max_fds = (int64_t)limit.rlim_cur;
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)master,
+	    (int)master);
+	if ((f = fopen(path, "re")) == NULL)
+		return true;
+	while (fscanf(f, "%d", &child) == 1)
+		add(u, child);
+	fclose(f);
+	return true;
+}
