@@ -15,8 +15,10 @@
 #include "core/cron.h"
 #include "db/array.h"
 #include "db/stmt.h"
+#include "monitor/gauges.h"
 #include "monitor/health.h"
 #include "monitor/round.h"
+#include "os/board.h"
 
 /* A queue without workers this long after the start is a fault; before, they
  * are on their way. */
@@ -35,6 +37,7 @@ struct round {
 	struct cron report_cron;
 	dbtime_us report_at;		/* the next one, by this host's clock */
 	char *health_sql, *maintain_sql, *statistics_sql, *report_sql;
+	struct gauges *gauges;
 	mono_t started;
 	mono_t asked;			/* when the health statement was sent */
 	unsigned busy;			/* statements of a round not yet answered */
@@ -84,6 +87,7 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	    "SELECT jobq.statistics_take($1::bigint * interval '1 ms')",
 	    schema);
 	r->report_sql = stmt_in_schema(report_statement, schema);
+	r->gauges = gauges_new(conf, pg);
 	if (conf->monitor.report != NULL && *conf->monitor.report != '\0') {
 		if (cron_parse(&r->report_cron, conf->monitor.report, &e) == 0)
 			r->has_report = true;
@@ -102,6 +106,7 @@ round_free(struct round *r)
 	timer_free(r->interval);
 	timer_free(r->statistics);
 	timer_free(r->report);
+	gauges_free(r->gauges);
 	free(r->health_sql);
 	free(r->maintain_sql);
 	free(r->statistics_sql);
@@ -153,9 +158,11 @@ interval(void *arg)
 			    "not connected",
 		};
 		write_health(r, &h);
+		gauges_down(r->gauges);
 		return;
 	}
 	r->begun = true;
+	gauges_read(r->gauges);
 	/* The round before still runs: do not pile up on a slow database. */
 	if (r->busy > 0)
 		return;
@@ -223,10 +230,10 @@ write_health(struct round *r, const struct health *h)
 	struct buf b = { 0 };
 	struct err e;
 
-	if (path == NULL || *path == '\0')
-		return;
 	health_json(&b, h);
-	if (health_write(path, &b, &e) == 0) {
+	if (board_publish(BOARD_HEALTH, b.data, b.len, &e) != 0)
+		log_debug("no health for the api", "reason=%s", e.msg);
+	if (path == NULL || *path == '\0' || health_write(path, &b, &e) == 0) {
 		r->file_failed = false;
 	} else if (!r->file_failed) {
 		log_warn("no health file", "reason=%s", e.msg);

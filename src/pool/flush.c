@@ -19,6 +19,7 @@
 #include "base/utf8.h"
 #include "base/xalloc.h"
 #include "db/stmt.h"
+#include "os/board.h"
 #include "pool/leader.h"
 
 #define FAILURE_WAIT (100 * MONO_MS)	/* doubled for each in a row */
@@ -208,12 +209,28 @@ refused(struct flush *f, const PGresult *res)
 	keep_all(f, false);
 }
 
+/* The database has it: it counts. */
+static void
+count_end(const struct flush *f, const struct lease *l)
+{
+	struct board_queue *board = f->pool->board;
+
+	if (f->kind != FLUSH_PLAIN && f->kind != FLUSH_FULL)
+		return;
+	board_finished(board, l->job.type, l->outcome - OUTCOME_COMPLETED);
+	if (l->worker >= 0 && l->outcome <= OUTCOME_DEAD)
+		board_ran(board, l->run_us);
+}
+
 static void
 end_refused(struct flush *f, struct lease *l)
 {
 	/* Said twice because an answer was lost: the first counted. */
-	if (!l->unsure) {
+	if (l->unsure) {
+		count_end(f, l);
+	} else {
 		f->pool->lost++;
+		board_lease_lost(f->pool->board, 1);
 		log_warn("lease lost", "id=%lld attempt=%d reason=%s",
 		    (long long)l->job.id, l->job.attempt,
 		    "its end was not accepted");
@@ -239,8 +256,10 @@ accepted(struct flush *f, const PGresult *res)
 		else
 			end_refused(f, l);
 	}
-	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL)
+	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL) {
+		count_end(f, l);
 		lease_free(pool, l);
+	}
 	f->failures = 0;
 	f->limit = f->limit * 2 < SAVE_MAX ? f->limit * 2 : SAVE_MAX;
 }

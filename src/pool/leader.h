@@ -141,6 +141,7 @@ struct flush {
 
 struct notes;
 struct breakers;
+struct board_queue;
 
 /* The statements of each job: prepared, but for behind a transaction pooler,
  * since to parse and plan one costs a fifth of a millisecond. */
@@ -211,6 +212,7 @@ struct pool {
 	struct flush flushes[FLUSH_KINDS];
 	struct notes *notes;
 	struct breakers *breakers;	/* NULL: the queue has none */
+	struct board_queue *board;	/* its counters */
 
 	/* the process */
 	struct timer *turn, *tick, *stop_at, *give_up;
@@ -298,6 +300,7 @@ void slot_abandon(struct pool *);	/* workers die: hand back what they have */
 bool slot_none_left(const struct pool *);
 int slot_running(const struct pool *);	/* jobs */
 int slot_busy(const struct pool *);	/* workers */
+void slot_show(const struct pool *);	/* on the board */
 const char *slot_state_name(const struct slot *);
 
 /* dispatch.c */

@@ -19,6 +19,7 @@
 #include "base/xalloc.h"
 #include "core/msg.h"
 #include "db/stmt.h"
+#include "os/board.h"
 #include "pool/leader.h"
 
 #define RETRY_AFTER (MONO_SECOND)	/* a statement the server refused */
@@ -251,6 +252,7 @@ lease_pool_lost(struct pool *pool)
 		if (l->slot != NULL)
 			ladder_cancel(l, STOP_LOST);
 	}
+	board_lease_lost(pool->board, count);
 	flush_forget(pool);
 	while ((l = TAILQ_FIRST(&pool->ready.head)) != NULL)
 		lease_free(pool, l);

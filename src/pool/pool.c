@@ -24,6 +24,7 @@
 #include "base/xalloc.h"
 #include "core/msg.h"
 #include "db/stmt.h"
+#include "os/board.h"
 #include "os/proc.h"
 #include "pool/leader.h"
 #include "pool/pool.h"
@@ -84,6 +85,7 @@ pool_init(struct pool *pool, const struct conf *conf,
 {
 	pool->conf = conf;
 	pool->queue = queue;
+	pool->board = board_queue(queue->name);
 	pool->loop = loop_new();
 	pool->turn = timer_new(pool->loop, on_turn, pool);
 	pool->tick = timer_new(pool->loop, on_tick, pool);
@@ -352,6 +354,7 @@ on_tick(void *arg)
 	beat_tick(pool);
 	breakers_tick(pool);
 	show_title(pool);
+	slot_show(pool);
 	if (beat_rests(pool)) {
 		pool->resting = true;
 		timer_set(pool->tick, REST);

@@ -16,6 +16,7 @@
 #include "base/xalloc.h"
 #include "core/breaker.h"
 #include "core/msg.h"
+#include "os/board.h"
 #include "os/proc.h"
 #include "pool/leader.h"
 
@@ -628,6 +629,28 @@ slot_running(const struct pool *pool)
 	for (int i = 0; i < pool->nslots; i++)
 		n += pool->slots[i].running.count;
 	return (int)n;
+}
+
+void
+slot_show(const struct pool *pool)
+{
+	static const enum board_worker states[] = {
+		[SLOT_STARTING] = BOARD_WORKER_STARTING,
+		[SLOT_READY] = BOARD_WORKER_IDLE,
+		[SLOT_LEAVING] = BOARD_WORKER_LEAVING,
+		[SLOT_KILLED] = BOARD_WORKER_LEAVING,
+	};
+	uint32_t n[BOARD_WORKER_STATES] = { 0 };
+
+	for (int i = 0; i < pool->nslots; i++) {
+		const struct slot *s = &pool->slots[i];
+
+		if (s->pid == 0)
+			continue;
+		n[s->state == SLOT_READY && slot_load(s) > 0 ?
+		    BOARD_WORKER_BUSY : states[s->state]]++;
+	}
+	board_seat_workers(n);
 }
 
 int
