@@ -52,9 +52,9 @@ say 'what a job costs'
 say 'a release archive, built and installed elsewhere'
 (cd "$work/plain" && make -s distcheck-quick)
 
-say 'system tests with the sanitizers: drivers and pool'
+say 'system tests with the sanitizers: drivers, pool and api'
 (cd "$work/sanitize" && make -s check-system JOBS="${JOBS:-3}" \
-    TESTS_T="$(ls "$top"/t/[24]*.t | tr '\n' ' ')")
+    TESTS_T="$(ls "$top"/t/[247]*.t | tr '\n' ' ')")
 
 say 'system tests'
 cd "$work/plain" && make -s check-system JOBS="${JOBS:-3}"

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/api.h"
 #include "conf/conf.h"
 #include "db/pg.h"
 #include "db/setup.h"
@@ -39,6 +40,7 @@ static const struct master_entries entries = {
 	.worker = worker_main,
 	.sched = sched_main,
 	.monitor = monitor_main,
+	.api = api_main,
 };
 
 static void

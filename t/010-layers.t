@@ -10,10 +10,10 @@ use Test::More;
 
 my %level = (
 	base => 0, os => 1, core => 2, conf => 3, driver => 4, db => 4,
-	master => 5, pool => 5, worker => 5, sched => 5, monitor => 5, ctl => 5,
+	master => 5, pool => 5, worker => 5, sched => 5, monitor => 5, api => 5, ctl => 5,
 );
 # What may also be seen sideways or is kept from a process that may go down.
-my %forbidden = ('master' => { db => 1, driver => 1 }, 'pool' => { driver => 1 });
+my %forbidden = ('master' => { db => 1, driver => 1 }, 'pool' => { driver => 1 }, 'api' => { driver => 1 });
 my %home = (
 	qr{^libpq}            => qr{^db/},
 	qr{^event}            => qr{^os/},

@@ -59,7 +59,7 @@ for my $command (grep { !$seen{$_}++ } map { /^  (\w+)/ ? $1 : () } split /\n/, 
 # Every event that the log has for an operator, from the sources.
 my %events = map { $_ => 1 } 'job failed', 'job dead', 'job cancelled', 'job lost';
 for my $file (map { glob source_directory() . "/src/$_/*.c" }
-    qw(master pool sched monitor worker db driver os)) {
+    qw(master pool sched monitor api worker db driver os)) {
 	my $text = slurp($file);
 	while ($text =~ /\blog_(?:error|warn|info)\(\s*((?:"[^"]*"\s*)+),/g) {
 		$events{join '', $1 =~ /"([^"]*)"/g} = 1;

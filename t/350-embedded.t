@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Http;
 use Jobqd;
 use Test::More;
 
@@ -45,7 +46,10 @@ sub end {
 	my @lines = lines($d);
 	my ($conf) = $lines[0] =~ m{(/tmp/jobqd-dev-\w+/jobqd\.yml)};
 	ok $conf && -f $conf, 'the first line names the configuration';
-	like $lines[1], qr/^psql "[^"]+"$/, 'the second is a psql command line';
+	my @urls = grep { m{^http://} } @lines[1 .. 2];
+	is scalar(@urls), 2, 'then come two addresses';
+	is(Http->new($urls[0] =~ m{//([^/]+)})->get('/readyz')->{status}, 200, '… at which it answers');
+	like $lines[3], qr/^psql "[^"]+"$/, 'and a psql command line';
 	is psql($d, 'SELECT 1'), 1, 'which works as it stands';
 	is psql($d, 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user'), 'f', 'not as a superuser';
 	is psql($d, 'SHOW listen_addresses'), '', 'and not over the network';

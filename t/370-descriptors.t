@@ -8,13 +8,15 @@ use Jobqd;
 use Test::More;
 
 my $pg = Jobqd::Postgres->new;
-my $text = <<'YAML';
+my $port = free_port();
+my $text = <<"YAML";
 handlers:
   null: {driver: noop}
-  list: {driver: exec, argv: [/bin/sh, -c, 'cd /proc/self/fd && echo "[\"$(echo *)\"]"']}
+  list: {driver: exec, argv: [/bin/sh, -c, 'cd /proc/self/fd && echo "[\\"\$(echo *)\\"]"']}
 queues:
   work: {handler: null, workers: 2}
   list: {handler: list, workers: 1}
+api: {listen: "127.0.0.1:$port"}
 YAML
 my $d = Jobqd::Daemon->new(pg => $pg, config => $text);
 $d->start;
@@ -46,6 +48,14 @@ for my $pid (sort { $a <=> $b } keys %titles) {
 	my @sockets = grep { $t{$_} eq 'socket' && $_ > 3 } keys %t;
 	cmp_ok scalar(@sockets), '<=', 2, "$titles{$pid}: no socket but its loop's own";
 }
+
+# The socket that listens is the master's and, as descriptor 5, the api's.
+my ($inode) = map { (split ' ')[9] } grep { (split ' ')[1] =~ sprintf(':%04X$', $port) && (split ' ')[3] eq '0A' }
+    split /\n/, slurp('/proc/net/tcp');
+my @holders = grep { my $pid = $_; grep { (readlink($_) // '') eq "socket:[$inode]" } glob "/proc/$pid/fd/*" } keys %titles;
+is_deeply [ sort map { $titles{$_} =~ s/ \(.*//r } @holders ], [ 'jobqd: api', 'jobqd: master' ], 'who has the socket that listens';
+my ($api) = $d->pids(qr/^jobqd: api$/);
+is readlink("/proc/$api/fd/5"), "socket:[$inode]", '… the api as its descriptor 5';
 
 # A program: the null device or pipes as 0 to 2, progress as 3, and what the
 # shell opens to list them.

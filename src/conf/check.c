@@ -12,6 +12,7 @@
 #include "conf/zones.h"
 #include "core/cron.h"
 #include "core/units.h"
+#include "os/listen.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyz0123456789_.-"
 #define UPPER_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -108,19 +109,17 @@ check_socket_directory(const char *text)
 const char *
 check_listen(const char *text)
 {
-	const char *colon = strrchr(text, ':');
-	char *end;
-	long port;
+	return strcmp(text, "off") == 0 ? NULL : listener_check(text);
+}
 
-	if (strcmp(text, "off") == 0 ||
-	    (strncmp(text, "unix:", 5) == 0 && text[5] != '\0'))
-		return NULL;
-	if (colon == NULL || colon == text)
-		return "needs HOST:PORT, unix:PATH or off";
-	port = strtol(colon + 1, &end, 10);
-	if (!isdigit((unsigned char)colon[1]) || *end != '\0' || port < 1 ||
-	    port > 65535)
-		return "the port is a number from 1 to 65535";
+const char *
+check_mode(const char *text)
+{
+	size_t len = strlen(text);
+
+	if (len < 3 || len > 4 || text[strspn(text, "01234567")] != '\0' ||
+	    (len == 4 && *text != '0'))
+		return "needs permissions in octal, like 0660";
 	return NULL;
 }
 

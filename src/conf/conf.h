@@ -204,6 +204,7 @@ struct conf {
 	struct { char *file; enum log_level level; enum log_format format; } log;
 	struct {
 		char *listen;		/* "off", HOST:PORT, unix:PATH */
+		char *socket_mode;	/* of unix:PATH, octal */
 		char *tokens_file, *tls_cert, *tls_key;
 		char *admin_key, *admin_key_file;	/* "" : not given so */
 		int64_t rate_count, rate_period_ms, max_body;

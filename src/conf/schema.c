@@ -103,19 +103,22 @@ static const struct key log_keys[] = {
 };
 
 static const struct key tls_keys[] = {
-	{ "cert", KEY_TEXT, C(api.tls_cert), "" },
-	{ "key", KEY_TEXT, C(api.tls_key), "" },
+	{ "cert", KEY_TEXT, C(api.tls_cert), "", .flags = KEY_LATER },
+	{ "key", KEY_TEXT, C(api.tls_key), "", .flags = KEY_LATER },
 	END
 };
 
 static const struct key api_keys[] = {
 	{ "listen", KEY_TEXT, C(api.listen), "127.0.0.1:8787",
-	    .flags = KEY_RESTART, .check = check_listen },
-	{ "tokens_file", KEY_TEXT, C(api.tokens_file), "" },
-	{ "admin_key", KEY_TEXT, C(api.admin_key), "", .flags = KEY_SECRET },
+	    .check = check_listen },
+	{ "socket_mode", KEY_TEXT, C(api.socket_mode), "0660",
+	    .flags = KEY_RESTART, .check = check_mode },
+	{ "tokens_file", KEY_TEXT, C(api.tokens_file), "", .flags = KEY_LATER },
+	{ "admin_key", KEY_TEXT, C(api.admin_key), "",
+	    .flags = KEY_SECRET | KEY_LATER },
 	{ "admin_key_file", KEY_TEXT, C(api.admin_key_file), "",
-	    .flags = KEY_QUIET },
-	{ "rate_limit", KEY_RATE, C(api.rate_count), "100/s" },
+	    .flags = KEY_QUIET | KEY_LATER },
+	{ "rate_limit", KEY_RATE, C(api.rate_count), "100/s", .flags = KEY_LATER },
 	{ "max_body", KEY_SIZE, C(api.max_body), "1MiB", 1024, 1024 * MIB },
 	{ "tls", KEY_MAP, .table = tls_keys },
 	END

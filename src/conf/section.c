@@ -82,15 +82,11 @@ void
 api_finish(struct key_reader *r, const struct node_entry *entry,
     void *target)
 {
-	struct key_reader root = *r;
 	struct conf *conf = target;
 	const struct node_entry *file;
 
 	if (entry == NULL)
 		return;
-	root.kind = "";
-	if (strcmp(conf->api.listen, "off") != 0)
-		key_unused(&root, "api");
 	file = node_entry(entry->value, "admin_key_file");
 	if (file != NULL && *conf->api.admin_key_file != '\0' &&
 	    *conf->api.admin_key != '\0')

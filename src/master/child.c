@@ -21,7 +21,9 @@
 #include "base/xalloc.h"
 #include "core/msg.h"
 #include "master/table.h"
+#include "os/board.h"
 #include "os/cgroup.h"
+#include "os/listen.h"
 #include "os/proc.h"
 
 #define UNANSWERED_MAX 3	/* PINGs; then the process hangs */
@@ -41,7 +43,8 @@ RB_GENERATE(pids, child, by_pid, child_compare)
 static bool
 has_channel(enum kind kind)
 {
-	return kind == KIND_POOL || kind == KIND_SCHED || kind == KIND_MONITOR;
+	return kind == KIND_POOL || kind == KIND_SCHED ||
+	    kind == KIND_MONITOR || kind == KIND_API;
 }
 
 static void
@@ -64,6 +67,9 @@ set_name(struct child *c)
 	case KIND_MONITOR:
 		strlcpy(c->name, "monitor", sizeof(c->name));
 		break;
+	case KIND_API:
+		strlcpy(c->name, "api", sizeof(c->name));
+		break;
 	case KIND_POSTGRES:
 		strlcpy(c->name, "postgres", sizeof(c->name));
 		break;
@@ -80,6 +86,7 @@ run(struct child *c)
 
 	log_process("%s", c->name);
 	proc_title("jobqd: %s", c->name);
+	board_enter(has_channel(c->kind) ? c->seat : -1);
 	switch (c->kind) {
 	case KIND_SETUP:
 		if (c->master->relay >= 0)
@@ -97,6 +104,9 @@ run(struct child *c)
 		break;
 	case KIND_MONITOR:
 		status = entries->monitor(conf);
+		break;
+	case KIND_API:
+		status = entries->api(conf);
 		break;
 	case KIND_POSTGRES:
 		embedded_exec(c->master->embedded);
@@ -182,10 +192,22 @@ static void
 child_free(struct child *c)
 {
 	TAILQ_REMOVE(&c->master->children, c, link);
+	board_seat_leave(c->seat);
 	timer_free(c->deadline);
 	chan_free(c->chan);
 	generation_unref(c->gen);
 	free(c);
+}
+
+/* What a child has as descriptor 5; -1: nothing. */
+static int
+extra_of(const struct child *c)
+{
+	const struct master *m = c->master;
+
+	if (c->kind == KIND_SETUP)
+		return m->relay;
+	return c->kind == KIND_API ? listener_fd(m->listener) : -1;
 }
 
 /* The two ends, fork, and the ends to their owners. -1: e says why. */
@@ -194,12 +216,11 @@ launch(struct child *c, int *peer, struct err *e)
 {
 	struct master *m = c->master;
 	int fds[2] = { -1, -1 };
-	int extra = c->kind == KIND_SETUP ? m->relay : -1;
 	bool channel = has_channel(c->kind) || c->kind == KIND_WORKER;
 
 	if (channel && proc_pair(fds, e) != 0)
 		return -1;
-	c->pid = proc_fork(m->loop, fds[1], extra, e);
+	c->pid = proc_fork(m->loop, fds[1], extra_of(c), e);
 	if (c->pid == 0)
 		run(c);
 	if (channel)
@@ -229,6 +250,7 @@ child_start(struct master *m, const struct child_plan *plan)
 	c->slot = plan->slot;
 	c->team = plan->team;
 	c->started = mono_now();
+	c->seat = c->kind == KIND_POOL ? board_seat_take(c->queue->name) : 0;
 	set_name(c);
 	TAILQ_INSERT_TAIL(&m->children, c, link);
 	if (launch(c, plan->peer, &e) != 0) {
@@ -326,6 +348,7 @@ finish(struct child *c)
 		team_looking(m, NULL, false);
 		break;
 	case KIND_MONITOR:
+	case KIND_API:
 		break;
 	case KIND_POSTGRES:
 		embedded_gone(m->embedded, c);

@@ -15,8 +15,11 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "master/dev.h"
+#include "os/listen.h"
 #include "os/priv.h"
 #include "os/tree.h"
+
+#define API_PORT 8787
 
 /* ^ stands for the directory. Each part but the first is there when this
  * build has its driver. */
@@ -28,7 +31,6 @@ static const char sample_daemon[] =
 static const char sample_rest[] =
     "database: {embedded: \"^/postgres\"}\n"
     "log: {file: stderr}\n"
-    "api: {listen: off}\n"
     "monitor: {interval: 10s, health_file: \"^/health.json\"}\n";
 
 static const struct {
@@ -77,6 +79,18 @@ put_text(FILE *f, const struct dev *dev, const char *text)
 			fputc(*text, f);
 }
 
+/* The default port; another one where somebody has that already. */
+static void
+put_api(FILE *f)
+{
+	int port = listen_free_port(API_PORT);
+
+	if (port > 0)
+		fprintf(f, "api: {listen: \"127.0.0.1:%d\"}\n", port);
+	else
+		fputs("api: {listen: off}\n", f);
+}
+
 static void
 put_sample(FILE *f, const struct dev *dev, const struct conf_drivers *drivers,
     const struct identity *who)
@@ -85,6 +99,7 @@ put_sample(FILE *f, const struct dev *dev, const struct conf_drivers *drivers,
 	if (who != NULL)
 		fprintf(f, "  user: %s\n  group: \"\"\n", who->name);
 	put_text(f, dev, sample_rest);
+	put_api(f);
 	fputs("\nhandlers:\n", f);
 	for (size_t i = 0; i < NSAMPLES; i++)
 		if (has_driver(drivers, samples[i].driver))

@@ -25,7 +25,9 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "master/table.h"
+#include "os/board.h"
 #include "os/cgroup.h"
+#include "os/listen.h"
 #include "os/notify.h"
 #include "os/pidfile.h"
 #include "os/priv.h"
@@ -76,6 +78,7 @@ tell_ready(struct master *m)
 		}
 	m->ready = true;
 	m->stage = STAGE_RUNNING;
+	master_show(m);
 	log_info("ready", "queues=%zu workers=%zu", queues, workers);
 	notify_send("READY=1\nSTATUS=%zu queues, %zu workers", queues, workers);
 	if (m->relay >= 0) {
@@ -98,10 +101,19 @@ tell_drained(struct master *m)
 }
 
 void
+master_show(const struct master *m)
+{
+	board_set_state(m->stage == STAGE_STOPPING ? BOARD_STOPPING :
+	    m->drained ? BOARD_DRAINING : m->ready ? BOARD_READY :
+	    BOARD_STARTING);
+}
+
+void
 master_step(struct master *m)
 {
 	const struct unit *u;
 
+	master_show(m);
 	stop_step(m);
 	if (m->stage == STAGE_RUNNING && m->drained)
 		tell_drained(m);
@@ -214,6 +226,7 @@ on_beat(void *arg)
 	struct master *m = arg;
 	int64_t ms = m->options->ping_ms;
 
+	board_beat();
 	child_ping_all(m);
 	if (++m->beats % PIDFILE_BEATS == 0)
 		check_pidfile(m);
@@ -293,6 +306,19 @@ user_is_named(const struct conf *conf)
 	    node_get(node_get(conf->root, "daemon"), "user") != NULL;
 }
 
+struct listener *
+master_listen(const struct conf *conf, struct err *e)
+{
+	mode_t mode = (mode_t)strtoul(conf->api.socket_mode, NULL, 8);
+	struct listener *l = listener_open(conf->api.listen, mode, e);
+
+	if (l == NULL)
+		err_prepend(e, "api.listen");
+	else
+		log_info("listening", "address=%s", conf->api.listen);
+	return l;
+}
+
 static int
 give_up_root(struct master *m, const struct conf *conf, struct err *e)
 {
@@ -316,6 +342,9 @@ give_up_root(struct master *m, const struct conf *conf, struct err *e)
 	}
 	if (m->pidfile != NULL)
 		pidfile_chown(m->pidfile, who.uid, who.gid);
+	if (m->listener != NULL &&
+	    listener_chown(m->listener, who.uid, who.gid, e) != 0)
+		return -1;
 	if (log_fd() > STDERR_FILENO && fchown(log_fd(), who.uid, who.gid) != 0)
 		log_warn("log file keeps its owner", "file=%s", conf->log.file);
 	return priv_drop(&who, e);
@@ -334,6 +363,9 @@ say_dev(const struct conf *conf)
 {
 	fprintf(stderr, "# jobqd --dev, configuration %s, "
 	    "all of it in this directory\n", conf->path);
+	if (strchr(conf->api.listen, '/') == NULL && strcmp(conf->api.listen, "off") != 0)
+		fprintf(stderr, "http://%s/readyz\nhttp://%s/metrics\n",
+		    conf->api.listen, conf->api.listen);
 	fprintf(stderr, "psql \"%s\"\n", conf->database.url);
 }
 
@@ -367,6 +399,11 @@ begin(struct master *m, struct conf *conf, struct err *e)
 	if (conf->daemon.pid_file[0] != '\0' &&
 	    (m->pidfile = pidfile_take(conf->daemon.pid_file, e)) == NULL)
 		return -1;
+	if (board_make(conf->nqueues, e) != 0)
+		return -1;
+	if (strcmp(conf->api.listen, "off") != 0 &&
+	    (m->listener = master_listen(conf, e)) == NULL)
+		return -1;
 	if (give_up_root(m, conf, e) != 0)
 		return -1;
 	make_loop(m);
@@ -389,6 +426,7 @@ serve(struct master *m)
 		embedded_start(m->embedded);
 	else
 		master_prepare(m);
+	unit_reconcile(m);
 	on_beat(m);
 	if (notify_watchdog() > 0)
 		on_watchdog(m);
@@ -409,6 +447,7 @@ clear(struct master *m)
 	timer_free(m->stop_hard);
 	timer_free(m->stop_postgres);
 	loop_free(m->loop);
+	listener_free(m->listener);
 	pidfile_free(m->pidfile);
 	if (m->current != NULL)
 		generation_unref(m->current);

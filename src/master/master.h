@@ -14,6 +14,7 @@ struct master_entries {
 	int (*worker)(const struct conf *, const struct queue_conf *, int index);
 	int (*sched)(const struct conf *);
 	int (*monitor)(const struct conf *);
+	int (*api)(const struct conf *);
 };
 
 struct master_options {

@@ -2,8 +2,8 @@
  * Reload, by generations. The new configuration is read beside the one that
  * runs; whatever is wrong with it, the old one stays. When the setup process
  * has told the database of it, queues that changed get a new leader while
- * the old one drains, queues that did not are left alone, and the scheduler
- * and the monitor are replaced. A HUP during a reload is remembered, once.
+ * the old one drains, queues that did not are left alone, and the scheduler,
+ * the monitor and the api are replaced. A HUP during a reload is remembered, once.
  */
 #include "config.h"
 
@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "master/table.h"
+#include "os/board.h"
+#include "os/listen.h"
 #include "os/notify.h"
 
 /* A setup that waits for a database that does not come gives way to a newer
@@ -36,12 +38,22 @@ done(struct master *m)
 	}
 }
 
+/* The one that was made for a reload that is not to be. */
+static void
+forget_listener(struct master *m)
+{
+	listener_free(m->reload.listener);
+	m->reload.listener = NULL;
+	m->reload.moves = false;
+}
+
 static void
 refuse(struct master *m, const char *reason)
 {
 	log_error("reload refused", "reason=%s", reason);
 	if (m->reload.next != NULL)
 		generation_unref(m->reload.next);
+	forget_listener(m);
 	done(m);
 }
 
@@ -124,11 +136,25 @@ forgive(struct master *m)
 	unit_reconcile(m);
 }
 
+/* The new address is bound while the old one still is: when that fails, all
+ * stays. */
+static int
+prepare_listener(struct master *m, const struct conf *next, struct err *e)
+{
+	m->reload.moves = strcmp(m->current->conf->api.listen,
+	    next->api.listen) != 0;
+	if (!m->reload.moves || strcmp(next->api.listen, "off") == 0)
+		return 0;
+	m->reload.listener = master_listen(next, e);
+	return m->reload.listener != NULL ? 0 : -1;
+}
+
 static void
 consider(struct master *m, struct conf *next)
 {
 	const struct conf *old = m->current->conf;
 	char *keys = conf_restart_keys(old, next), *reason;
+	struct err e;
 
 	if (keys != NULL) {
 		reason = xasprintf("these need a restart: %s", keys);
@@ -140,6 +166,9 @@ consider(struct master *m, struct conf *next)
 		log_info("reload", "changed=%s", "nothing");
 		forgive(m);
 		done(m);
+	} else if (prepare_listener(m, next, &e) != 0) {
+		conf_free(next);
+		refuse(m, e.msg);
 	} else {
 		m->reload.next = generation_new(m, next);
 		m->reload.since = mono_now();
@@ -185,6 +214,9 @@ use_queue(struct master *m, struct generation *gen,
 {
 	struct unit *u = unit_find(m, KIND_POOL, queue->name);
 
+	if (board_add(queue->name) != 0)
+		log_warn("the queue is not counted", "queue=%s reason=%s",
+		    queue->name, "there is room again after a restart");
 	if (u == NULL) {
 		u = unit_new(m, KIND_POOL, queue);
 		if (m->stage != STAGE_STARTING)
@@ -208,6 +240,22 @@ use_solo(struct master *m, struct generation *gen, enum kind kind)
 	 * second of them. */
 	if (u->child != NULL)
 		child_stop(u->child, 0, SOLO_PATIENCE);
+}
+
+/* One that is asked something answers beside its successor. */
+static void
+use_api(struct master *m, struct generation *gen)
+{
+	struct unit *u = unit_find(m, KIND_API, NULL);
+
+	if (u != NULL)
+		unit_retire(u, API_MS);
+	if (u == NULL && m->listener != NULL)
+		u = unit_new(m, KIND_API, NULL);
+	if (m->listener != NULL)
+		unit_use(u, gen, NULL);
+	else if (u != NULL)
+		unit_free(u);
 }
 
 static void
@@ -254,6 +302,7 @@ apply(struct master *m, struct generation *gen)
 			use_queue(m, gen, &conf->queues[i]);
 	use_solo(m, gen, KIND_SCHED);
 	use_solo(m, gen, KIND_MONITOR);
+	use_api(m, gen);
 	m->current = generation_ref(gen);
 	generation_unref(old);
 }
@@ -270,14 +319,20 @@ accept(struct master *m)
 	struct generation *gen = m->reload.next;
 
 	use_log(m->current->conf, gen->conf);
+	if (m->reload.moves) {
+		listener_free(m->listener);
+		m->listener = m->reload.listener;
+		m->reload.listener = NULL;
+		m->reload.moves = false;
+	}
 	m->drained = false;
+	master_show(m);
 	apply(m, gen);
 	log_info("reloaded", "generation=%u queues=%zu", gen->number,
 	    gen->conf->nqueues);
 	generation_unref(gen);
-	if (m->prepared)
-		unit_reconcile(m);
-	else if (m->setup != NULL)
+	unit_reconcile(m);
+	if (!m->prepared && m->setup != NULL)
 		child_signal(m->setup, SIGKILL);	/* it knows the old one */
 	done(m);
 }
@@ -319,6 +374,7 @@ reload_prepared(struct master *m, const struct child *setup)
 void
 reload_abandon(struct master *m)
 {
+	forget_listener(m);
 	m->reload.again = false;
 	if (m->reload.next != NULL)
 		generation_unref(m->reload.next);

@@ -1,8 +1,8 @@
 /*
  * Coming to an end. Graceful: leaders stop leasing and have shutdown_timeout
  * for what runs, then their cancel ladder, then they hand back; whoever is
- * left a second after the longest grace is killed. The monitor goes when the
- * queues have gone, a database of our own last of all. Never longer than
+ * left a second after the longest grace is killed. The monitor and the api go when
+ * the queues have gone, a database of our own last of all. Never longer than
  * shutdown_timeout, the longest grace and two seconds together.
  */
 #include "config.h"
@@ -72,6 +72,7 @@ no_more_starts(struct master *m)
 	struct unit *u;
 
 	m->stage = STAGE_STOPPING;
+	master_show(m);
 	reload_abandon(m);
 	timer_stop(m->setup_retry);
 	TAILQ_FOREACH(u, &m->units, link)
@@ -176,9 +177,9 @@ stop_step(struct master *m)
 	    count(m, KIND_SETUP) > 0)
 		return;
 	TAILQ_FOREACH(c, &m->children, link)
-		if (c->kind == KIND_MONITOR && !c->stopping)
+		if ((c->kind == KIND_MONITOR || c->kind == KIND_API) && !c->stopping)
 			child_stop(c, 0, SOLO_PATIENCE);
-	if (count(m, KIND_MONITOR) + count(m, KIND_SCHED) > 0)
+	if (count(m, KIND_MONITOR) + count(m, KIND_API) + count(m, KIND_SCHED) > 0)
 		return;
 	TAILQ_FOREACH(c, &m->children, link)
 		if (!c->stopping) {

@@ -2,7 +2,8 @@
  * What the master's files share: the table of processes, the things that
  * should run, and the state of the whole. Nothing outside master/ includes it.
  *
- *	unit		what should run: a queue's leader, the scheduler, the monitor
+ *	unit		what should run: a queue's leader, the scheduler, the monitor,
+ *			the api
  *	child		a process that does run, or that is not buried yet
  *	team		a leader's workers; outlives the leader while they finish
  *	generation	a configuration, kept while any process was forked from it
@@ -24,12 +25,14 @@
 #include "os/loop.h"
 
 #define SOLO_PATIENCE (2 * MONO_SECOND)	/* scheduler, monitor: to leave in */
+#define API_MS 5000			/* api: to answer what it was asked */
 
 struct master;
 struct embedded;
+struct listener;
 
 enum kind {
-	KIND_SETUP, KIND_POOL, KIND_WORKER, KIND_SCHED, KIND_MONITOR,
+	KIND_SETUP, KIND_POOL, KIND_WORKER, KIND_SCHED, KIND_MONITOR, KIND_API,
 	KIND_POSTGRES,
 };
 
@@ -53,6 +56,7 @@ struct child {
 	struct unit *unit;		/* whose process it is; NULL: nobody's, it drains */
 	struct team *team;		/* pool: its own; worker: the one it is in */
 	int slot;			/* worker */
+	int seat;			/* pool: on the board; 0: none */
 	struct chan *chan;		/* NULL: has none, or it ended */
 	unsigned unanswered;		/* PINGs */
 	bool ready;
@@ -129,7 +133,10 @@ struct master {
 		struct generation *next;	/* NULL: no reload under way */
 		bool again;		/* a HUP came meanwhile */
 		mono_t since;
+		bool moves;		/* the api is to listen elsewhere … */
+		struct listener *listener;	/* … here; NULL: nowhere */
 	} reload;
+	struct listener *listener;	/* of the api; NULL: it is off */
 
 	struct timer *beat;		/* PINGs, pid file */
 	unsigned beats;
@@ -151,6 +158,10 @@ void master_settle(const struct master *, struct conf *);
 void master_step(struct master *);
 /* The first start cannot succeed: stop everything and exit 1. */
 void master_give_up(struct master *, const char *why);
+/* Say on the board what state this is. */
+void master_show(const struct master *);
+/* The socket of the configuration's api; NULL without e: it is off. */
+struct listener *master_listen(const struct conf *, struct err *e);
 /* Create the schema, register the queues; then everything may run. */
 void master_prepare(struct master *);
 

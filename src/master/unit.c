@@ -109,7 +109,7 @@ start(struct unit *u)
 		team_new(c);
 	else if (u->kind == KIND_MONITOR)
 		team_tell_monitor(u->master, c);
-	else
+	else if (u->kind == KIND_SCHED)
 		team_tell_scheduler(u->master, c);
 }
 
@@ -118,7 +118,9 @@ may_run(const struct unit *u)
 {
 	const struct master *m = u->master;
 
-	return m->prepared && m->stage != STAGE_STOPPING &&
+	/* The api tells, too, that there is no database yet. */
+	return (m->prepared || u->kind == KIND_API) &&
+	    m->stage != STAGE_STOPPING &&
 	    !(m->drained && u->kind == KIND_POOL);
 }
 

@@ -1,7 +1,7 @@
 /*
  * The real master with toy processes, for tests that need no database. What
  * a toy does is read from files in the directory $TOY, by its name (setup,
- * pool, worker, sched, monitor; or pool.QUEUE, worker.QUEUE) when it starts:
+ * pool, worker, sched, monitor, api; or pool.QUEUE, worker.QUEUE) when it starts:
  *
  *	exit N		leave at once with that status
  *	hang		never READY, and no answer to a PING
@@ -316,6 +316,13 @@ toy_monitor(const struct conf *conf)
 	return begin("monitor", NULL);
 }
 
+static int
+toy_api(const struct conf *conf)
+{
+	(void)conf;
+	return begin("api", NULL);
+}
+
 /* Sessions of their own, orphaned, deaf: only adoption finds them. */
 static void
 brood(void)
@@ -375,7 +382,7 @@ int
 main(int argc, char **argv)
 {
 	static const struct master_entries entries = {
-		toy_setup, toy_pool, toy_worker, toy_sched, toy_monitor,
+		toy_setup, toy_pool, toy_worker, toy_sched, toy_monitor, toy_api,
 	};
 	static const struct conf_drivers drivers = { toy_drivers, toy_check };
 	struct master_options options = {

@@ -377,9 +377,9 @@ static void
 test_conf_unused(void **state)
 {
 	static const char *const expected[] = { "queues.schema",
-	    "schedules.overlap", "hooks", "api" };
+	    "schedules.overlap", "hooks", "api.tls.cert" };
 	struct conf *conf = confs_load(
-	    "api: {listen: \"127.0.0.1:1\"}\n"
+	    "api: {listen: \"127.0.0.1:1\", tls: {cert: /a.pem}}\n"
 	    "handlers: {h: {driver: noop}}\n"
 	    "queues:\n"
 	    "  a: {handler: h, fair: tenant, sandbox: {memory: 1MiB}, schema: {a: any}, per_key: 1}\n"

@@ -55,6 +55,15 @@ test_listen_on_a_port(void **state)
 	l = listener_open(address, 0600, &e);
 	assert_non_null(l);
 	listener_free(l);
+	/* Every address, of IPv6, too, where there is one. */
+	snprintf(address, sizeof(address), "*:%d", listen_free_port(0));
+	l = listener_open(address, 0600, &e);
+	assert_non_null(l);
+	listener_free(l);
+	snprintf(address, sizeof(address), "[::1]:%d", listen_free_port(0));
+	if ((l = listener_open(address, 0600, &e)) == NULL)
+		assert_non_null(strstr(e.msg, "ssign"));	/* cannot assign */
+	listener_free(l);
 	assert_null(listener_open("192.0.2.1:8787", 0600, &e));
 	assert_null(listener_open("no.such.host.invalid:8787", 0600, &e));
 }

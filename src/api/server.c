@@ -1,0 +1,569 @@
+/*
+ * Connections: see server.h. One request of a connection is at work at a time;
+ * what was sent behind it waits in the socket, so a client that sends and never
+ * reads costs one answer and one buffer. When there are too many connections,
+ * the one that has been waiting for its client for longest is closed.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "api/server.h"
+#include "base/log.h"
+#include "base/xalloc.h"
+#include "os/listen.h"
+
+#define READ_SIZE 16384
+#define ACCEPTS_A_TURN 64	/* then others on the loop get a chance */
+#define ACCEPT_PAUSE (100 * MONO_MS)	/* when the system has no descriptor */
+#define LINGER (2 * MONO_SECOND)	/* for a refused client to read why */
+
+enum stage {
+	STAGE_HEAD,		/* a request, or nothing, is on its way */
+	STAGE_BODY,
+	STAGE_ANSWER,		/* somebody is at work on it */
+	STAGE_WRITE,
+	STAGE_LINGER,		/* all is said; what still comes is thrown away */
+};
+
+struct connection {
+	struct server *server;
+	int fd;
+	enum stage stage;
+	struct watch *watch;
+	struct timer *deadline;
+	bool begun;		/* bytes of the next request are here */
+	bool closing;		/* after this answer */
+	struct buf in, out;
+	size_t seen, sent;
+	struct http_body body;
+	struct exchange *exchange;	/* NULL: none */
+	TAILQ_ENTRY(connection) link;
+};
+TAILQ_HEAD(connections, connection);
+
+struct server {
+	struct loop *loop;
+	struct server_options options;
+	int fd;
+	struct watch *watch;
+	struct timer *again;
+	struct connections connections;	/* the one that did something last is last */
+	size_t count;
+	bool stopping;
+	void (*done)(void *);
+	void *done_arg;
+	struct timer *finish;	/* calls done, from the loop */
+};
+
+static void on_connect(int, unsigned, void *);
+static void on_again(void *);
+static void on_finish(void *);
+static void on_ready(int, unsigned, void *);
+static void on_deadline(void *);
+static void connection_free(struct connection *);
+static bool advance(struct connection *);
+static void begin_answer(struct connection *);
+static void refuse(struct connection *, int status, const char *why);
+
+/*
+ * The server
+ */
+
+struct server *
+server_new(struct loop *loop, int fd, const struct server_options *options)
+{
+	struct server *s = xcalloc(1, sizeof(*s));
+
+	s->loop = loop;
+	s->fd = fd;
+	s->options = *options;
+	TAILQ_INIT(&s->connections);
+	s->again = timer_new(loop, on_again, s);
+	s->finish = timer_new(loop, on_finish, s);
+	s->watch = watch_new(loop, fd, LOOP_READ, on_connect, s);
+	return s;
+}
+
+void
+server_free(struct server *s)
+{
+	if (s == NULL)
+		return;
+	while (!TAILQ_EMPTY(&s->connections))
+		connection_free(TAILQ_FIRST(&s->connections));
+	watch_free(s->watch);
+	timer_free(s->again);
+	timer_free(s->finish);
+	free(s);
+}
+
+size_t
+server_connections(const struct server *s)
+{
+	return s->count;
+}
+
+static void
+on_finish(void *arg)
+{
+	struct server *s = arg;
+
+	s->done(s->done_arg);
+}
+
+void
+server_stop(struct server *s, void (*done)(void *), void *arg)
+{
+	struct connection *c, *next;
+
+	if (s->stopping)
+		return;
+	s->stopping = true;
+	s->done = done;
+	s->done_arg = arg;
+	watch_set(s->watch, 0);
+	timer_stop(s->again);
+	TAILQ_FOREACH_SAFE(c, &s->connections, link, next) {
+		c->closing = true;
+		if (c->stage == STAGE_HEAD && !c->begun)
+			connection_free(c);
+	}
+	if (s->count == 0)
+		timer_set(s->finish, 0);
+}
+
+static void
+on_again(void *arg)
+{
+	struct server *s = arg;
+
+	watch_set(s->watch, LOOP_READ);
+}
+
+/* Of those that wait for their client the one that has done so for longest. */
+static void
+evict(struct server *s)
+{
+	struct connection *c;
+
+	TAILQ_FOREACH(c, &s->connections, link)
+		if (c->stage == STAGE_HEAD || c->stage == STAGE_LINGER)
+			break;
+	if (c == NULL)
+		c = TAILQ_FIRST(&s->connections);
+	if (c != NULL)
+		connection_free(c);
+}
+
+static void
+accepted(struct server *s, int fd)
+{
+	struct connection *c = xcalloc(1, sizeof(*c));
+
+	c->server = s;
+	c->fd = fd;
+	c->deadline = timer_new(s->loop, on_deadline, c);
+	c->watch = watch_new(s->loop, fd, LOOP_READ, on_ready, c);
+	TAILQ_INSERT_TAIL(&s->connections, c, link);
+	s->count++;
+	timer_set(c->deadline, s->options.head_within);
+}
+
+static void
+on_connect(int fd, unsigned what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)what;
+	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
+		int got = listen_accept(fd);
+
+		if (got < 0 && (errno == EMFILE || errno == ENFILE)) {
+			/* One of ours makes room; else it passes by itself. */
+			evict(s);
+			watch_set(s->watch, 0);
+			timer_set(s->again, ACCEPT_PAUSE);
+			return;
+		}
+		if (got < 0)
+			return;
+		while (s->count >= s->options.connections_max)
+			evict(s);
+		accepted(s, got);
+	}
+}
+
+/*
+ * Connections
+ */
+
+static void
+exchange_free(struct exchange *x)
+{
+	http_request_clear(&x->request);
+	buf_clear(&x->content);
+	buf_clear(&x->headers);
+	buf_clear(&x->body);
+	free(x);
+}
+
+static void
+drop_exchange(struct connection *c)
+{
+	if (c->exchange == NULL)
+		return;
+	/* Whoever is at work on it will say that it is done. */
+	c->exchange->connection = NULL;
+	if (c->stage != STAGE_ANSWER)
+		exchange_free(c->exchange);
+	c->exchange = NULL;
+}
+
+static void
+connection_free(struct connection *c)
+{
+	struct server *s = c->server;
+
+	drop_exchange(c);
+	TAILQ_REMOVE(&s->connections, c, link);
+	s->count--;
+	watch_free(c->watch);
+	timer_free(c->deadline);
+	close(c->fd);
+	buf_clear(&c->in);
+	buf_clear(&c->out);
+	free(c);
+	if (s->stopping && s->count == 0)
+		timer_set(s->finish, 0);
+}
+
+static void
+set_stage(struct connection *c, enum stage stage)
+{
+	static const unsigned interest[] = {
+		[STAGE_HEAD] = LOOP_READ, [STAGE_BODY] = LOOP_READ,
+		[STAGE_ANSWER] = 0, [STAGE_WRITE] = LOOP_WRITE,
+		[STAGE_LINGER] = LOOP_READ,
+	};
+
+	c->stage = stage;
+	watch_set(c->watch, interest[stage]);
+}
+
+static void
+on_deadline(void *arg)
+{
+	struct connection *c = arg;
+
+	if (c->stage == STAGE_HEAD && c->begun) {
+		refuse(c, 408, "the head of the request did not come in time");
+		return;
+	}
+	if (c->stage == STAGE_BODY) {
+		refuse(c, 408, "the body of the request did not come in time");
+		return;
+	}
+	connection_free(c);
+}
+
+/* Until it has to wait. Nobody has freed it when it returns true. */
+static void
+go_on(struct connection *c)
+{
+	while (advance(c))
+		;
+}
+
+/* What came and is not used yet never exceeds a head. False: nothing came,
+ * or the connection is no more. */
+static bool
+receive(struct connection *c)
+{
+	size_t room = HTTP_HEAD_MAX + 1 - c->in.len;
+	ssize_t n;
+
+	if (c->stage == STAGE_LINGER) {
+		buf_reset(&c->in);
+		room = READ_SIZE;
+	}
+	buf_grow(&c->in, room);
+	n = recv(c->fd, c->in.data + c->in.len, room, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		connection_free(c);
+		return false;
+	}
+	c->in.len += (size_t)n;
+	return true;
+}
+
+static void
+on_ready(int fd, unsigned what, void *arg)
+{
+	struct connection *c = arg;
+
+	(void)fd;
+	(void)what;
+	if (c->stage == STAGE_WRITE || receive(c))
+		go_on(c);
+}
+
+static void
+used(struct connection *c, size_t len)
+{
+	buf_drop(&c->in, len);
+	c->seen = 0;
+}
+
+/* Whether there is more to do at once: so say the stages, too. */
+static bool
+take_head(struct connection *c)
+{
+	const struct server_options *o = &c->server->options;
+	struct exchange *x;
+	ssize_t len;
+	int status;
+
+	/* An empty line before a request is left over from the last one. */
+	if (!c->begun && c->in.len >= 2 && memcmp(c->in.data, "\r\n", 2) == 0)
+		used(c, 2);
+	if (c->in.len > 0 && !c->begun) {
+		c->begun = true;
+		timer_set(c->deadline, o->head_within);
+	}
+	len = http_head_end(c->in.data, c->in.len, &c->seen);
+	if (len == 0 && c->in.len <= HTTP_HEAD_MAX)
+		return false;
+	x = c->exchange = xcalloc(1, sizeof(*x));
+	x->connection = c;
+	x->began = mono_now();
+	if (len < 0) {
+		refuse(c, 400, "a line does not end with CR LF, or has a control character");
+		return true;
+	}
+	if (len == 0 || len > HTTP_HEAD_MAX) {
+		refuse(c, 431, "the head of the request is larger than 16 KiB");
+		return true;
+	}
+	status = http_parse(&x->request, c->in.data, (size_t)len);
+	used(c, (size_t)len);
+	if (status != 0) {
+		refuse(c, status, x->request.problem);
+		return true;
+	}
+	begin_answer(c);
+	return true;
+}
+
+static void
+put_text(struct connection *c, const char *text)
+{
+	buf_str(&c->out, text);
+}
+
+/* The head is fine: is there somebody to answer, and is there a body? */
+static void
+begin_answer(struct connection *c)
+{
+	const struct server_options *o = &c->server->options;
+	struct exchange *x = c->exchange;
+
+	TAILQ_REMOVE(&c->server->connections, c, link);
+	TAILQ_INSERT_TAIL(&c->server->connections, c, link);
+	if (!x->request.keep_alive)
+		c->closing = true;
+	http_body_init(&c->body, &x->request, o->body_max);
+	x->answer = o->route(x, o->arg);
+	if (x->answer == NULL) {
+		/* Its body, if there is one, is not waited for. */
+		c->closing |= c->body.state != BODY_DONE;
+		exchange_done(x);
+		return;
+	}
+	if ((uint64_t)x->request.length > o->body_max) {
+		refuse(c, 413, "the body of the request is too large");
+		return;
+	}
+	if (x->request.wants_continue && c->body.state != BODY_DONE &&
+	    c->in.len == 0)
+		put_text(c, "HTTP/1.1 100 Continue\r\n\r\n");
+	set_stage(c, STAGE_BODY);
+	timer_set(c->deadline, o->body_within);
+}
+
+/* The few bytes of a 100 fit into a socket that has just been read from. */
+static void
+send_continue(struct connection *c)
+{
+	if (c->out.len > 0 && send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL) < 0)
+		log_debug("cannot send", "error=%s", strerror(errno));
+	buf_reset(&c->out);
+}
+
+static bool
+take_body(struct connection *c)
+{
+	struct exchange *x = c->exchange;
+	ssize_t n;
+
+	send_continue(c);
+	n = http_body_take(&c->body, c->in.data, c->in.len, &x->content);
+	if (n == -2) {
+		refuse(c, 413, "the body of the request is too large");
+		return true;
+	}
+	if (n < 0) {
+		refuse(c, 400, c->body.problem);
+		return true;
+	}
+	used(c, (size_t)n);
+	if (c->body.state != BODY_DONE)
+		return false;
+	set_stage(c, STAGE_ANSWER);
+	timer_stop(c->deadline);
+	x->answer(x, c->server->options.arg);
+	return c->stage != STAGE_ANSWER;
+}
+
+/* All of the answer is out, or the connection is gone with it. */
+static bool
+write_answer(struct connection *c)
+{
+	ssize_t n = send(c->fd, c->out.data + c->sent, c->out.len - c->sent,
+	    MSG_NOSIGNAL);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n < 0) {
+		connection_free(c);
+		return false;
+	}
+	c->sent += (size_t)n;
+	if (c->sent < c->out.len)
+		return true;
+	buf_clear(&c->out);
+	c->sent = 0;
+	drop_exchange(c);
+	if (c->closing) {
+		/* Closed at once it might never read what was said. */
+		shutdown(c->fd, SHUT_WR);
+		set_stage(c, STAGE_LINGER);
+		timer_set(c->deadline, LINGER);
+		return false;
+	}
+	c->begun = false;
+	set_stage(c, STAGE_HEAD);
+	timer_set(c->deadline, c->server->options.idle_within);
+	return true;
+}
+
+static bool
+advance(struct connection *c)
+{
+	switch (c->stage) {
+	case STAGE_HEAD:
+		return take_head(c);
+	case STAGE_BODY:
+		return take_body(c);
+	case STAGE_WRITE:
+		return write_answer(c);
+	default:
+		return false;
+	}
+}
+
+/*
+ * Answers
+ */
+
+static void
+put_head(struct connection *c, const struct exchange *x)
+{
+	bool keeps = !c->closing;
+	char date[HTTP_DATE_MAX];
+
+	buf_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n"
+	    "Content-Type: %s\r\nContent-Length: %zu\r\n"
+	    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+	    x->status, http_reason(x->status),
+	    http_date(date, (int64_t)time(NULL)), x->type, x->body.len);
+	if (!keeps)
+		put_text(c, "Connection: close\r\n");
+	else if (x->request.minor == 0)
+		put_text(c, "Connection: keep-alive\r\n");
+	buf_put(&c->out, x->headers.data, x->headers.len);
+	put_text(c, "\r\n");
+}
+
+static void
+log_exchange(const struct exchange *x)
+{
+	log_debug("request", "method=%s path=%s status=%d bytes=%zu ms=%lld",
+	    x->request.method, x->request.path, x->status, x->body.len,
+	    (long long)((mono_now() - x->began) / MONO_MS));
+}
+
+void
+exchange_done(struct exchange *x)
+{
+	struct connection *c = x->connection;
+
+	log_exchange(x);
+	if (c == NULL) {
+		exchange_free(x);
+		return;
+	}
+	c->closing |= c->server->stopping;
+	put_head(c, x);
+	if (strcmp(x->request.method, "HEAD") != 0)
+		buf_put(&c->out, x->body.data, x->body.len);
+	set_stage(c, STAGE_WRITE);
+	timer_set(c->deadline, c->server->options.write_within);
+}
+
+void
+exchange_problem(struct exchange *x, int status, const char *fmt, ...)
+{
+	char *detail = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&detail, fmt, ap) < 0)
+		detail = NULL;
+	va_end(ap);
+	x->status = status;
+	x->type = "application/problem+json";
+	buf_reset(&x->body);
+	buf_printf(&x->body, "{\"type\":\"about:blank\",\"title\":\"%s\","
+	    "\"status\":%d,\"detail\":", http_reason(status), status);
+	buf_json(&x->body, detail ? detail : "", detail ? strlen(detail) : 0);
+	buf_str(&x->body, "}\n");
+	free(detail);
+}
+
+/* What is wrong with the request makes all behind it unreadable. */
+static void
+refuse(struct connection *c, int status, const char *why)
+{
+	struct exchange *x = c->exchange;
+
+	if (x == NULL) {
+		x = c->exchange = xcalloc(1, sizeof(*x));
+		x->connection = c;
+		x->began = mono_now();
+	}
+	c->closing = true;
+	buf_reset(&c->in);
+	exchange_problem(x, status, "%s", why);
+	exchange_done(x);
+}

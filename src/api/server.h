@@ -1,0 +1,63 @@
+/*
+ * The HTTP server of the api process: connections, deadlines, keep-alive. What
+ * is answered is not its business: it reads requests, has a function look for
+ * who answers them, and writes the answers in the order of the requests.
+ */
+#ifndef API_SERVER_H
+#define API_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "api/http.h"
+#include "base/buf.h"
+#include "os/loop.h"
+
+struct server;
+struct exchange;
+
+/* Answers a request: exchange_done() exactly once, now or later. */
+typedef void answer_fn(struct exchange *, void *arg);
+
+/*
+ * One request and its answer. It outlives its connection when that is lost
+ * before the answer is there.
+ */
+struct exchange {
+	struct http_request request;
+	struct buf content;		/* the request's body, whole */
+	int status;
+	const char *type;		/* of body; static */
+	struct buf headers;		/* more of them, "Name: value\r\n" each */
+	struct buf body;
+	struct connection *connection;	/* the server's; NULL: lost */
+	answer_fn *answer;
+	mono_t began;
+};
+
+struct server_options {
+	/*
+	 * Who answers a request whose head is read. NULL: nobody, and the
+	 * exchange is filled in with the reason (by exchange_problem()).
+	 */
+	answer_fn *(*route)(struct exchange *, void *arg);
+	void *arg;			/* of route and answer */
+	size_t body_max;
+	size_t connections_max;
+	/* All absolute; what has not come or gone by then ends the connection. */
+	mono_t head_within, body_within, write_within, idle_within;
+};
+
+/* fd listens, and stays its owner's; options are copied. */
+struct server *server_new(struct loop *, int fd, const struct server_options *);
+/* Accept no more, let what is being answered be answered; then call done. */
+void server_stop(struct server *, void (*done)(void *arg), void *arg);
+void server_free(struct server *);
+size_t server_connections(const struct server *);
+
+void exchange_done(struct exchange *);
+/* The answer is a problem document (RFC 9457). */
+void exchange_problem(struct exchange *, int status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+#endif
