@@ -83,9 +83,8 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	r->health_sql = stmt_in_schema(health_statement, schema);
 	r->maintain_sql = stmt_in_schema(
 	    "SELECT line FROM jobq.maintain() AS line", schema);
-	r->statistics_sql = stmt_in_schema(
-	    "SELECT jobq.statistics_take($1::bigint * interval '1 ms')",
-	    schema);
+	r->statistics_sql = stmt_in_schema("SELECT rows, again_ms FROM "
+	    "jobq.statistics_take($1::bigint * interval '1 ms')", schema);
 	r->report_sql = stmt_in_schema(report_statement, schema);
 	r->gauges = gauges_new(conf, pg);
 	if (conf->monitor.report != NULL && *conf->monitor.report != '\0') {
@@ -119,9 +118,7 @@ round_up(struct round *r)
 {
 	r->down[0] = '\0';
 	timer_set(r->interval, 0);
-	if (!timer_pending(r->statistics))
-		timer_set(r->statistics,
-		    r->conf->monitor.statistics_ms * MONO_MS);
+	timer_set(r->statistics, 0);
 	plan_report(r);
 }
 
@@ -263,13 +260,13 @@ static void
 statistics(void *arg)
 {
 	struct round *r = arg;
-	char window[24];
+	char span[24];
 	struct err e;
 
+	/* If the answer does not say when. */
 	timer_set(r->statistics, r->conf->monitor.statistics_ms * MONO_MS);
-	snprintf(window, sizeof(window), "%" PRId64,
-	    r->conf->monitor.statistics_ms);
-	const char *params[] = { window };
+	snprintf(span, sizeof(span), "%" PRId64, r->conf->monitor.statistics_ms);
+	const char *params[] = { span };
 	if (!r->taking && pg_is_up(r->pg) && pg_query(r->pg,
 	    r->statistics_sql, 1, params, statistics_taken, r, &e) == 0)
 		r->taking = true;
@@ -282,7 +279,10 @@ statistics_taken(struct pg *pg, PGresult *res, void *arg)
 
 	(void)pg;
 	r->taking = false;
-	pg_ok(res, "statistics");
+	if (!pg_ok(res, "statistics"))
+		return;
+	log_debug("statistics taken", "rows=%s", pg_text(res, 0, 0));
+	timer_set(r->statistics, pg_int(res, 0, 1) * MONO_MS);
 }
 
 /* By this host's clock: the report is a convenience for people. */

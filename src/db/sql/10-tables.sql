@@ -549,20 +549,63 @@ create table jobq.total (
 	primary key (queue, at)
 );
 
+-- Statistics in pieces of time of monitor.statistics, after a week of an hour:
+-- how the attempts of each type and tenant ended in it, how long they waited
+-- and ran (histograms, see 82-statistics), which errors there were, and how
+-- the queues stood at its end.
 create table jobq.statistic (
-	at timestamptz not null,
+	at timestamptz not null,	-- where the piece begins
+	span interval not null,		-- how long it is
 	queue text not null,
 	type text not null,
 	tenant text,
 	completed bigint not null,
-	failed bigint not null,
-	wait_p50_ms bigint,
-	wait_p99_ms bigint,
-	run_p50_ms bigint,
-	run_p99_ms bigint,
-	ready bigint not null default 0
+	failed bigint not null,		-- and tried again
+	dead bigint not null,
+	cancelled bigint not null,
+	lost bigint not null,
+	classes bigint[] not null,	-- of those that did not complete, as a histogram
+	waits bigint[] not null,	-- of first attempts
+	wait_ms float8 not null,	-- the sum
+	wait_max_ms float8,
+	runs bigint[] not null,
+	run_ms float8 not null,
+	run_max_ms float8
 );
 create index statistic_at on jobq.statistic (at);
+create index statistic_fine on jobq.statistic (at) where span < '1 hour';
+create table jobq.statistic_error (
+	at timestamptz not null,
+	queue text not null,
+	type text not null,
+	class smallint not null,
+	fingerprint text not null,
+	count bigint not null,
+	error text			-- one of them
+);
+create index statistic_error_at on jobq.statistic_error (at);
+create table jobq.depth (
+	at timestamptz not null,
+	span interval not null,
+	queue text not null,
+	ready bigint not null,
+	running bigint not null,
+	scheduled bigint not null,
+	retrying bigint not null,
+	blocked bigint not null,
+	dead bigint not null,
+	oldest_ready_ms bigint,		-- since when the oldest waits
+	primary key (at, queue)
+);
+create index depth_fine on jobq.depth (at) where span < '1 hour';
+create sequence jobq.statistics_at minvalue 0 start 0;	-- µs: up to when they are taken
+select setval('jobq.statistics_at', 0);
+
+-- How large the schema was, once an hour.
+create table jobq.size (
+	at timestamptz primary key,
+	bytes bigint not null
+);
 
 create table jobq.alert (
 	name text not null,

@@ -413,7 +413,10 @@ begin
 	delete from jobq.withdrawn w where w.job < (select max(k.job) from jobq.withdrawn k where k.queue = w.queue);
 	delete from jobq.total t using jobq.queue q where q.id = t.queue
 	    and t.at < now() - jobq.ms(greatest(q.keep_completed_ms, q.keep_cancelled_ms, 604800000));
-	delete from jobq.statistic s where s.at < now() - interval '90 days';
+	delete from jobq.statistic s where s.at < now() - interval '1 year';
+	delete from jobq.statistic_error e where e.at < now() - interval '30 days';
+	delete from jobq.depth d where d.at < now() - interval '1 year';
+	delete from jobq.size s where s.at < now() - interval '90 days';
 	delete from jobq.audit a where a.at < now() - interval '1 year';
 	delete from jobq.workflow_run w where w.state <> 'running' and w.finished_at < now() - interval '90 days';
 	delete from jobq.node n where n.seen < now() - interval '30 days'

@@ -166,9 +166,31 @@ create view jobq.alerts as
 	    a.silenced_until, a.ended_at
 	from jobq.alert a;
 
+-- A row for each queue, type and tenant of which attempts ended in the piece of
+-- time, or one of a queue where nothing did. failed: and did not complete;
+-- dead: of those, for good. ready … are the queue's, at the end of the piece.
 create view jobq.statistics as
-	select s.at, s.queue, s.type, s.tenant, s.completed, s.failed, s.wait_p50_ms, s.wait_p99_ms,
-	    s.run_p50_ms, s.run_p99_ms, s.ready
-	from jobq.statistic s;
+	select s.at, s.queue, s.type, s.tenant, s.completed, s.failed + s.dead as failed,
+	    jobq.quantile(s.waits, 0.5, s.wait_max_ms) as wait_p50_ms, jobq.quantile(s.waits, 0.99, s.wait_max_ms) as wait_p99_ms,
+	    jobq.quantile(s.runs, 0.5, s.run_max_ms) as run_p50_ms, jobq.quantile(s.runs, 0.99, s.run_max_ms) as run_p99_ms,
+	    d.ready, s.span, s.dead, s.cancelled, s.lost,
+	    round(s.wait_ms / nullif(jobq.histogram_count(s.waits), 0))::bigint as wait_avg_ms,
+	    jobq.quantile(s.waits, 0.95, s.wait_max_ms) as wait_p95_ms, round(s.wait_max_ms)::bigint as wait_max_ms,
+	    round(s.run_ms / nullif(jobq.histogram_count(s.runs), 0))::bigint as run_avg_ms,
+	    jobq.quantile(s.runs, 0.95, s.run_max_ms) as run_p95_ms, round(s.run_max_ms)::bigint as run_max_ms,
+	    jobq.class_counts(s.classes) as errors,
+	    d.running, d.scheduled, d.retrying, d.blocked, d.dead as dead_letters, d.oldest_ready_ms
+	from jobq.statistic s left join jobq.depth d on d.at = s.at and d.queue = s.queue
+	union all
+	select d.at, d.queue, null, null, 0, 0, null, null, null, null, d.ready, d.span, 0, 0, 0, null, null, null,
+	    null, null, null, '{}', d.running, d.scheduled, d.retrying, d.blocked, d.dead, d.oldest_ready_ms
+	from jobq.depth d
+	where not exists (select from jobq.statistic s where s.at = d.at and s.queue = d.queue);
+
+-- Why attempts failed, in the same pieces of time: the most frequent reasons.
+-- error is one of them; count an estimate where very many failed.
+create view jobq.errors as
+	select e.at, e.queue, e.type, nullif(jobq.class_name(e.class), '') as class, e.fingerprint, e.count, e.error
+	from jobq.statistic_error e;
 
 -- The table audit is read as it is: at, actor, action, target, detail.

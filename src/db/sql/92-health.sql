@@ -69,3 +69,121 @@ language sql stable as $$
 	left join lateral jobq.run_avg_ms(k.id, "window") r(run) on true
 	order by q.name
 $$;
+
+-- How attempts ended from since on, until `until`: from the statistics, where
+-- they were taken, after that from the counts that they are taken from. Both
+-- are pieces of some minutes, so it is right to the length of one.
+create function jobq.ends(since timestamptz, until timestamptz)
+returns table (at timestamptz, queue text, completed bigint, failed bigint, dead bigint, cancelled bigint, lost bigint)
+language sql stable as $$
+	select s.at, s.queue, s.completed, s.failed, s.dead, s.cancelled, s.lost
+	from jobq.statistic s
+	where s.at >= since and s.at < until
+	union all
+	select t.at, q.name, t.completed, t.failed, t.dead, t.cancelled, t.lost
+	from (
+		select * from jobq.total union all
+		select queue, at, completed, failed, dead, cancelled, lost from jobq.tally
+	) t
+	join jobq.queue q on q.id = t.queue
+	where t.at >= greatest(since, jobq.at_us(jobq.fact('jobq.statistics_at'))) and t.at < until
+$$;
+
+create function jobq.ends_by_queue(since timestamptz, until timestamptz)
+returns table (queue text, completed bigint, failed bigint, dead bigint, cancelled bigint, lost bigint, rate float8)
+language sql stable as $$
+	select e.queue, sum(e.completed)::bigint, sum(e.failed)::bigint, sum(e.dead)::bigint, sum(e.cancelled)::bigint,
+	    sum(e.lost)::bigint, round(sum(e.failed + e.dead) / nullif(sum(e.completed + e.failed + e.dead), 0), 4)::float8
+	from jobq.ends(since, until) e group by e.queue
+$$;
+
+-- All that a report of the last while tells, most important things first:
+--   since, until
+--   queues         name, completed, failed (and tried again), dead, cancelled,
+--                  lost, failure_rate, wait_p50_ms p95 p99, run_avg_ms p50 p95
+--                  p99, ready, oldest_ready_ms, dead_letters (nobody has
+--                  reviewed), before: completed, failed, dead, failure_rate
+--                  of the while before
+--   types          the ten with most attempts: queue, type, completed, failed,
+--                  dead, failure_rate, run_p50_ms, run_p95_ms
+--   errors         the ten most frequent: queue, type, class, fingerprint,
+--                  error, count
+--   schedules      that missed an instant at any time or are late: name, queue,
+--                  last_run, next_run, lateness_ms, missed
+--   dead_letters   nobody has reviewed
+--   series         at, completed, failed: of each hour; of days beyond four
+create function jobq.report_json("window" interval default '1 day') returns jsonb
+language plpgsql stable set jit = off as $$
+declare
+	till timestamptz := clock_timestamp();
+	since timestamptz := jobq.five_minutes(till - "window");
+	step interval := case when "window" > '4 days' then '1 day' else '1 hour' end;
+begin
+	return jsonb_build_object('since', since, 'until', till, 'step', extract(epoch from step)::int,
+	    'queues', jobq.report_queues(since, till), 'types', jobq.report_types(since),
+	    'errors', (
+		select coalesce(jsonb_agg(e order by e.count desc, e.queue, e.fingerprint), '[]')
+		from (
+			select k.queue, k.type, k.class, k.fingerprint, max(k.error) as error, sum(k.count)::bigint as count
+			from jobq.errors k where k.at >= since
+			group by 1, 2, 3, 4 order by 6 desc limit 10
+		) e),
+	    'schedules', (
+		select coalesce(jsonb_agg(jsonb_build_object('name', s.name, 'queue', s.queue, 'last_run', s.last_run,
+		    'next_run', s.next_run, 'lateness_ms', s.lateness_ms, 'missed', s.missed) order by s.name), '[]')
+		from jobq.schedules s
+		where s.served and (s.missed > 0 or s.lateness_ms > 10000
+		    or s.enabled and not s.paused and s.next_run < till - interval '10 seconds')),
+	    'dead_letters', (select count(*) from jobq.dead_letters d where d.reviewed_at is null),
+	    'series', (
+		select coalesce(jsonb_agg(jsonb_build_object('at', t.at, 'completed', coalesce(e.completed, 0),
+		    'failed', coalesce(e.failed, 0)) order by t.at), '[]')
+		from generate_series(since, till - interval '1 microsecond', step) t(at)
+		left join (
+			select date_bin(step, k.at, since) as at, sum(k.completed)::bigint as completed,
+			    sum(k.failed + k.dead)::bigint as failed
+			from jobq.ends(since, till) k group by 1
+		) e on e.at = t.at));
+end
+$$;
+
+create function jobq.report_queues(since timestamptz, till timestamptz) returns jsonb
+language sql stable as $$
+	select coalesce(jsonb_agg(jsonb_build_object('name', q.name,
+	    'completed', coalesce(e.completed, 0), 'failed', coalesce(e.failed, 0), 'dead', coalesce(e.dead, 0),
+	    'cancelled', coalesce(e.cancelled, 0), 'lost', coalesce(e.lost, 0), 'failure_rate', coalesce(e.rate, 0),
+	    'wait_p50_ms', jobq.quantile(s.waits, 0.5, s.wait_max_ms),
+	    'wait_p95_ms', jobq.quantile(s.waits, 0.95, s.wait_max_ms),
+	    'wait_p99_ms', jobq.quantile(s.waits, 0.99, s.wait_max_ms),
+	    'run_avg_ms', round(s.run_ms / nullif(jobq.histogram_count(s.runs), 0))::bigint,
+	    'run_p50_ms', jobq.quantile(s.runs, 0.5, s.run_max_ms),
+	    'run_p95_ms', jobq.quantile(s.runs, 0.95, s.run_max_ms),
+	    'run_p99_ms', jobq.quantile(s.runs, 0.99, s.run_max_ms),
+	    'ready', q.ready, 'oldest_ready_ms', (extract(epoch from till - q.oldest_ready_at) * 1000)::bigint,
+	    'dead_letters', (select count(*) from jobq.dead_letters d where d.queue = q.name and d.reviewed_at is null),
+	    'before', jsonb_build_object('completed', coalesce(b.completed, 0), 'failed', coalesce(b.failed, 0),
+	        'dead', coalesce(b.dead, 0), 'failure_rate', coalesce(b.rate, 0))) order by q.name), '[]')
+	from jobq.queues q
+	left join jobq.ends_by_queue(since, till) e on e.queue = q.name
+	left join jobq.ends_by_queue(since - (till - since), since) b on b.queue = q.name
+	left join (
+		select k.queue, jobq.histogram_sum(k.waits) as waits, max(k.wait_max_ms) as wait_max_ms,
+		    jobq.histogram_sum(k.runs) as runs, sum(k.run_ms) as run_ms, max(k.run_max_ms) as run_max_ms
+		from jobq.statistic k where k.at >= since group by 1
+	) s on s.queue = q.name
+$$;
+
+create function jobq.report_types(since timestamptz) returns jsonb
+language sql stable as $$
+	select coalesce(jsonb_agg(jsonb_build_object('queue', t.queue, 'type', t.type, 'completed', t.completed,
+	    'failed', t.failed, 'dead', t.dead, 'failure_rate', round((t.failed + t.dead) / t.all_of_them, 4),
+	    'run_p50_ms', jobq.quantile(t.runs, 0.5, t.run_max_ms),
+	    'run_p95_ms', jobq.quantile(t.runs, 0.95, t.run_max_ms)) order by t.all_of_them desc), '[]')
+	from (
+		select s.queue, s.type, sum(s.completed) as completed, sum(s.failed) as failed, sum(s.dead) as dead,
+		    sum(s.completed + s.failed + s.dead) as all_of_them,
+		    jobq.histogram_sum(s.runs) as runs, max(s.run_max_ms) as run_max_ms
+		from jobq.statistic s where s.at >= since
+		group by 1, 2 having sum(s.completed + s.failed + s.dead) > 0 order by 6 desc limit 10
+	) t
+$$;

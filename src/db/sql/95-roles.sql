@@ -19,8 +19,10 @@ begin
 		from pg_proc p
 		join (values
 			('jobq_producer', '{enqueue,enqueue_many,batch,workflow}'::text[]),
-			('jobq_reader', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us}'),
+			('jobq_reader', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
+			    quantile,histogram_count,class_counts,bucket_edge,statistics_range,checkup,report,report_json}'),
 			('jobq_admin', '{enqueue,enqueue_many,batch,workflow,workflow_cancel,workflow_retry,outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
+			    quantile,histogram_count,class_counts,bucket_edge,statistics_range,checkup,report,report_json,
 			    cancel,retry,delete,pause,resume,clear,clear_plan,clear_jobs,clean,clean_plan,clean_jobs,
 			    queue_remove,progress,complete,
 			    review,review_dead,retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume}')
@@ -35,7 +37,7 @@ $$;
 grant usage on schema jobq to jobq_producer, jobq_reader, jobq_admin;
 
 grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.holds, jobq.dead_letters, jobq.dead_groups, jobq.schedules,
-	jobq.workers, jobq.breakers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.statistics, jobq.audit
+	jobq.workers, jobq.breakers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.statistics, jobq.errors, jobq.audit
 to jobq_reader, jobq_admin;
 -- what "jobqctl job show" and "job log" tell beyond the views
 grant select on jobq.job, jobq.attempt, jobq.output, jobq.cancel_request
