@@ -116,6 +116,12 @@ pg_is_up(const struct pg *pg)
 }
 
 int
+pg_client_pid(const struct pg *pg)
+{
+	return pg->up ? PQbackendPID(pg->conn) : 0;
+}
+
+int
 pg_query(struct pg *pg, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {

@@ -38,6 +38,8 @@ struct pg *pg_new(struct loop *, const char *url, const char *application_name,
 void pg_free(struct pg *);		/* unanswered statements are called back with NULL */
 
 bool pg_is_up(const struct pg *);
+/* The server's process as libpq was told it; a pooler tells another. 0: not up. */
+int pg_client_pid(const struct pg *);
 
 /* Queue a statement; text parameters, NULL allowed; cb may be NULL (an error
  * is logged). -1 with e (ERR_DOWN) when not connected. Parameters are copied

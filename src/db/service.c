@@ -26,8 +26,8 @@ static void
 open_connection(struct service *s)
 {
 	static const struct pg_ops ops = { on_up, on_down, on_notify };
-	char *listen = s->ops->notify == NULL ? NULL :
-	    stmt_listen(s->conf->database.schema);
+	char *channel = service_channel(s->conf, s->ops->channel);
+	char *listen = s->ops->notify == NULL ? NULL : stmt_listen(channel);
 	char *name = xasprintf("jobqd %s", s->ops->name);
 	const char *const setup[] = { "SET jit = off", listen, NULL };
 
@@ -35,6 +35,16 @@ open_connection(struct service *s)
 	    s->conf->database.pooler_transaction ? NULL : setup, &ops, s);
 	free(name);
 	free(listen);
+	free(channel);
+}
+
+/* Never longer than the server takes. */
+char *
+service_channel(const struct conf *conf, const char *channel)
+{
+	if (channel == NULL)
+		return xstrdup(conf->database.schema);
+	return xasprintf("%.40s_%.20s", conf->database.schema, channel);
 }
 
 void

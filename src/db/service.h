@@ -24,6 +24,9 @@ struct service_ops {
 	void (*up)(void *arg);		/* the connection, also again */
 	void (*down)(const char *reason, void *arg);
 	void (*notify)(const char *payload, void *arg);	/* NULL: does not LISTEN */
+	/* What is listened to is the schema's name and this, see
+	 * service_channel(); NULL: the leaders', which is the name alone. */
+	const char *channel;
 };
 
 struct service {
@@ -46,6 +49,9 @@ void service_leave(struct service *);
  * still be there, its timers too. */
 void service_disconnect(struct service *);
 void service_clear(struct service *);	/* after the owner's timers */
+
+/* The name of a channel of the schema's; caller frees. */
+char *service_channel(const struct conf *, const char *channel);
 
 /* A message that is one string; nothing when the master is gone. */
 void service_tell(struct service *, enum msg_type, const char *text);

@@ -9,20 +9,52 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/when.h"
 #include "base/xalloc.h"
 #include "monitor/health.h"
 
+#define DISK_LOW (INT64_C(1) << 30)	/* less is said */
+
 static void put_database(struct buf *, const struct health *);
+static void put_problems(struct buf *, const struct health *);
 static void put_string(struct buf *, const char *);
 static int write_all(int fd, const char *data, size_t len);
 
-static bool
+bool
 health_good(const struct health *h)
 {
 	return h->database_up && h->no_workers == NULL;
+}
+
+void
+health_problems(struct buf *b, const struct health *h)
+{
+	if (!h->database_up)
+		buf_str(b, "database: it is not there\n");
+	if (h->no_workers != NULL)
+		buf_printf(b, "workers: none in %s\n", h->no_workers);
+	if (h->disk_free >= 0 && h->disk_free < DISK_LOW)
+		buf_printf(b, "disk: %" PRId64 " MiB are left for the "
+		    "database; make room, or set monitor.keep_size\n",
+		    h->disk_free >> 20);
+	if (h->problems != NULL)
+		buf_str(b, h->problems);
+}
+
+const char *
+health_problem(const char **problems, size_t *len, size_t *subject)
+{
+	const char *line = *problems;
+
+	if (line == NULL || *line == '\0')
+		return NULL;
+	*len = strcspn(line, "\n");
+	*subject = strcspn(line, ":\n");
+	*problems = line + *len + (line[*len] == '\n');
+	return line;
 }
 
 void
@@ -42,15 +74,25 @@ health_json(struct buf *b, const struct health *h)
 	    h->schedules != NULL ? h->schedules : "{}");
 	buf_printf(b, ",\"alerts\":%s", h->alerts != NULL ? h->alerts : "[]");
 	buf_str(b, ",\"problems\":[");
-	if (!h->database_up) {
-		put_string(b, "the database is not there");
-	} else if (h->no_workers != NULL) {
-		char *text = xasprintf("no workers in: %s", h->no_workers);
-
-		put_string(b, text);
-		free(text);
-	}
+	put_problems(b, h);
 	buf_str(b, "]}\n");
+}
+
+static void
+put_problems(struct buf *b, const struct health *h)
+{
+	struct buf lines = { 0 };
+	const char *rest, *line, *comma = "";
+	size_t len, subject;
+
+	health_problems(&lines, h);
+	rest = lines.data;
+	while ((line = health_problem(&rest, &len, &subject)) != NULL) {
+		buf_str(b, comma);
+		buf_json(b, line, len);
+		comma = ",";
+	}
+	buf_clear(&lines);
 }
 
 static void
@@ -62,11 +104,14 @@ put_database(struct buf *b, const struct health *h)
 	buf_str(b, ",\"version\":");
 	put_string(b, h->database_version);
 	if (h->database_latency_us >= 0)
-		buf_printf(b, ",\"latency_ms\":%" PRId64 ".%03d}",
+		buf_printf(b, ",\"latency_ms\":%" PRId64 ".%03d",
 		    h->database_latency_us / 1000,
 		    (int)(h->database_latency_us % 1000));
 	else
-		buf_str(b, ",\"latency_ms\":null}");
+		buf_str(b, ",\"latency_ms\":null");
+	if (h->disk_free >= 0)
+		buf_printf(b, ",\"disk_free\":%" PRId64, h->disk_free);
+	buf_char(b, '}');
 }
 
 static void
@@ -76,6 +121,16 @@ put_string(struct buf *b, const char *s)
 		buf_json(b, s, strlen(s));
 	else
 		buf_str(b, "null");
+}
+
+int64_t
+health_disk_free(const char *directory)
+{
+	struct statvfs st;
+
+	if (statvfs(directory, &st) < 0)
+		return -1;
+	return (int64_t)st.f_bavail * (int64_t)st.f_frsize;
 }
 
 int

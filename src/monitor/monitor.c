@@ -45,6 +45,7 @@ struct monitor {
 	bool stopping;
 };
 
+static void noticed(const char *payload, void *arg);
 static bool orphaned(uint32_t type, struct msg_reader *, void *arg);
 static void up(void *arg);
 static void down(const char *reason, void *arg);
@@ -87,6 +88,7 @@ monitor_init(struct monitor *m, const struct conf *conf)
 {
 	static const struct service_ops ops = {
 		.name = "monitor", .message = orphaned, .up = up, .down = down,
+		.notify = noticed, .channel = ROUND_CHANNEL,
 	};
 	const char *schema = conf->database.schema;
 
@@ -178,6 +180,14 @@ down(const char *reason, void *arg)
 
 	timer_stop(m->beat);
 	round_down(m->round, reason);
+}
+
+static void
+noticed(const char *payload, void *arg)
+{
+	struct monitor *m = arg;
+
+	round_noticed(m->round, payload);
 }
 
 /*

@@ -14,11 +14,13 @@
 #include "base/xalloc.h"
 #include "core/cron.h"
 #include "db/array.h"
+#include "db/service.h"
 #include "db/stmt.h"
 #include "monitor/gauges.h"
 #include "monitor/health.h"
 #include "monitor/round.h"
 #include "os/board.h"
+#include "os/instance.h"
 
 /* A queue without workers this long after the start is a fault; before, they
  * are on their way. */
@@ -38,12 +40,18 @@ struct round {
 	dbtime_us report_at;		/* the next one, by this host's clock */
 	char *health_sql, *maintain_sql, *statistics_sql, *report_sql;
 	struct gauges *gauges;
+	char *channel;			/* of monitors; NULL: a pooler lets nobody listen */
+	char *problems;			/* as the log knows them, a line each; NULL: none */
 	mono_t started;
 	mono_t asked;			/* when the health statement was sent */
 	unsigned busy;			/* statements of a round not yet answered */
 	bool taking;			/* statistics are on their way */
 	char down[512];			/* why there is no database; "": no reason known */
 	bool begun;			/* the first round was */
+	bool probed;			/* a notification was sent to ourselves … */
+	bool noticed;			/* … and has come */
+	int64_t server_pid;		/* that did the last one; 0: not known */
+	bool wanders;			/* another did it than before, on one connection */
 	bool file_failed;		/* said once until it works again */
 };
 
@@ -54,14 +62,24 @@ static void plan_report(struct round *);
 static void ask_health(struct round *);
 static void health_read(struct pg *, PGresult *, void *arg);
 static void write_health(struct round *, const struct health *);
+static void tell_health(const struct health *, int64_t ready, int64_t running);
+static void tell_problems(struct round *, const struct health *);
+static void tell_new(const char *problems, const char *known, bool begins);
 static void maintained(struct pg *, PGresult *, void *arg);
 static void statistics_taken(struct pg *, PGresult *, void *arg);
 static void reported(struct pg *, PGresult *, void *arg);
 static dbtime_us wall_clock(void);
 
-static const char health_statement[] =
-    "SELECT queues, schedules, alerts, dead_letters, no_workers, "
-    "current_setting('server_version') FROM jobq.health($1::text[])";
+#define HEALTH_COLUMNS \
+    "queues, schedules, alerts, dead_letters, no_workers, " \
+    "current_setting('server_version'), ready, running, problems, " \
+    "pg_backend_pid()"
+#define HEALTH_FROM \
+    " FROM jobq.health($1::text[], $2::timestamptz, $3::int, $4::boolean)"
+static const char health_statement[] = "SELECT " HEALTH_COLUMNS HEALTH_FROM;
+/* With a notification to ourselves. */
+static const char probing_statement[] =
+    "SELECT " HEALTH_COLUMNS ", pg_notify($5, $6)" HEALTH_FROM;
 
 static const char report_statement[] =
     "SELECT queue, completed, failed, dead, cancelled, lost, ready, "
@@ -80,7 +98,10 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	r->interval = timer_new(loop, interval, r);
 	r->statistics = timer_new(loop, statistics, r);
 	r->report = timer_new(loop, report, r);
-	r->health_sql = stmt_in_schema(health_statement, schema);
+	if (!conf->database.pooler_transaction)
+		r->channel = service_channel(conf, ROUND_CHANNEL);
+	r->health_sql = stmt_in_schema(r->channel != NULL ? probing_statement :
+	    health_statement, schema);
 	r->maintain_sql = stmt_in_schema(
 	    "SELECT line FROM jobq.maintain() AS line", schema);
 	r->statistics_sql = stmt_in_schema("SELECT rows, again_ms FROM "
@@ -110,6 +131,8 @@ round_free(struct round *r)
 	free(r->maintain_sql);
 	free(r->statistics_sql);
 	free(r->report_sql);
+	free(r->channel);
+	free(r->problems);
 	free(r);
 }
 
@@ -117,6 +140,8 @@ void
 round_up(struct round *r)
 {
 	r->down[0] = '\0';
+	r->probed = r->wanders = false;
+	r->server_pid = 0;
 	timer_set(r->interval, 0);
 	timer_set(r->statistics, 0);
 	plan_report(r);
@@ -150,12 +175,13 @@ interval(void *arg)
 	if (r->down[0] != '\0' || !pg_is_up(r->pg)) {
 		struct health h = {
 			.at = wall_clock(), .dead_letters = -1,
-			.database_latency_us = -1,
+			.database_latency_us = -1, .disk_free = -1,
 			.database_error = r->down[0] != '\0' ? r->down :
 			    "not connected",
 		};
 		write_health(r, &h);
 		gauges_down(r->gauges);
+		tell_health(&h, -1, -1);
 		return;
 	}
 	r->begun = true;
@@ -166,6 +192,13 @@ interval(void *arg)
 	ask_health(r);
 	if (pg_query(r->pg, r->maintain_sql, 0, NULL, maintained, r, &e) == 0)
 		r->busy++;
+}
+
+void
+round_noticed(struct round *r, const char *payload)
+{
+	if (strcmp(payload, instance_id()) == 0)
+		r->noticed = true;
 }
 
 /*
@@ -181,9 +214,17 @@ ask_health(struct round *r)
 	for (size_t i = 0; i < r->conf->nqueues; i++)
 		if (r->conf->queues[i].enabled)
 			array_text(&names, r->conf->queues[i].name);
-	const char *params[] = { array_close(&names) };
+	char at[WHEN_TEXT_MAX], pid[16];
+	snprintf(pid, sizeof(pid), "%d", pg_client_pid(r->pg));
+	/* A pooler of transactions is as configured, not a finding. */
+	const char *params[] = { array_close(&names), when_text(at, wall_clock()),
+	    r->channel != NULL ? pid : NULL,
+	    !r->probed ? NULL : r->noticed && !r->wanders ? "t" : "f",
+	    r->channel, instance_id() };
 	r->asked = mono_now();
-	if (pg_query(r->pg, r->health_sql, 1, params, health_read, r, &e) == 0)
+	r->noticed = false;
+	if (pg_query(r->pg, r->health_sql, r->channel != NULL ? 6 : 4, params,
+	    health_read, r, &e) == 0)
 		r->busy++;
 	array_clear(&names);
 }
@@ -195,8 +236,9 @@ health_read(struct pg *pg, PGresult *res, void *arg)
 	struct err e;
 	struct health h = {
 		.at = wall_clock(), .database_up = true, .dead_letters = -1,
-		.database_latency_us = mono_now() - r->asked,
+		.database_latency_us = mono_now() - r->asked, .disk_free = -1,
 	};
+	const char *embedded = r->conf->database.embedded;
 
 	(void)pg;
 	r->busy--;
@@ -210,6 +252,11 @@ health_read(struct pg *pg, PGresult *res, void *arg)
 		write_health(r, &h);
 		return;
 	}
+	/* The notification comes with the answer, if at all. */
+	r->probed = r->channel != NULL;
+	if (r->server_pid != 0 && r->server_pid != pg_int(res, 0, 9))
+		r->wanders = true;
+	r->server_pid = pg_int(res, 0, 9);
 	h.queues = pg_text(res, 0, 0);
 	h.schedules = pg_text(res, 0, 1);
 	h.alerts = pg_text(res, 0, 2);
@@ -217,7 +264,12 @@ health_read(struct pg *pg, PGresult *res, void *arg)
 	if (mono_now() - r->started > SETTLE_US)
 		h.no_workers = pg_text(res, 0, 4);
 	h.database_version = pg_text(res, 0, 5);
+	h.problems = pg_text(res, 0, 8);
+	if (embedded != NULL && *embedded != '\0')
+		h.disk_free = health_disk_free(embedded);
 	write_health(r, &h);
+	tell_health(&h, pg_int(res, 0, 6), pg_int(res, 0, 7));
+	tell_problems(r, &h);
 }
 
 static void
@@ -237,6 +289,67 @@ write_health(struct round *r, const struct health *h)
 		r->file_failed = true;
 	}
 	buf_clear(&b);
+}
+
+/* One line that sums it up. */
+static void
+tell_health(const struct health *h, int64_t ready, int64_t running)
+{
+	struct buf lines = { 0 }, subjects = { 0 };
+	const char *rest, *line;
+	size_t len, subject;
+
+	health_problems(&lines, h);
+	rest = lines.data;
+	while ((line = health_problem(&rest, &len, &subject)) != NULL) {
+		if (subjects.len > 0)
+			buf_str(&subjects, ", ");
+		buf_put(&subjects, line, subject);
+	}
+	log_info("health", "healthy=%s ready=%jd running=%jd dead_letters=%jd "
+	    "problems=%s", health_good(h) ? "true" : "false", (intmax_t)ready,
+	    (intmax_t)running, (intmax_t)h->dead_letters, subjects.data);
+	buf_clear(&lines);
+	buf_clear(&subjects);
+}
+
+/* In full when they come, and a word when they are over. */
+static void
+tell_problems(struct round *r, const struct health *h)
+{
+	struct buf now = { 0 };
+
+	health_problems(&now, h);
+	tell_new(now.data, r->problems, true);
+	tell_new(r->problems, now.data, false);
+	free(r->problems);
+	r->problems = now.data;
+}
+
+/* Tell each of the problems whose subject is not among the known ones. */
+static void
+tell_new(const char *problems, const char *known, bool begins)
+{
+	const char *line, *other, *rest;
+	size_t len, subject, other_len, other_subject;
+
+	while ((line = health_problem(&problems, &len, &subject)) != NULL) {
+		rest = known;
+		while ((other = health_problem(&rest, &other_len,
+		    &other_subject)) != NULL)
+			if (other_subject == subject &&
+			    memcmp(other, line, subject) == 0)
+				break;
+		if (other != NULL)
+			continue;
+		char *text = xasprintf("%.*s", (int)(begins ? len : subject),
+		    line);
+		if (begins)
+			log_warn("problem", "what=%s", text);
+		else
+			log_info("problem over", "subject=%s", text);
+		free(text);
+	}
 }
 
 /*

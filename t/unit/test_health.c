@@ -39,8 +39,16 @@ good(void)
 		    "\"failure_rate\":0.5,\"run_avg_ms\":2,\"workers\":5,"
 		    "\"paused\":false}}",
 		.schedules = "{\"sync\":{\"missed\":0}}", .alerts = "[]",
-		.dead_letters = 3,
+		.dead_letters = 3, .disk_free = -1,
 	};
+}
+
+/* Of its "problems". */
+static const char *
+problem(json_t *json, size_t i)
+{
+	return json_string_value(json_array_get(json_object_get(json,
+	    "problems"), i));
 }
 
 static void
@@ -71,7 +79,7 @@ static void
 test_health_json_without_a_database(void **state)
 {
 	struct health h = { .database_error = "says \"no\"\n\x01",
-	    .database_latency_us = -1, .dead_letters = -1 };
+	    .database_latency_us = -1, .dead_letters = -1, .disk_free = -1 };
 	json_t *json = build(&h);
 
 	(void)state;
@@ -84,6 +92,7 @@ test_health_json_without_a_database(void **state)
 	assert_true(json_is_object(json_object_get(json, "schedules")));
 	assert_true(json_is_null(json_object_get(json, "dead_letters")));
 	assert_int_equal(json_array_size(json_object_get(json, "problems")), 1);
+	assert_string_equal(problem(json, 0), "database: it is not there");
 	json_decref(json);
 }
 
@@ -96,9 +105,63 @@ test_health_json_with_a_queue_without_workers(void **state)
 	h.no_workers = "email";
 	json_t *json = build(&h);
 	assert_true(json_is_false(json_object_get(json, "healthy")));
-	assert_string_equal(json_string_value(json_array_get(json_object_get(
-	    json, "problems"), 0)), "no workers in: email");
+	assert_string_equal(problem(json, 0), "workers: none in email");
 	json_decref(json);
+}
+
+static void
+test_health_json_with_what_the_database_finds(void **state)
+{
+	struct health h = good();
+
+	(void)state;
+	h.problems = "clock: it is \"late\"; set it\nsize: large; why\n";
+	json_t *json = build(&h);
+	assert_true(json_is_true(json_object_get(json, "healthy")));
+	assert_int_equal(json_array_size(json_object_get(json, "problems")), 2);
+	assert_string_equal(problem(json, 0), "clock: it is \"late\"; set it");
+	assert_string_equal(problem(json, 1), "size: large; why");
+	json_decref(json);
+}
+
+static void
+test_health_json_with_a_full_disk(void **state)
+{
+	struct health h = good();
+
+	(void)state;
+	h.disk_free = INT64_C(512) << 20;
+	json_t *json = build(&h);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(
+	    json, "database"), "disk_free")), INT64_C(512) << 20);
+	assert_non_null(strstr(problem(json, 0), "disk: 512 MiB are left"));
+	json_decref(json);
+	h.disk_free = INT64_C(1) << 40;
+	json = build(&h);
+	assert_int_equal(json_array_size(json_object_get(json, "problems")), 0);
+	json_decref(json);
+	assert_true(health_disk_free("/") >= 0);
+	assert_int_equal(health_disk_free("/none/such"), -1);
+}
+
+static void
+test_health_problem_takes_line_by_line(void **state)
+{
+	const char *rest = "a: b: c\nno colon", *none = "", *line;
+	size_t len, subject;
+
+	(void)state;
+	line = health_problem(&rest, &len, &subject);
+	assert_memory_equal(line, "a: b: c", len);
+	assert_int_equal(len, 7);
+	assert_int_equal(subject, 1);
+	line = health_problem(&rest, &len, &subject);
+	assert_memory_equal(line, "no colon", len);
+	assert_int_equal(subject, 8);
+	assert_null(health_problem(&rest, &len, &subject));
+	assert_null(health_problem(&none, &len, &subject));
+	none = NULL;
+	assert_null(health_problem(&none, &len, &subject));
 }
 
 static void
@@ -140,6 +203,9 @@ main(void)
 		cmocka_unit_test(test_health_json_of_a_healthy_node),
 		cmocka_unit_test(test_health_json_without_a_database),
 		cmocka_unit_test(test_health_json_with_a_queue_without_workers),
+		cmocka_unit_test(test_health_json_with_what_the_database_finds),
+		cmocka_unit_test(test_health_json_with_a_full_disk),
+		cmocka_unit_test(test_health_problem_takes_line_by_line),
 		cmocka_unit_test(test_health_write_replaces_the_file),
 	};
 

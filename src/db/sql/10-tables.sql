@@ -14,6 +14,7 @@ create table jobq.meta (
 	schema_version int not null,
 	system_identifier bigint not null,
 	last_xid xid8 not null,
+	keep_size bigint not null default 0,	-- the most bytes it is to take; 0: whatever it takes
 	migrated_at timestamptz not null default now()
 );
 

@@ -1,17 +1,22 @@
--- What the monitor tells: the health file and the daily report.
+-- What the monitor tells: the health file, what an operator should look at,
+-- the daily report.
 
 -- The state of these queues as JSON for the health file. dead_letters: those
 -- nobody has reviewed. no_workers: which of the queues should have workers
--- and have none, with commas between; null: all have.
-create function jobq.health(names text[], out queues text, out schedules text, out alerts text,
-    out dead_letters bigint, out no_workers text)
+-- and have none, with commas between; null: all have. ready, running: of them
+-- all. problems: what checkup() finds, a line each: its subject, a colon and
+-- the text; null: nothing. (Queues without workers are in no_workers.)
+create function jobq.health(names text[], host_clock timestamptz default null, client_pid int default null,
+    notified boolean default null, out queues text, out schedules text, out alerts text,
+    out dead_letters bigint, out no_workers text, out ready bigint, out running bigint, out problems text)
 language plpgsql stable set jit = off as $$
 begin
 	select coalesce(jsonb_object_agg(q.name, jsonb_build_object('ready', q.ready,
 	        'running', q.running, 'failure_rate', f.rate, 'run_avg_ms', r.run,
 	        'workers', q.workers, 'paused', q.paused)), '{}'),
-	    string_agg(q.name, ', ' order by q.name) filter (where q.workers = 0 and not q.paused)
-	into queues, no_workers
+	    string_agg(q.name, ', ' order by q.name) filter (where q.workers = 0 and not q.paused),
+	    coalesce(sum(q.ready), 0), coalesce(sum(q.running), 0)
+	into queues, no_workers, ready, running
 	from jobq.queues q
 	join jobq.queue k on k.name = q.name
 	left join lateral jobq.lately(k.id, interval '5 minutes') f on true
@@ -25,7 +30,289 @@ begin
 	    'value', a.value, 'since', a.since)), '[]') into alerts
 	from jobq.alerts a where a.state <> 'ended';
 	select count(*) into dead_letters from jobq.dead_letters d where d.reviewed_at is null;
+	select string_agg(translate(format('%s: %s; %s', c.subject, c.finding, c.advice), E'\r\n', '  '), E'\n') into problems
+	from jobq.checkup(host_clock, client_pid, notified) c where c.level <> 'ok' and c.subject <> 'workers';
 end
+$$;
+
+-- What there is to say of a part of the whole. level: ok, warn (look at it),
+-- bad (jobs are not done as they should be). advice: what to do; '' when ok.
+create type jobq.finding as (subject text, level text, finding text, advice text);
+
+create function jobq.check_server() returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	used int := (select count(*) from pg_stat_activity a where a.backend_type = 'client backend');
+	most int := current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int;
+	ids bigint := (select age(d.datfrozenxid) from pg_database d where d.datname = current_database());
+begin
+	if pg_is_in_recovery() then
+		return next ('database', 'bad', 'it is a standby, which takes no jobs',
+		    'name the primary in database.url, or several hosts and target_session_attrs=read-write')::jobq.finding;
+	elsif current_setting('default_transaction_read_only')::boolean then
+		return next ('database', 'bad', 'default_transaction_read_only is on for this role or database',
+		    'set it off')::jobq.finding;
+	elsif ids > 1500000000 then
+		return next ('database', 'bad', format('transaction ids run out: the oldest is %s old', ids),
+		    'see that autovacuum is on and nothing holds it back; run VACUUM (FREEZE) in this database')::jobq.finding;
+	elsif not (current_setting('autovacuum')::boolean and current_setting('track_counts')::boolean) then
+		return next ('database', 'warn', 'autovacuum is off', 'set autovacuum and track_counts on')::jobq.finding;
+	elsif used >= most * 0.9 then
+		return next ('database', 'warn', format('%s of %s connections are in use', used, most),
+		    'raise max_connections, or put a pooler before what uses most')::jobq.finding;
+	else
+		return next ('database', 'ok', format('PostgreSQL %s, %s of %s connections in use',
+		    current_setting('server_version'), used, most), '')::jobq.finding;
+	end if;
+end
+$$;
+
+-- A job is as safe as a commit.
+create function jobq.check_durability() returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	off text := concat_ws(', ', case when not current_setting('fsync')::boolean then 'fsync' end,
+	    case when not current_setting('full_page_writes')::boolean then 'full_page_writes' end,
+	    case when current_setting('synchronous_commit') = 'off' then 'synchronous_commit' end);
+begin
+	if off <> '' then
+		return next ('durability', 'warn', format('off in the database: %s; jobs can be lost when it crashes', off),
+		    'set it on')::jobq.finding;
+	else
+		return next ('durability', 'ok', 'fsync, full_page_writes and synchronous_commit are on', '')::jobq.finding;
+	end if;
+end
+$$;
+
+create function jobq.check_clock(host timestamptz) returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	ahead float8 := extract(epoch from host - clock_timestamp());
+begin
+	if abs(ahead) > 2 then
+		return next ('clock', 'warn', format('this host''s is %s s %s the database''s', round(abs(ahead)::numeric, 1),
+		    case when ahead > 0 then 'ahead of' else 'behind' end),
+		    'have both synchronised (NTP); jobs go by the database''s, logs by this one')::jobq.finding;
+	elsif ahead is not null then
+		return next ('clock', 'ok', format('this host and the database agree to %s ms',
+		    ceil(abs(ahead) * 1000)::bigint), '')::jobq.finding;
+	end if;
+end
+$$;
+
+-- What is between the caller and the server.
+create function jobq.check_way(client_pid int, notified boolean) returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	pooled boolean := client_pid <> pg_backend_pid();
+begin
+	if not notified then
+		return next ('notifications', 'warn', case when pooled then 'they do not come through the pooler'
+		    else 'they do not arrive' end || '; work is found by looking only, later',
+		    'a pooler of transactions (PgBouncer) needs database.pooler: transaction')::jobq.finding;
+	elsif pooled and notified is null then
+		return next ('notifications', 'warn', 'a pooler stands before the database (PgBouncer?)',
+		    'unless it pools whole sessions, set database.pooler: transaction')::jobq.finding;
+	elsif notified then
+		return next ('notifications', 'ok', case when pooled then 'they arrive, through a pooler of sessions'
+		    else 'they arrive' end, '')::jobq.finding;
+	end if;
+end
+$$;
+
+-- Queues that have not the workers they should, or nobody at all.
+create function jobq.check_workers() returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	none text;
+	few text;
+	left_alone text;
+	total bigint;
+begin
+	select string_agg(k.name, ', ' order by k.name) filter (where k.nodes > 0 and k.alive = 0 and not k.paused),
+	    string_agg(format('%s %s of %s', k.name, k.alive, k.wanted), ', ' order by k.name)
+	        filter (where k.nodes > 0 and k.alive > 0 and k.alive < k.wanted),
+	    string_agg(k.name, ', ' order by k.name) filter (where k.nodes = 0 and exists (select from jobq.waiting(k.id))),
+	    sum(k.alive)
+	into none, few, left_alone, total
+	from (
+		select q.id, q.name, q.paused, s.nodes, s.nodes * q.workers as wanted,
+		    (select count(*) from jobq.pool p join jobq.worker w on w.pool = p.id where p.queue = q.id) as alive
+		from jobq.queue q,
+		lateral (
+			-- a node that has just come has none yet
+			select count(*) as nodes from jobq.serves v join jobq.node n on n.id = v.node
+			where v.queue = q.id and n.seen > now() - interval '1 minute'
+			    and greatest(n.started_at, q.created_at) < now() - interval '30 seconds'
+			    or v.queue = q.id and exists (select from jobq.pool p where p.node = n.id and p.queue = q.id)
+		) s
+	) k;
+	if none is not null then
+		return next ('workers', 'bad', format('no workers in: %s', none),
+		    'see the log of the nodes that serve them')::jobq.finding;
+	end if;
+	if left_alone is not null then
+		return next ('queues', 'warn', format('jobs wait in queues that no node serves: %s', left_alone),
+		    'start a node that serves them, or "jobqctl queue clear" and "queue remove"')::jobq.finding;
+	end if;
+	if few is not null then
+		return next ('workers', 'warn', format('fewer than wanted: %s', few),
+		    'see the log of the nodes that serve them')::jobq.finding;
+	elsif none is null then
+		return next ('workers', 'ok', format('%s alive, in all queues that are served', coalesce(total, 0)), '')::jobq.finding;
+	end if;
+end
+$$;
+
+create function jobq.check_leases() returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	late text;
+	oldest interval;
+begin
+	select string_agg(format('%s on %s for %s s', q.name, n.name,
+	        round(extract(epoch from p.age))), ', ' order by p.age desc)
+	        filter (where p.age > jobq.ms(p.lease_ms) and not exists (select from jobq.claim c
+	            where c.queue = p.queue and c.pool = p.id and c.batch >= p.oldest_batch
+	                and c.at > clock_timestamp() - jobq.ms(p.lease_ms))),
+	    max(p.age)
+	into late, oldest
+	from (select k.*, clock_timestamp() - greatest(k.seen, pg_postmaster_start_time()) as age from jobq.pool k) p
+	join jobq.queue q on q.id = p.queue join jobq.node n on n.id = p.node;
+	if late is not null then
+		return next ('leases', 'bad', format('not renewed: %s', left(late, 400)),
+		    'if the node is gone their jobs run again elsewhere; else see its log')::jobq.finding;
+	elsif oldest is not null then
+		return next ('leases', 'ok', format('the oldest was renewed %s s ago',
+		    greatest(0, round(extract(epoch from oldest)))), '')::jobq.finding;
+	else
+		return next ('leases', 'ok', 'nobody has any', '')::jobq.finding;
+	end if;
+end
+$$;
+
+-- Late is what should have run ten seconds ago.
+create function jobq.check_schedules() returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	late text;
+	n bigint;
+	chief text := (select l.node from jobq.leader l where l.role = 'scheduler' and l.until > clock_timestamp());
+begin
+	select string_agg(format('%s by %s s', s.name, round(extract(epoch from clock_timestamp() - s.next_run))),
+	    ', ' order by s.next_run) filter (where s.next_run < clock_timestamp() - interval '10 seconds'), count(*)
+	into late, n
+	from jobq.schedules s where s.enabled and s.served and not s.paused;
+	if chief is null
+	    and exists (select from jobq.node k
+	        where k.seen > now() - interval '30 seconds' and k.started_at < now() - interval '10 seconds')
+	    and not exists (select from jobq.leader l
+	        where l.role = 'scheduler' and l.until > clock_timestamp() - interval '10 seconds') then
+		return next ('scheduler', 'bad', 'none leads: nothing that waits for its time is run',
+		    'see the log of the schedulers')::jobq.finding;
+	elsif late is not null then
+		return next ('scheduler', 'bad', format('schedules are late: %s', left(late, 400)),
+		    format('see the log of the scheduler of %s', chief))::jobq.finding;
+	else
+		return next ('scheduler', 'ok', format('%s leads, %s schedules', coalesce(chief, 'none'), n), '')::jobq.finding;
+	end if;
+end
+$$;
+
+-- Who keeps vacuum from removing what is dead, and slots of turn and claim from
+-- being emptied. What other roles do is told in transaction ids only, unless
+-- we may see it (pg_read_all_stats).
+create function jobq.check_snapshots(longest interval default '10 minutes') returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	s record;
+begin
+	select * into s from (
+		select format('a transaction of process %s (%s, user %s) is open for %s', a.pid,
+		        coalesce(nullif(a.application_name, ''), 'no name'), a.usename, jobq.said(clock_timestamp() - a.xact_start)) as what,
+		    format('end it: select pg_terminate_backend(%s)', a.pid) as advice,
+		    clock_timestamp() - a.xact_start as age,
+		    greatest(age(a.backend_xmin), age(a.backend_xid)) as ids
+		from pg_stat_activity a
+		where a.backend_type not in ('walsender', 'autovacuum worker') and (a.backend_xmin is not null or a.backend_xid is not null)
+		    and a.pid <> pg_backend_pid() and a.datname = current_database()
+		union all
+		select format('the prepared transaction "%s" of %s is open for %s', p.gid, p.owner,
+		        jobq.said(clock_timestamp() - p.prepared)),
+		    'end it: commit prepared or rollback prepared', clock_timestamp() - p.prepared, age(p.transaction)
+		from pg_prepared_xacts p where p.database = current_database()
+		union all
+		select format('the replication slot "%s"%s holds what is %s transactions old', r.slot_name,
+		        case when not r.active then ', which nobody uses,' else '' end, greatest(age(r.xmin), age(r.catalog_xmin))),
+		    case when r.active then 'see whether its standby is behind, or has long queries (hot_standby_feedback)'
+		        else 'drop it: select pg_drop_replication_slot(…)' end,
+		    null, greatest(age(r.xmin), age(r.catalog_xmin))
+		from pg_replication_slots r where r.xmin is not null
+		union all
+		select format('the standby "%s" holds what is %s transactions old', a.application_name, age(a.backend_xmin)),
+		    'see whether it has long queries (hot_standby_feedback)', null, age(a.backend_xmin)
+		from pg_stat_activity a where a.backend_type = 'walsender' and a.backend_xmin is not null
+	) k
+	order by k.age is null, k.age desc, k.ids desc limit 1;
+	if s.age > longest or s.age is null and s.ids > 1000000 then
+		return next ('snapshots', 'warn', s.what || '; nothing that became dead since then can be removed, the tables grow',
+		    s.advice)::jobq.finding;
+	else
+		return next ('snapshots', 'ok', format('the oldest transaction is %s old', coalesce(jobq.said(s.age), '0 s')), '')::jobq.finding;
+	end if;
+end
+$$;
+
+create function jobq.check_size() returns setof jobq.finding
+language plpgsql stable as $$
+declare
+	bytes bigint := jobq.bytes();
+	most bigint := (select m.keep_size from jobq.meta m);
+	a_day numeric;
+	told text;
+	stuck text;
+begin
+	-- of the last week, once there is half a day of it
+	select regr_slope(s.bytes, extract(epoch from s.at) / 86400)::numeric into a_day
+	from jobq.size s where s.at > now() - interval '7 days' having count(*) >= 12;
+	told := format('the tables take %s', pg_size_pretty(bytes)) || coalesce(', ' ||
+	    case when a_day < 0 then '' else '+' end || pg_size_pretty(a_day) || ' a day', '');
+	select string_agg(p.id::text, ', ' order by p.id) into stuck
+	from jobq.part p where p.state = 'history' and p.cut_at < now() - interval '1 day'
+	    - (select jobq.ms(max(q.keep_history_ms)) from jobq.queue q);
+	if most > 0 and bytes > most then
+		return next ('size', 'warn', format('%s, more than monitor.keep_size (%s)%s', told, pg_size_pretty(most),
+		    case when exists (select from jobq.part p where p.state = 'history'
+		            or p.cut_at is not null and coalesce(p.checked_at, '-infinity') < now() - interval '10 minutes')
+		        then '' else ', and nothing finished is left to remove' end),
+		    'raise it, or look for what piles up: jobs that wait, dead letters nobody has reviewed')::jobq.finding;
+	elsif stuck is not null then
+		return next ('size', 'warn', format('%s; history of partition %s should be gone, and somebody reads it all the time', told, stuck),
+		    'look for long queries of the view attempts')::jobq.finding;
+	else
+		return next ('size', 'ok', told || '; how much the disk has left cannot be seen from here', '')::jobq.finding;
+	end if;
+end
+$$;
+
+-- Look at everything that jobqd depends on. Each part is a function above that
+-- says what it finds, in a row at least, if it can know; all cost few look-ups.
+--   host_clock  the caller's clock (null: unknown, as below)
+--   client_pid  the server process that the caller's library thinks it talks to
+--   notified    a notification of the caller to itself came back
+create function jobq.checkup(host_clock timestamptz default null, client_pid int default null,
+    notified boolean default null)
+returns table (subject text, level text, finding text, advice text)
+language sql stable as $$
+	select * from jobq.check_server()
+	union all select * from jobq.check_durability()
+	union all select * from jobq.check_clock(host_clock)
+	union all select * from jobq.check_way(client_pid, notified)
+	union all select * from jobq.check_workers()
+	union all select * from jobq.check_leases()
+	union all select * from jobq.check_schedules()
+	union all select * from jobq.check_snapshots()
+	union all select * from jobq.check_size()
 $$;
 
 -- How a queue's attempts ended in the last while (to five minutes), and the

@@ -1,0 +1,135 @@
+# What the monitor finds wrong: each in the health file and the log while it
+# lasts, and in jobq.checkup(). S1-45, S2-21, S2-37, S2-57, S3-6, S3-48
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use Jobqd;
+use Test::More;
+
+my $pg = Jobqd::Postgres->new(settings => { fsync => 'on', max_prepared_transactions => 2 });
+my $dir = temp_directory();
+sub config {
+	my ($file, $more) = @_;
+	return <<"YAML" . ($more // '');
+handlers: {null: {driver: noop}}
+queues:
+  work: {handler: null, workers: 2, lease: 2s}
+schedules:
+  hourly: {every: 1h, queue: work, type: tick}
+monitor: {interval: 300ms, health_file: "$dir/$file"}
+YAML
+}
+my $d = Jobqd::Daemon->new(pg => $pg, config => config('health.json'));
+$d->start;
+
+sub health { return JSON::PP->new->decode(slurp("$dir/" . ($_[0] // 'health.json')) || '{}') }
+sub problem { my ($subject, $file) = @_; return (grep { /^\Q$subject\E: / } @{ health($file)->{problems} || [] })[0] // '' }
+sub check { my ($what, $args) = @_; return $pg->query("SELECT level || ' ' || finding || '|' || advice FROM jobq.checkup(" . ($args // '') . ") WHERE subject = '$what'") }
+# A problem comes, is told once in the log, and goes.
+sub comes { my ($subject, $re) = @_; wait_for { problem($subject) =~ $re } "the problem $subject"; like problem($subject), $re, "the health file has: $subject" }
+sub goes { my ($subject) = @_; wait_for { problem($subject) eq '' } "$subject to be well again"; pass "… and not when it is over" }
+
+wait_for { my $h = health(); $h->{healthy} && $h->{queues}{work}{workers} == 2 } 'it to be healthy';
+wait_for { !@{ health()->{problems} } } 'no problems';
+is_deeply health()->{problems}, [], 'nothing is wrong';
+like $d->wait_log(qr/monitor\b.*: health healthy=true ready=0 running=0 dead_letters=0 problems=-$/m), qr/ info /, 'one line in the log sums it up';
+is $pg->query("SELECT string_agg(subject, ' ') FROM jobq.checkup() WHERE level = 'ok'"), 'database durability workers leases scheduler snapshots size', 'all is well';
+
+# durability
+my $from = $d->log_size;
+$pg->query($_) for 'ALTER SYSTEM SET full_page_writes = off', 'SELECT pg_reload_conf()';
+comes('durability', qr/off in the database: full_page_writes; .*set it on/);
+ok health()->{healthy}, '… which makes nobody unhealthy';
+like $d->wait_log(qr/: problem what="durability: /, $from), qr/ warn /, '… and the log';
+like $d->wait_log(qr/: health healthy=true .*problems=durability/, $from), qr/ info /, '… the line that sums it up names it';
+$pg->query($_) for 'ALTER SYSTEM RESET full_page_writes', 'SELECT pg_reload_conf()';
+goes('durability');
+$d->wait_log(qr/: problem over subject=durability/, $from);
+is scalar(() = $d->log($from) =~ /: problem what="durability/g), 1, 'it was told once';
+
+# autovacuum
+$pg->query($_) for 'ALTER SYSTEM SET autovacuum = off', 'SELECT pg_reload_conf()';
+comes('database', qr/autovacuum is off/);
+$pg->query($_) for 'ALTER SYSTEM RESET autovacuum', 'SELECT pg_reload_conf()';
+goes('database');
+
+# a schedule that nobody fires
+$pg->query("UPDATE jobq.schedule SET next_run = now() - interval '90 seconds'");
+comes('scheduler', qr/schedules are late: hourly by 9\d s/);
+$pg->query("UPDATE jobq.schedule SET next_run = now() + interval '1 hour'");
+goes('scheduler');
+
+# a queue nobody serves
+$pg->query(q{SELECT jobq.register('{"node": "ghost", "queues": [{"name": "lonely"}]}'); UPDATE jobq.node SET seen = '2020-01-01' WHERE name = 'ghost'});
+is check('queues'), '', 'a queue that nobody serves is nothing';
+$pg->query("SELECT jobq.enqueue('lonely')");
+comes('queues', qr/jobs wait in queues that no node serves: lonely/);
+$pg->query("SELECT jobq.clear('lonely')");
+goes('queues');
+
+# clocks, and what is between
+like check('clock', "now() + interval '1 minute'"), qr/^warn .*(59|60)\.\d s ahead of/, 'a clock that is wrong';
+like check('clock', "clock_timestamp()"), qr/^ok .* agree to \d+ ms/, '… or right';
+like check('notifications', 'null, pg_backend_pid(), true'), qr/^ok they arrive\|/, 'notifications arrive';
+like check('notifications', 'null, pg_backend_pid(), false'), qr/^warn they do not arrive; .*pooler: transaction/, '… or not';
+like check('notifications', 'null, 1'), qr/^warn a pooler stands before/, 'a pooler is seen';
+like check('notifications', 'null, 1, true'), qr/^ok .*a pooler of sessions/, '… and told apart';
+
+# old transactions
+my $session = $pg->session;
+$session->query("SET application_name = 'reporter'; BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobq.job");
+my $pid = $session->query('SELECT pg_backend_pid()');
+like $pg->query("SELECT * FROM jobq.check_snapshots('0')"), qr/snapshots\|warn\|a transaction of process $pid \(reporter, user jobq\) is open for .*pg_terminate_backend\($pid\)/,
+    'an old transaction is named';
+like check('snapshots'), qr/^ok/, '… when it is old';
+$session->query('COMMIT');
+$pg->query("BEGIN; UPDATE jobq.schedule SET missed = missed; PREPARE TRANSACTION 'forgotten'");
+like $pg->query("SELECT * FROM jobq.check_snapshots('0')"), qr/snapshots\|warn\|the prepared transaction "forgotten"/, 'so is a prepared one';
+$pg->query("ROLLBACK PREPARED 'forgotten'");
+
+# growth
+like check('size'), qr/^ok the tables take [\d.]+ \w+; how much/, 'the size';
+$pg->query("TRUNCATE jobq.size; INSERT INTO jobq.size SELECT date_trunc('hour', now()) - i * interval '1 hour', 1000000000 - i * 100 * 1048576::bigint / 24 FROM generate_series(0, 48) i");
+like check('size'), qr/, \+(99|100|101) MB a day/, '… and how fast it grows';
+
+# a pooler of transactions that nobody has told of
+SKIP: {
+	my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
+	skip 'pgbouncer is missing: apt-get install pgbouncer', 2 unless $pgbouncer;
+	my $port = free_port();
+	spew("$dir/pgbouncer.ini", <<"INI");
+[databases]
+jobq = host=$pg->{dir} dbname=jobq user=jobq
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $port
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 5
+INI
+	background([ $pgbouncer, "$dir/pgbouncer.ini" ], log => "$dir/log", as => $pg->{as});
+	wait_port($port);
+	my $url = "database: {url: \"postgresql://jobq\@127.0.0.1:$port/jobq\"";
+	my $pooled = Jobqd::Daemon->new(pg => $pg, name => 'pooled', config => config('pooled.json', "$url}\n"));
+	$pooled->start;
+	wait_for { problem('notifications', 'pooled.json') =~ /do not come through the pooler.*database.pooler: transaction/ } 'the pooler to be seen', 60;
+	pass 'PgBouncer in between is recognised';
+	$from = $pooled->log_size;
+	$pooled->stop;
+	$pooled->configure(config('pooled.json', "$url, pooler: transaction}\n"));
+	$pooled->start;
+	$pooled->wait_log(qr/: health healthy=true .*problems=-$/m, $from);
+	is problem('notifications', 'pooled.json'), '', '… and all is well when it is configured';
+	$pooled->stop;
+}
+
+# the whole node goes without a word
+$d->vanish;
+wait_for { check('leases') =~ /^bad not renewed: work on node for \d+ s\|/ } 'the lease to be missed';
+pass 'leases that are not renewed';
+wait_for { check('scheduler') =~ /^bad none leads/ } 'the scheduler to be missed';
+pass 'no scheduler';
+done_testing;
