@@ -210,7 +210,7 @@ struct conf {
 		int64_t rate_count, rate_period_ms, max_body;
 	} api;
 	struct {
-		int64_t interval_ms, statistics_ms;
+		int64_t interval_ms, statistics_ms, keep_size;
 		char *health_file, *report;
 	} monitor;
 	struct retry_policy *policies; size_t npolicies;	/* named ones */

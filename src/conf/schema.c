@@ -130,6 +130,7 @@ static const struct key monitor_keys[] = {
 	    "/run/jobqd/health.json" },
 	{ "statistics", KEY_DURATION, C(monitor.statistics_ms), "5m",
 	    SECOND, DAY },
+	{ "keep_size", KEY_SIZE, C(monitor.keep_size), "0", 0, 1024 * TIB },
 	{ "report", KEY_TEXT, C(monitor.report), "0 0 * * *",
 	    .check = check_cron },
 	END

@@ -103,7 +103,7 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	r->health_sql = stmt_in_schema(r->channel != NULL ? probing_statement :
 	    health_statement, schema);
 	r->maintain_sql = stmt_in_schema(
-	    "SELECT line FROM jobq.maintain() AS line", schema);
+	    "SELECT line FROM jobq.maintain($1::bigint) AS line", schema);
 	r->statistics_sql = stmt_in_schema("SELECT rows, again_ms FROM "
 	    "jobq.statistics_take($1::bigint * interval '1 ms')", schema);
 	r->report_sql = stmt_in_schema(report_statement, schema);
@@ -190,7 +190,11 @@ interval(void *arg)
 	if (r->busy > 0)
 		return;
 	ask_health(r);
-	if (pg_query(r->pg, r->maintain_sql, 0, NULL, maintained, r, &e) == 0)
+	char keep_size[24];
+	snprintf(keep_size, sizeof(keep_size), "%" PRId64,
+	    r->conf->monitor.keep_size);
+	const char *params[] = { keep_size };
+	if (pg_query(r->pg, r->maintain_sql, 1, params, maintained, r, &e) == 0)
 		r->busy++;
 }
 

@@ -149,7 +149,8 @@ create table jobq.part (
 	state text not null default 'live' check (state in ('live', 'history')),
 	made_at timestamptz not null default now(),
 	cut_at timestamptz,		-- since when no new job gets an id of it
-	checked_at timestamptz		-- last look whether it can go
+	checked_at timestamptz,		-- last look whether it can go
+	gone jsonb			-- how many jobs of each queue went when it became history
 );
 
 -- A chance to run. xid is that of the transaction it came to be in: the order

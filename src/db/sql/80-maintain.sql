@@ -59,14 +59,16 @@ end
 $$;
 
 -- Let new jobs get ids of the next partition, when the current one is large
--- (1 GB) or old (a sixth of the shortest time completed jobs are kept).
-create function jobq.part_cut() returns text
+-- (1 GB, or an eighth of all that may be kept) or old (a sixth of the shortest
+-- time completed jobs are kept).
+create function jobq.part_cut(keep_size bigint default 0) returns text
 language plpgsql as $$
 declare
 	at bigint := (select last_value from jobq.job_id);
 	p jobq.part;
 	next jobq.part;
 	size bigint;
+	large bigint := least(1073741824, nullif(keep_size, 0) / 8);
 	live int := (select count(*) from jobq.part k where k.state = 'live');
 	age interval := (select greatest(jobq.ms(min(q.keep_completed_ms) / 6), '1 minute') from jobq.queue q);
 begin
@@ -85,7 +87,7 @@ begin
 	end if;
 	size := pg_table_size(format('jobq.job_%s', p.id)) + pg_table_size(format('jobq.attempt_%s', p.id));
 	if size < 65536 or live > 12
-	    or (size < 1073741824 and clock_timestamp() < p.made_at + age) then
+	    or (size < large and clock_timestamp() < p.made_at + age) then
 		return null;
 	end if;
 	perform setval('jobq.job_id', next.lo, false);
@@ -95,47 +97,67 @@ begin
 end
 $$;
 
--- The jobs of a partition that must stay: not finished, or kept longer.
-create function jobq.part_keepers(part_id int) returns bigint[]
+-- The jobs of a partition that must stay: not finished, or kept longer; and how
+-- many of each queue go. early: there is no room, only what is not finished
+-- and what is dead and nobody has reviewed must stay.
+create function jobq.part_keepers(part_id int, early boolean, out keep bigint[], out gone jsonb)
 language plpgsql as $$
-declare
-	keep bigint[];
 begin
 	execute format($q$
-		select array_agg(j.id)
-		from jobq.job_%1$s j
-		join jobq.queue q on q.id = j.queue
-		left join jobq.attempt_%1$s a on a.job = j.id and a.outcome in (1, 3, 4, 6)
-		where case a.outcome
-		    when 1 then a.finished_at > now() - jobq.ms(q.keep_completed_ms)
-		    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms)
-		    when 4 then a.finished_at > now() - jobq.ms(q.keep_cancelled_ms)
-		    when 6 then false
-		    else true end$q$, part_id) into keep;
-	return coalesce(keep, '{}');
+		with k as (
+			select q.name, array_agg(j.id) filter (where s.stays) as stay, count(*) filter (where not s.stays) as gone
+			from jobq.job_%1$s j
+			join jobq.queue q on q.id = j.queue
+			left join jobq.attempt_%1$s a on a.job = j.id and a.outcome in (1, 3, 4, 6),
+			lateral (select case a.outcome
+			    when 1 then not $1 and a.finished_at > now() - jobq.ms(q.keep_completed_ms)
+			    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms) and not ($1 and jobq.is_reviewed(j.id))
+			    when 4 then not $1 and a.finished_at > now() - jobq.ms(q.keep_cancelled_ms)
+			    when 6 then false
+			    else true end) s(stays)
+			group by q.name
+		)
+		select array(select unnest(k.stay) from k), (select jsonb_object_agg(k.name, k.gone) from k where k.gone > 0)$q$,
+	    part_id) using early into keep, gone;
+	gone := coalesce(gone, '{}');
 end
+$$;
+
+create function jobq.is_reviewed(job bigint) returns boolean
+language sql stable as $$
+	select exists (select from jobq.dead d where d.job = is_reviewed.job and d.reviewed_at is not null)
+$$;
+
+-- "work 980, email 3" of {"work": 980, "email": 3}; "nothing" of {}.
+create function jobq.counts_text(counts jsonb) returns text
+language sql immutable as $$
+	select coalesce(string_agg(c.key || ' ' || c.value, ', ' order by c.key), 'nothing') from jsonb_each_text(counts) c
 $$;
 
 -- Remove the oldest partition of jobs whose time is over: the few that must
 -- stay go to the default partition, the ended attempts become history, and
 -- the rest is dropped as a whole. Null: nothing to do, or not now. A
 -- partition of which more than 20,000 must stay is left until they are fewer.
-create function jobq.part_drop() returns text
+-- early: there is no room, so whatever its time says.
+create function jobq.part_drop(early boolean default false) returns text
 language plpgsql as $$
 declare
 	p jobq.part;
 	keep bigint[];
-	shortest interval := (select jobq.ms(least(min(q.keep_completed_ms), min(q.keep_cancelled_ms))) from jobq.queue q);
+	went jsonb;
+	size bigint;
+	shortest interval := (select case when early then '0' else
+	    jobq.ms(least(min(q.keep_completed_ms), min(q.keep_cancelled_ms))) end from jobq.queue q);
 begin
 	select * into p from jobq.part k
 	where k.state = 'live' and k.cut_at <= now() - shortest
-	    and coalesce(k.checked_at, '-infinity') <= now() - least(shortest / 10, '10 minutes')
+	    and coalesce(k.checked_at, '-infinity') <= now() - case when early then '5 minutes' else least(shortest / 10, '10 minutes') end
 	order by k.checked_at nulls first, k.id limit 1;
 	-- nobody may bring a dead job of it back from here on
 	if not found or not pg_try_advisory_xact_lock(jobq.claim_lock(), -2 - p.id) then
 		return null;
 	end if;
-	keep := jobq.part_keepers(p.id);
+	select k.keep, k.gone into keep, went from jobq.part_keepers(p.id, early) k;
 	if cardinality(keep) > 20000 then
 		update jobq.part k set checked_at = clock_timestamp() where k.id = p.id;
 		return null;
@@ -144,6 +166,7 @@ begin
 	    'job_' || p.id, 'attempt_' || p.id) then
 		return null;
 	end if;
+	size := pg_total_relation_size(format('jobq.job_%s', p.id));
 	execute format('alter table jobq.job detach partition jobq.job_%s', p.id);
 	execute format('alter table jobq.attempt detach partition jobq.attempt_%s', p.id);
 	execute format('insert into jobq.job select j.* from unnest($1) k join jobq.job_%s j on j.id = k', p.id) using keep;
@@ -152,35 +175,45 @@ begin
 	execute format('alter table jobq.history attach partition jobq.attempt_%s for values from (%s) to (%s)',
 	    p.id, p.lo, p.hi);
 	execute format('drop table jobq.job_%s', p.id);
-	update jobq.part k set state = 'history' where k.id = p.id;
+	update jobq.part k set state = 'history', gone = went where k.id = p.id;
 	delete from jobq.output o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	delete from jobq.progress o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	delete from jobq.dead o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
-	return format('dropped partition %s, %s of its jobs stay', p.id, cardinality(keep));
+	perform jobq.audit_add('drop', 'partition ' || p.id, jsonb_build_object('jobs', went, 'stay', cardinality(keep),
+	    'bytes', size, 'early', early)::text);
+	return format('dropped partition %s, %s of its jobs stay; gone %s: %s (%s)', p.id, cardinality(keep),
+	    case when early then 'before their time' else 'are' end, jobq.counts_text(went), pg_size_pretty(size));
 end
 $$;
 
--- Drop the oldest partition of history that no queue wants kept.
-create function jobq.history_drop() returns text
+-- Drop the oldest partition of history that no queue wants kept. early: there
+-- is no room, so whatever they want.
+create function jobq.history_drop(early boolean default false) returns text
 language plpgsql as $$
 declare
 	p jobq.part;
+	size bigint;
 	longest interval := (select jobq.ms(max(q.keep_history_ms)) from jobq.queue q);
 begin
 	select * into p from jobq.part k
-	where k.state = 'history' and k.cut_at < now() - longest order by k.id limit 1;
+	where k.state = 'history' and (early or k.cut_at < now() - longest) order by k.id limit 1;
 	if not found or not jobq.try_lock('history', 'history_default', 'attempt_' || p.id) then
 		return null;
 	end if;
+	size := pg_total_relation_size(format('jobq.attempt_%s', p.id));
 	execute format('drop table jobq.attempt_%s', p.id);
 	delete from jobq.part k where k.id = p.id;
-	return format('dropped the history of partition %s', p.id);
+	perform jobq.audit_add('drop', 'history of partition ' || p.id, jsonb_build_object('jobs', p.gone,
+	    'bytes', size, 'early', early)::text);
+	return format('dropped the history of partition %s%s, of jobs of: %s (%s)', p.id,
+	    case when early then ' before its time' end, jobq.counts_text(p.gone), pg_size_pretty(size));
 end
 $$;
 
 -- Remove what is over among the jobs that outlived their partitions, at most
--- n; their attempts become history, and old history goes.
-create function jobq.default_clean(n int) returns text
+-- n; their attempts become history, and old history goes. early: there is no
+-- room, as for part_keepers().
+create function jobq.default_clean(n int, early boolean default false) returns text
 language plpgsql as $$
 declare
 	gone bigint[];
@@ -193,10 +226,11 @@ begin
 		join jobq.attempt_default a on a.job = j.id and a.outcome in (1, 3, 4)
 		where a.finished_at <= now() - jobq.ms(case a.outcome when 1 then q.keep_completed_ms
 		    when 3 then q.keep_dead_ms else q.keep_cancelled_ms end)
+		    or early and (a.outcome <> 3 or jobq.is_reviewed(j.id))
 		limit n
 	) t;
 	delete from jobq.history_default h using jobq.queue q
-	where q.id = h.queue and h.finished_at <= now() - jobq.ms(q.keep_history_ms);
+	where q.id = h.queue and (early or h.finished_at <= now() - jobq.ms(q.keep_history_ms));
 	if gone is null then
 		return null;
 	end if;
@@ -206,6 +240,7 @@ begin
 	delete from jobq.job_default j where j.id = any (gone);
 	with d as (delete from jobq.attempt_default a where a.job = any (gone) returning *)
 	insert into jobq.history select * from d on conflict do nothing;
+	perform jobq.audit_add('drop', 'default partition', jsonb_build_object('count', cardinality(gone), 'early', early)::text);
 	return format('removed %s jobs that had outlived their partitions', cardinality(gone));
 end
 $$;
@@ -428,17 +463,21 @@ $$;
 -- cluster; whoever else calls it returns at once. Of what locks a table
 -- exclusively only one thing is done, and last: the lock goes with the end of
 -- this statement, and no work comes after it.
-create function jobq.maintain() returns setof text
+--   keep_size  as many bytes may all be; when it is more the oldest that is
+--              finished goes before its time. 0: as many as there are
+create function jobq.maintain(keep_size bigint default 0) returns setof text
 language plpgsql
 set lock_timeout = '1s' as $$
 declare
 	line text;
 	first int;
+	early boolean;
 begin
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), -2) then
 		return;
 	end if;
-	update jobq.meta set last_xid = pg_current_xact_id();
+	update jobq.meta set last_xid = pg_current_xact_id(), keep_size = maintain.keep_size;
+	early := keep_size > 0 and jobq.bytes() > keep_size;
 	perform jobq.sweep_out();
 	perform jobq.tally_fold();
 	-- autovacuum leaves small tables alone, and then a view is thought so
@@ -447,13 +486,20 @@ begin
 	if exists (select from jobq.waits) then
 		perform jobq.sweep(10000);
 	end if;
-	line := jobq.default_clean(10000);
+	line := jobq.default_clean(10000, early);
 	if line is not null then
 		return next line;
 	end if;
-	line := jobq.part_cut();
+	line := jobq.part_cut(keep_size);
 	if line is not null then
 		return next line;
+	end if;
+	if early then
+		line := coalesce(jobq.history_drop(true), jobq.part_drop(true));
+		if line is not null then
+			return next line;
+			return;
+		end if;
 	end if;
 	-- another one first each time, so that none has to stand back for ever
 	first := nextval('jobq.round') % 5;
