@@ -6,15 +6,16 @@
 -- from 1.1^(n-1) to 1.1^n of them, so what is read from it is right to five per
 -- cent. They can be added: a day's is the sum of its pieces'.
 
-create function jobq.bucket(ms float8) returns int
-language sql immutable parallel safe as $$
-	select case when ms < 1 then 0 else 1 + least(floor(ln(ms) / ln(1.1::float8)), 400)::int end
-$$;
-
--- Where it begins.
+-- Where a bucket begins.
 create function jobq.bucket_edge(bucket int) returns float8
 language sql immutable parallel safe as $$
 	select case when bucket < 1 then 0 else 1.1::float8 ^ (bucket - 1) end
+$$;
+
+-- Of all but the first, for width_bucket(ms, buckets()).
+create function jobq.buckets() returns float8[]
+language sql immutable parallel safe as $$
+	select array_agg(jobq.bucket_edge(n) order by n) from generate_series(1, 400) n
 $$;
 
 -- One element a bucket, in order, of elements in any order.
@@ -151,10 +152,10 @@ begin
 	with ended as (
 		select a.queue, a.outcome, case when a.outcome in (2, 3, 5) then a.class else 0 end as class,
 		    coalesce(j.type, '') as type, j.tenant,
-		    case when a.attempt = 1 and a.outcome < 4 then 1000 * greatest(0,
-		        extract(epoch from a.started_at - coalesce(j.run_at, j.created_at)))::float8 end as wait,
-		    case when a.outcome < 4 then 1000 * greatest(0,
-		        extract(epoch from a.finished_at - a.started_at))::float8 end as run
+		    case when a.attempt = 1 and a.outcome < 4
+		        then 1000 * greatest(0, date_part('epoch', a.started_at - coalesce(j.run_at, j.created_at))) end as wait,
+		    case when a.outcome < 4
+		        then 1000 * greatest(0, date_part('epoch', a.finished_at - a.started_at)) end as run
 		from (
 			select k.job, k.attempt, k.queue, k.outcome, k.class, k.started_at, k.finished_at from jobq.attempt k
 			where k.finished_at >= since and k.finished_at < till and k.outcome < 6 and k.job % every = 0
@@ -164,7 +165,8 @@ begin
 		) a
 		left join jobq.job j on j.id = a.job
 	), cells as (
-		select e.queue, e.type, e.tenant, e.outcome, e.class, jobq.bucket(e.wait) as waited, jobq.bucket(e.run) as ran,
+		select e.queue, e.type, e.tenant, e.outcome, e.class, width_bucket(e.wait, jobq.buckets()) as waited,
+		    width_bucket(e.run, jobq.buckets()) as ran,
 		    every * count(*) as n, every * sum(e.wait) as wait, max(e.wait) as wait_max,
 		    every * sum(e.run) as run, max(e.run) as run_max
 		from ended e group by 1, 2, 3, 4, 5, 6, 7
@@ -189,7 +191,7 @@ begin
 	get diagnostics n = row_count;
 	select sum(s.failed + s.dead) into failures from jobq.statistic s where s.at = since;
 	if failures > 0 then
-		perform jobq.statistics_errors(since, till, greatest(1, failures / 500));
+		perform jobq.statistics_errors(since, till, greatest(1, failures / 200));
 	end if;
 	return n;
 end
