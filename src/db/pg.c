@@ -30,6 +30,7 @@ struct pending {
 	pg_result_fn *cb;
 	void *arg;
 	PGresult *res;		/* what came before the Sync */
+	int limit_ms;		/* of the statement's time; 0: none */
 	bool setup;
 };
 STAILQ_HEAD(pending_list, pending);
@@ -61,7 +62,7 @@ static void connect_step(int, unsigned, void *);
 static void connected(struct pg *);
 static void guard_expired(void *);
 static void ready(int, unsigned, void *);
-static int queue_statement(struct pg *, const char *, bool, int,
+static int queue_statement(struct pg *, const char *, bool, int, int,
     const char *const *, pg_result_fn *, void *, struct err *);
 static int send_statement(struct pg *, const char *, bool, int,
     const char *const *, struct pending *, struct err *);
@@ -125,19 +126,28 @@ int
 pg_query(struct pg *pg, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, sql, false, nparams, params, cb, arg, e);
+	return queue_statement(pg, sql, false, 0, nparams, params, cb, arg, e);
+}
+
+int
+pg_query_within(struct pg *pg, int limit_ms, const char *sql, int nparams,
+    const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
+{
+	return queue_statement(pg, sql, false, limit_ms, nparams, params, cb,
+	    arg, e);
 }
 
 int
 pg_execute(struct pg *pg, const char *name, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, name, true, nparams, params, cb, arg, e);
+	return queue_statement(pg, name, true, 0, nparams, params, cb, arg, e);
 }
 
 static int
-queue_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
-    const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
+queue_statement(struct pg *pg, const char *sql, bool prepared, int limit_ms,
+    int nparams, const char *const *params, pg_result_fn *cb, void *arg,
+    struct err *e)
 {
 	struct pending *p;
 
@@ -146,6 +156,7 @@ queue_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
 	p = xcalloc(1, sizeof(*p));
 	p->cb = cb;
 	p->arg = arg;
+	p->limit_ms = limit_ms;
 	return send_statement(pg, sql, prepared, nparams, params, p, e);
 }
 
@@ -362,15 +373,33 @@ flush(struct pg *pg)
 	return 0;
 }
 
+/* A limit lasts as long as the transaction, which ends with the Sync: nothing
+ * stays behind in a session that may be a pooler's. */
+static int
+send_limit(struct pg *pg, int ms)
+{
+	char text[16];
+	const char *params[] = { text };
+
+	if (ms == 0)
+		return 1;
+	snprintf(text, sizeof(text), "%d", ms);
+	return PQsendQueryParams(pg->conn,
+	    "SELECT set_config('statement_timeout', $1, true)", 1, NULL, params,
+	    NULL, NULL, 0);
+}
+
 /* Takes p. sql: the text, or the name of what is prepared. */
 static int
 send_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
     const char *const *params, struct pending *p, struct err *e)
 {
-	int sent = prepared ?
-	    PQsendQueryPrepared(pg->conn, sql, nparams, params, NULL, NULL, 0) :
-	    PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL, NULL, 0);
+	int sent = send_limit(pg, p->limit_ms);
 
+	if (sent == 1)
+		sent = prepared ? PQsendQueryPrepared(pg->conn, sql, nparams,
+		    params, NULL, NULL, 0) : PQsendQueryParams(pg->conn, sql,
+		    nparams, NULL, params, NULL, NULL, 0);
 	if (sent != 1 || PQpipelineSync(pg->conn) != 1 || flush(pg) < 0) {
 		const char *reason = PQerrorMessage(pg->conn);
 

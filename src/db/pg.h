@@ -46,6 +46,10 @@ int pg_client_pid(const struct pg *);
  * before it returns. */
 int pg_query(struct pg *, const char *sql, int nparams, const char *const *params,
     pg_result_fn *cb, void *arg, struct err *e);
+/* The same, and the server is to give the statement up after so long: an error
+ * of SQLSTATE 57014. Less than the time after which the connection is dropped. */
+int pg_query_within(struct pg *, int limit_ms, const char *sql, int nparams,
+    const char *const *params, pg_result_fn *cb, void *arg, struct err *e);
 /* The same for a statement that one of setup has prepared under this name. */
 int pg_execute(struct pg *, const char *name, int nparams, const char *const *params,
     pg_result_fn *cb, void *arg, struct err *e);
