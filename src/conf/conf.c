@@ -78,6 +78,63 @@ conf_free(struct conf *conf)
 	free(conf);
 }
 
+/* The table's line of the section schedules. */
+static const struct key *
+schedules_key(void)
+{
+	const struct key *key = conf_keys;
+
+	while (strcmp(key->name, "schedules") != 0)
+		key++;
+	return key;
+}
+
+struct schedule_conf *
+conf_schedule_new(const char *name, const char *json, struct err *e)
+{
+	/* What a schedule takes from around it. */
+	struct conf conf = { .daemon.timezone = (char *)"UTC" };
+	const struct key *key = schedules_key();
+	struct schedule_conf *s = xcalloc(1, sizeof(*s));
+	struct conf_sink sink = { 0 };
+	struct key_reader r = { .conf = &conf, .sink = &sink,
+	    .kind = key->name, .place = name, .file = name, .line = 1,
+	    .column = 1 };
+	struct node_entry entry = { .key = (char *)name, .file = name,
+	    .line = 1, .column = 1 };
+	struct tree tree;
+
+	s->name = xstrdup(name);
+	tree_parse(&tree, name, json, &sink);
+	entry.value = tree.root;
+	if (tree.root != NULL) {
+		keys_read(&r, key->table, &entry, s);
+		key->finish(&r, &entry, s);
+	}
+	s->data_node = NULL;	/* s->data has it */
+	if (sink.count > 0) {
+		err_set(e, "%s", sink.complaints[0].text);
+		conf_schedule_free(s);
+		s = NULL;
+	}
+	for (size_t i = 0; i < conf.nunused; i++)
+		free(conf.unused[i]);
+	free(conf.unused);
+	sink_clear(&sink);
+	tree_free(&tree);
+	return s;
+}
+
+void
+conf_schedule_free(struct schedule_conf *s)
+{
+	if (s == NULL)
+		return;
+	keys_free(schedules_key()->table, s);
+	free(s->name);
+	free(s);
+}
+
 const char *
 conf_default_path(void)
 {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "base/err.h"
 #include "base/log.h"
 #include "conf/node.h"
 #include "core/backoff.h"
@@ -115,6 +116,9 @@ struct schedule_conf {
 	const struct zone *zone;	/* the same; NULL: UTC; lives as the process */
 	enum cron_dst dst;
 	char *queue, *type;
+	char *priority_text;		/* as it is written, "" : the queue's */
+	int priority;			/* … a number of the queue's scale; -1 */
+	char *tenant;			/* "" : none */
 	char *data;			/* JSON object text */
 	const struct node *data_node;	/* the same; NULL: {} */
 	bool enabled;
@@ -254,6 +258,14 @@ struct conf_drivers {
 struct conf *conf_load(const char *path, const struct conf_drivers *,
     char **complaints);
 void conf_free(struct conf *);
+/*
+ * A schedule by itself: a JSON object of the keys that one of the file has, in
+ * which variables are not replaced. Whether there is such a queue is not looked
+ * at, so its priority stays a text. NULL with e.
+ */
+struct schedule_conf *conf_schedule_new(const char *name, const char *json,
+    struct err *e);
+void conf_schedule_free(struct schedule_conf *);
 /* The effective configuration as YAML that conf_load() takes again; literal
  * secrets as ***, in a form that passes. */
 void conf_dump(const struct conf *, FILE *);

@@ -9,6 +9,7 @@
 
 #include "base/xalloc.h"
 #include "conf/parts.h"
+#include "core/job.h"
 
 /* Drivers there will be; a handler of one that this build lacks is an error
  * that says so. */
@@ -17,7 +18,7 @@ static const char *const known_drivers[] = { "email", "exec", "http", "noop",
 
 static void link_handler(const struct handler_conf *,
     const struct conf_drivers *, struct conf_sink *);
-static void link_schedule(struct conf *, const struct schedule_conf *,
+static void link_schedule(struct conf *, struct schedule_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_hook(struct conf *, const struct hook_conf *,
     const struct node_entry *, struct conf_sink *);
@@ -148,13 +149,34 @@ link_job(struct conf *conf, const char *queue, const char *type,
 	    q->name, type);
 }
 
+int
+link_job_priority(const struct queue_conf *q, const char *text,
+    const struct node_entry *at, struct conf_sink *sink)
+{
+	const struct node_entry *by = node_entry(at->value, "priority");
+	int priority;
+
+	if (by == NULL || q == NULL || q->scale == NULL)
+		return -1;
+	priority = scale_priority(q->scale, text);
+	if (priority < 0)
+		conf_complain(sink, by->file, by->line, by->column, "priority: "
+		    "\"%.100s\" is neither a number from %d to %d nor a name "
+		    "of the scale of the queue %s", text, PRIORITY_MIN,
+		    PRIORITY_MAX, q->name);
+	else if (q->scale->large_first)
+		return PRIORITY_MAX - priority;
+	return priority;
+}
+
 static void
-link_schedule(struct conf *conf, const struct schedule_conf *s,
+link_schedule(struct conf *conf, struct schedule_conf *s,
     const struct node_entry *entry, struct conf_sink *sink)
 {
 	const struct node_entry *data = node_entry(entry->value, "data");
 	const struct queue_conf *q = conf_queue(conf, s->queue);
 
+	s->priority = link_job_priority(q, s->priority_text, entry, sink);
 	link_job(conf, s->queue, s->type, entry, sink);
 	if (q != NULL && data != NULL &&
 	    strlen(s->data) > (size_t)q->max_payload)

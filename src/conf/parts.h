@@ -97,6 +97,11 @@ void complain_entry(struct conf_sink *, const struct node_entry *,
 void link_job(struct conf *, const char *queue, const char *type,
     const struct node_entry *at, struct conf_sink *);
 
+/* What the map's key `priority` says, on the scale of that queue, which may be
+ * NULL; -1: the queue's. */
+int link_job_priority(const struct queue_conf *, const char *text,
+    const struct node_entry *at, struct conf_sink *);
+
 /* workflow.c: of the entry of its name. */
 void workflow_link(struct conf *, struct workflow_conf *,
     const struct node_entry *, struct conf_sink *);

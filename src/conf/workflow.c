@@ -9,7 +9,6 @@
 
 #include "base/xalloc.h"
 #include "conf/parts.h"
-#include "core/job.h"
 #include "core/template.h"
 
 #define STEPS_MAX 256		/* of one workflow */
@@ -75,22 +74,11 @@ link_job_options(struct conf *conf, struct step_conf *step,
     const struct node_entry *at, struct conf_sink *sink)
 {
 	const struct queue_conf *q = conf_queue(conf, step->queue);
-	const struct node_entry *by = node_entry(at->value, "priority");
 
 	if (*step->queue == '\0')
 		complain_entry(sink, at, "has no queue:");
 	link_job(conf, step->queue, step->type, at, sink);
-	step->priority = -1;
-	if (by == NULL || q == NULL || q->scale == NULL)
-		return;
-	step->priority = scale_priority(q->scale, step->priority_text);
-	if (step->priority < 0)
-		conf_complain(sink, by->file, by->line, by->column, "priority: "
-		    "\"%.100s\" is neither a number from %d to %d nor a name "
-		    "of the scale of the queue %s", step->priority_text,
-		    PRIORITY_MIN, PRIORITY_MAX, q->name);
-	else if (q->scale->large_first)
-		step->priority = PRIORITY_MAX - step->priority;
+	step->priority = link_job_priority(q, step->priority_text, at, sink);
 }
 
 static size_t

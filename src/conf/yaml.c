@@ -35,6 +35,7 @@ struct reader {
 	struct conf_sink *sink;
 	size_t file_bytes;
 	size_t scalar_bytes;
+	bool literal;		/* variables are not replaced */
 	bool broken;		/* the tree is incomplete */
 };
 
@@ -113,6 +114,23 @@ tree_read(struct tree *tree, const char *path, struct conf_sink *sink)
 		node_free(tree->root);
 		tree->root = NULL;
 	}
+}
+
+void
+tree_parse(struct tree *tree, const char *file, const char *text,
+    struct conf_sink *sink)
+{
+	struct reader r = { .tree = tree, .sink = sink, .literal = true };
+	struct buf b = { 0 };
+
+	tree->files = xcalloc(1, sizeof(*tree->files));
+	tree->files[0] = xstrdup(file);
+	tree->nfiles = 1;
+	buf_str(&b, text);
+	tree->root = parse(&r, tree->files[0], &b);
+	buf_clear(&b);
+	if (tree->root != NULL)
+		complain_twice(sink, tree->root);
 }
 
 void
@@ -323,6 +341,8 @@ build_scalar(struct document *d, const yaml_event_t *event)
 	n->broken = strlen(text) != event->data.scalar.length;
 	if (n->broken)
 		err_set(&e, "a NUL character cannot be used");
+	else if (d->r->literal)
+		buf_str(&out, text);
 	else
 		n->broken = expand(&out, text, &e) != 0;
 	if (n->broken) {

@@ -25,6 +25,10 @@ struct tree {
  * to go on with (no file, no YAML). Free the tree in either case.
  */
 void tree_read(struct tree *, const char *path, struct conf_sink *);
+/* A text by itself, as it stands: no variables in it, nothing included. file:
+ * what it is called. */
+void tree_parse(struct tree *, const char *file, const char *text,
+    struct conf_sink *);
 void tree_free(struct tree *);
 
 #endif

@@ -334,6 +334,12 @@ put_schedule(struct buf *b, const struct schedule_conf *s)
 	put_text(b, "timezone", s->timezone);
 	put_text(b, "description", s->description);
 	put_text(b, "overlap", overlaps[s->overlap]);
+	put_given(b, "only_if", s->only_if);
+	put_given(b, "for_each", s->for_each);
+	put_given(b, "tenant", s->tenant);
+	if (s->priority >= 0)
+		put_number(b, "priority", s->priority);
+	put_number(b, "jitter_ms", s->jitter_ms);
 	buf_printf(b, "\"data\":%s,\"enabled\":%s}",
 	    s->data != NULL && *s->data != '\0' ? s->data : "{}",
 	    s->enabled ? "true" : "false");

@@ -1,9 +1,8 @@
 /*
- * Firing the schedules: see fire.h.
+ * Firing the schedules: see fire.h. plan.c knows which there are.
  */
 #include "config.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,105 +11,67 @@
 #include "base/xalloc.h"
 #include "db/array.h"
 #include "db/stmt.h"
-#include "sched/fire.h"
-#include "sched/instants.h"
+#include "sched/plan.h"
 
 /* A pause without any scheduler that is longer is a downtime: what was missed
  * in it is up to the schedule's catch_up. */
 #define GAP_US INT64_C(2000000)
-/* How far before the end of the last lease an instant may lie that the leader
- * of then did not get to. */
-#define OVERDUE_US (LEASE_US + INT64_C(6000000))
-/* An SQL error that will pass is tried again after this long. */
+/* What could not be fired for a reason that passes is tried again after this. */
 #define RETRY_US INT64_C(1000000)
 /* A job that starts later than this after its instant is worth a line. */
-#define LATE_US INT64_C(5000000)
+#define LATE_MS INT64_C(5000)
+/* Schedules fired by one statement. Each has a subtransaction, and more than 64
+ * of these in a transaction make everybody's snapshots slow. */
+#define BATCH_MAX 50
+/* For the SQL of a schedule; below what the connection waits for an answer. */
+#define LIMIT_MS 20000
 
-struct plan {
-	const struct schedule_conf *conf;
+/* A statement on its way. */
+struct batch {
 	struct fire *fire;
-	bool able;		/* enabled, and its environment is there */
-	bool mine;		/* nobody else fires it: no grace */
-	bool in_flight;
-	dbtime_us last;		/* dealt with up to here */
-	dbtime_us next;		/* INSTANT_NEVER: there is none */
-	dbtime_us sent;		/* the instant in flight */
-	dbtime_us hold;		/* not before this, after an error */
+	struct plan *plans[BATCH_MAX];
+	size_t count;
 };
 
-struct fire {
-	const struct conf *conf;
-	struct pg *pg;
-	void (*changed)(void *arg);
-	void *arg;
-	char *state_sql, *fire_sql, *next_sql, *skip_sql;
-	struct plan *plans;
-	size_t nplans;
-	bool leader;
-	bool live;		/* ticked since the state was read */
-	bool reading;		/* a state statement is on its way */
-	bool announced;		/* the start's log lines were written */
-	dbtime_us asked;	/* when the last state statement was sent, 0 at start */
-	dbtime_us now;		/* as of the last call that told it */
-	dbtime_us covered;	/* some scheduler was there until then */
-};
-
-static void plan_init(struct plan *, struct fire *,
-    const struct schedule_conf *);
-static void read_state(struct fire *);
-static void state_read(struct pg *, PGresult *, void *arg);
-static void settle(struct plan *, bool gap);
-static void skip(struct plan *, dbtime_us until, int64_t missed);
-static void announce(struct fire *);
-static void tell_next(struct fire *);
-static dbtime_us due_at(const struct plan *);
-static void send_instant(struct plan *);
+static void fire_plan(struct plan *, struct batch **);
+static void send_batch(struct batch *);
+static bool side_is_up(struct fire *);
+static void side_up(struct pg *, void *arg);
+static void side_down(struct pg *, const char *reason, bool fatal, void *arg);
 static void fired(struct pg *, PGresult *, void *arg);
-static void refused(struct plan *, const PGresult *);
-static void pass(struct plan *, dbtime_us instant);
+static void end(struct plan *, const PGresult *, int row);
+static void log_end(struct plan *, const char *outcome, const PGresult *,
+    int row);
+static void refused(struct batch *, const PGresult *);
 
 struct fire *
-fire_new(const struct conf *conf, struct pg *pg, void (*changed)(void *arg),
-    void *arg)
+fire_new(const struct conf *conf, struct loop *loop, struct pg *pg,
+    void (*changed)(void *arg), void *arg)
 {
 	struct fire *f = xcalloc(1, sizeof(*f));
 	const char *schema = conf->database.schema;
 
 	f->conf = conf;
+	f->loop = loop;
 	f->pg = pg;
 	f->changed = changed;
 	f->arg = arg;
-	f->state_sql = stmt_in_schema("SELECT name, last_us, covered_us "
-	    "FROM jobq.schedule_state($1::text[])", schema);
-	f->fire_sql = stmt_in_schema("SELECT jobq.schedule_fire($1, "
-	    "$2::timestamptz, $3, $4, $5::jsonb, $6::timestamptz)", schema);
+	f->state_sql = stmt_in_schema("SELECT name, last_us, covered_us, "
+	    "version, revision, definition, paused, error "
+	    "FROM jobq.schedule_state($1::text[], $2::boolean)", schema);
+	f->fire_sql = stmt_in_schema("SELECT n, outcome, jobs, job, late_ms, "
+	    "reason FROM jobq.schedule_fire($1::text[], $2::timestamptz[], "
+	    "$3::timestamptz[], $4::timestamptz[], $5::bigint[])", schema);
 	f->next_sql = stmt_in_schema(
 	    "SELECT jobq.schedule_next($1::text[], $2::timestamptz[])", schema);
-	f->skip_sql = stmt_in_schema(
-	    "SELECT jobq.schedule_skip($1, $2::timestamptz, $3::bigint)", schema);
-	f->nplans = conf->nschedules;
-	f->plans = xcalloc(f->nplans + 1, sizeof(*f->plans));
-	for (size_t i = 0; i < f->nplans; i++)
-		plan_init(&f->plans[i], f, &conf->schedules[i]);
+	f->skip_sql = stmt_in_schema("SELECT jobq.schedule_skip($1::text[], "
+	    "$2::timestamptz[], $3::bigint[])", schema);
+	f->unread_sql = stmt_in_schema(
+	    "SELECT jobq.schedule_unread($1::text[], $2::text[])", schema);
+	f->delayed_sql = stmt_in_schema(
+	    "SELECT jobq.schedule_delayed($1::text[], $2)", schema);
+	plans_init(f);
 	return f;
-}
-
-static void
-plan_init(struct plan *p, struct fire *f, const struct schedule_conf *s)
-{
-	p->conf = s;
-	p->fire = f;
-	p->next = INSTANT_NEVER;
-	p->able = s->enabled;
-	for (size_t i = 0; p->able && i < s->nrequires_env; i++) {
-		const char *value = getenv(s->requires_env[i]);
-		if (value != NULL && *value != '\0')
-			continue;
-		p->able = false;
-		log_warn("schedule does not run: a variable it requires is not "
-		    "set in jobqd's environment", "schedule=%s variable=%s",
-		    s->name, s->requires_env[i]);
-	}
 }
 
 void
@@ -118,20 +79,23 @@ fire_free(struct fire *f)
 {
 	if (f == NULL)
 		return;
+	/* Of what is on its way there: the caller has no ears any more. */
+	pg_free(f->side);
+	plans_clear(f);
 	free(f->state_sql);
 	free(f->fire_sql);
 	free(f->next_sql);
 	free(f->skip_sql);
-	free(f->plans);
+	free(f->unread_sql);
+	free(f->delayed_sql);
 	free(f);
 }
 
 void
 fire_up(struct fire *f)
 {
-	f->live = false;
-	f->asked = 0;
-	read_state(f);
+	f->live = f->listed = false;
+	plans_read(f, true);
 }
 
 void
@@ -142,28 +106,31 @@ fire_down(struct fire *f)
 }
 
 void
-fire_tick(struct fire *f, dbtime_us now, bool leader)
+fire_tick(struct fire *f, dbtime_us now, bool leader, int64_t version)
 {
 	f->now = now;
 	f->leader = leader;
-	/* The state was asked for before the first tick and answers come in
+	if (f->listed && version != f->version)
+		f->outdated = true;
+	/* The list was asked for before the first tick and answers come in
 	 * order, so it is there, unless the statement failed. */
-	if (f->asked == 0)
-		read_state(f);
-	if (!f->live && f->reading)
+	if ((f->outdated || !f->listed) && !f->reading)
+		plans_read(f, true);
+	if (!f->listed)
 		return;
 
 	/* Nobody has ever led: all the schedules are new. */
 	bool gap = f->covered > 0 && now - f->covered > GAP_US;
 	if (!f->live || gap)
-		for (size_t i = 0; i < f->nplans; i++)
-			settle(&f->plans[i], gap);
+		plans_settle(f, gap);
 	f->covered = now + LEASE_US;
 	if (!f->live) {
 		f->live = true;
-		tell_next(f);
-		announce(f);
+		plans_announce(f);
 	}
+	for (size_t i = 0; i < f->nplans && leader && f->side == NULL; i++)
+		if (f->plans[i]->asks)
+			side_is_up(f);
 }
 
 dbtime_us
@@ -174,8 +141,8 @@ fire_next(const struct fire *f)
 	if (!f->live)
 		return next;
 	for (size_t i = 0; i < f->nplans; i++) {
-		const struct plan *p = &f->plans[i];
-		dbtime_us at = due_at(p);
+		const struct plan *p = f->plans[i];
+		dbtime_us at = plan_due_at(p);
 		/* Waits for the answer about who has fired. */
 		if (f->reading && !f->leader && !p->mine)
 			continue;
@@ -188,279 +155,261 @@ fire_next(const struct fire *f)
 void
 fire_run(struct fire *f, dbtime_us now)
 {
+	struct batch *batch = NULL;
 	bool ask = false;
 
 	f->now = now;
 	if (!f->live)
 		return;
 	for (size_t i = 0; i < f->nplans; i++) {
-		struct plan *p = &f->plans[i];
-		if (due_at(p) > now)
+		struct plan *p = f->plans[i];
+		dbtime_us at = plan_due_at(p);
+
+		if (at > now)
 			continue;
 		/* Only the others' plans are due after a grace. */
-		if (f->leader || p->mine || f->asked >= due_at(p))
-			send_instant(p);
+		if (f->leader || p->mine || f->asked >= at)
+			fire_plan(p, &batch);
 		else
 			ask = true;
 	}
+	if (batch != NULL)
+		send_batch(batch);
 	if (ask && !f->reading)
-		read_state(f);
+		plans_read(f, false);
 }
 
-/* When something is to be done about the plan; INT64_MAX: nothing. */
-static dbtime_us
-due_at(const struct plan *p)
+dbtime_us
+plan_due_at(const struct plan *p)
 {
+	const struct fire *f = p->fire;
+
 	if (!p->able || p->in_flight || p->next == INSTANT_NEVER)
 		return INT64_MAX;
+	/* Until side_up() says so. */
+	if (p->asks && f->side != NULL && !pg_is_up(f->side))
+		return INT64_MAX;
 	dbtime_us at = p->next + instants_jitter(p->conf, p->next);
-	if (!p->fire->leader && !p->mine)
+	if (!f->leader && !p->mine)
 		at += FIRE_GRACE_US;
 	return at > p->hold ? at : p->hold;
 }
 
 /*
- * Where the schedules stand
+ * Sending
  */
 
+/* One that asks SQL of its own goes alone: that may fail, and take its time. */
 static void
-read_state(struct fire *f)
+fire_plan(struct plan *p, struct batch **batch)
 {
-	struct array names = { 0 };
-	struct err e;
+	struct batch *alone = NULL;
 
-	for (size_t i = 0; i < f->nplans; i++)
-		array_text(&names, f->plans[i].conf->name);
-	const char *params[] = { array_close(&names) };
-	if (pg_query(f->pg, f->state_sql, 1, params, state_read, f, &e) == 0) {
-		f->reading = true;
-		f->asked = f->now > 0 ? f->now : 1;
+	if (p->asks && !side_is_up(p->fire))
+		return;
+	if (p->asks)
+		batch = &alone;
+	if (*batch == NULL) {
+		*batch = xcalloc(1, sizeof(**batch));
+		(*batch)->fire = p->fire;
 	}
-	array_clear(&names);
+	(*batch)->plans[(*batch)->count++] = p;
+	if (p->asks || (*batch)->count == BATCH_MAX) {
+		send_batch(*batch);
+		*batch = NULL;
+	}
 }
 
-static struct plan *
-plan_named(struct fire *f, const char *name)
-{
-	for (size_t i = 0; i < f->nplans; i++)
-		if (strcmp(f->plans[i].conf->name, name) == 0)
-			return &f->plans[i];
-	return NULL;
-}
-
-/* A row for each schedule, and one with no name: until when somebody leads. */
+/* Takes the batch. */
 static void
-state_read(struct pg *pg, PGresult *res, void *arg)
+send_batch(struct batch *b)
+{
+	struct array names = { 0 }, instants = { 0 }, dues = { 0 };
+	struct array nexts = { 0 }, revisions = { 0 };
+	struct fire *f = b->fire;
+	char when[WHEN_TEXT_MAX];
+	struct err e;
+	int sent;
+
+	for (size_t i = 0; i < b->count; i++) {
+		struct plan *p = b->plans[i];
+		dbtime_us after = instants_next(p->conf, p->next);
+
+		p->sent = p->next;
+		p->in_flight = true;
+		array_text(&names, p->name);
+		array_text(&instants, when_text(when, p->next));
+		array_text(&dues, when_text(when, p->next +
+		    instants_jitter(p->conf, p->next)));
+		array_text(&nexts, after == INSTANT_NEVER ? NULL :
+		    when_text(when, after));
+		array_int(&revisions, p->revision);
+	}
+	const char *params[] = { array_close(&names), array_close(&instants),
+	    array_close(&dues), array_close(&nexts), array_close(&revisions) };
+	sent = b->plans[0]->asks ?
+	    pg_query_within(f->side, LIMIT_MS, f->fire_sql, 5, params, fired, b,
+	    &e) : pg_query(f->pg, f->fire_sql, 5, params, fired, b, &e);
+	array_clear(&names);
+	array_clear(&instants);
+	array_clear(&dues);
+	array_clear(&nexts);
+	array_clear(&revisions);
+	if (sent == 0)
+		return;
+	/* It went down; all begins anew when it is back. */
+	for (size_t i = 0; i < b->count; i++)
+		b->plans[i]->in_flight = false;
+	free(b);
+}
+
+/*
+ * The second connection: opened for the first schedule that needs it, since
+ * ticks and the other schedules cannot wait for its SQL.
+ */
+
+static bool
+side_is_up(struct fire *f)
+{
+	static const struct pg_ops ops = { side_up, side_down, NULL };
+
+	if (f->side == NULL)
+		f->side = pg_new(f->loop, f->conf->database.url,
+		    "jobqd scheduler queries", NULL, &ops, f);
+	return pg_is_up(f->side);
+}
+
+static void
+side_up(struct pg *pg, void *arg)
 {
 	struct fire *f = arg;
-	struct err e;
 
 	(void)pg;
-	f->reading = false;
-	if (res == NULL)
-		return;
-	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-		pg_error(res, &e);
-		log_warn("cannot read where the schedules stand", "reason=%s",
-		    e.msg);
-		f->asked = 0;
-		return;
-	}
-	for (int i = 0; i < PQntuples(res); i++) {
-		const char *name = pg_text(res, i, 0);
-		dbtime_us last = pg_int(res, i, 1);
-
-		if (name == NULL) {
-			if (!f->live && pg_int(res, i, 2) > f->covered)
-				f->covered = pg_int(res, i, 2);
-			continue;
-		}
-		struct plan *p = plan_named(f, name);
-		if (p == NULL || last <= p->last)
-			continue;
-		p->last = last;
-		if (f->live) {
-			p->mine = false;
-			pass(p, last);
-		}
-	}
+	f->side_complained = false;
 	f->changed(f->arg);
 }
 
-/*
- * Decide about the instants up to now that nobody has fired. After a gap
- * that is the schedule's catch_up. Without one there was a scheduler all the
- * time, and the only instants to be made up for are those that fell in a
- * change of the leader.
- */
 static void
-settle(struct plan *p, bool gap)
+side_down(struct pg *pg, const char *reason, bool fatal, void *arg)
 {
-	dbtime_us now = p->fire->now;
+	struct fire *f = arg;
 
-	if (!p->able)
-		return;
-	if (p->last == 0) {
-		p->last = now;
-	} else if (!gap) {
-		dbtime_us until = p->fire->covered < now ?
-		    p->fire->covered : now;
-		if (p->last < until - OVERDUE_US)
-			p->last = until - OVERDUE_US;
-	} else {
-		struct catch_up_plan plan =
-		    instants_catch_up(p->conf, p->last, now);
-		if (plan.missed > 0)
-			skip(p, plan.from, plan.missed);
-		p->last = plan.from;
-	}
-	p->next = instants_next(p->conf, p->last);
-}
-
-/* Said and kept, so that a scheduler that comes later does not fire them. */
-static void
-skip(struct plan *p, dbtime_us until, int64_t missed)
-{
-	char count[24], when[WHEN_TEXT_MAX];
-	struct err e;
-
-	log_warn("schedule missed its time while no scheduler was running",
-	    "schedule=%s missed=%jd", p->conf->name, (intmax_t)missed);
-	snprintf(count, sizeof(count), "%" PRId64, missed);
-	const char *params[] = { p->conf->name, when_text(when, until), count };
-	if (pg_query(p->fire->pg, p->fire->skip_sql, 3, params, NULL, NULL,
-	    &e) != 0)
-		log_debug("missed instants not kept", "reason=%s", e.msg);
-}
-
-/* The next instants, for the view; from then on each firing tells its own. */
-static void
-tell_next(struct fire *f)
-{
-	struct array names = { 0 }, nexts = { 0 };
-	char when[WHEN_TEXT_MAX];
-	struct err e;
-
-	for (size_t i = 0; i < f->nplans; i++) {
-		struct plan *p = &f->plans[i];
-		array_text(&names, p->conf->name);
-		if (p->able && p->next != INSTANT_NEVER)
-			array_text(&nexts, when_text(when, p->next));
-		else
-			array_null(&nexts);
-	}
-	const char *params[] = { array_close(&names), array_close(&nexts) };
-	if (f->nplans > 0 &&
-	    pg_query(f->pg, f->next_sql, 2, params, NULL, NULL, &e) != 0)
-		log_debug("next instants not kept", "reason=%s", e.msg);
-	array_clear(&names);
-	array_clear(&nexts);
-}
-
-static void
-announce(struct fire *f)
-{
-	size_t active = 0;
-
-	if (f->announced)
-		return;
-	f->announced = true;
-	for (size_t i = 0; i < f->nplans; i++) {
-		struct plan *p = &f->plans[i];
-		char next[WHEN_TEXT_MAX] = "never";
-
-		if (!p->able) {
-			if (!p->conf->enabled)
-				log_info("schedule disabled", "schedule=%s spec=%s",
-				    p->conf->name, p->conf->spec);
-			continue;
-		}
-		active++;
-		if (p->next != INSTANT_NEVER)
-			when_text(next, p->next);
-		log_info("schedule registered",
-		    "schedule=%s spec=%s queue=%s next=%s description=%s",
-		    p->conf->name, p->conf->spec, p->conf->queue, next,
-		    p->conf->description);
-	}
-	log_info("scheduler initialized", "schedules=%zu", active);
+	(void)pg;
+	(void)fatal;
+	/* Of the database itself the scheduler's own connection tells. */
+	if (!f->side_complained && pg_is_up(f->pg))
+		log_warn("no connection for the SQL of schedules, will be "
+		    "tried again", "reason=%s", reason);
+	f->side_complained = true;
 }
 
 /*
- * Firing
+ * The answer
  */
-
-static void
-send_instant(struct plan *p)
-{
-	const struct schedule_conf *s = p->conf;
-	char instant[WHEN_TEXT_MAX], next[WHEN_TEXT_MAX];
-	dbtime_us after = instants_next(s, p->next);
-	struct err e;
-
-	const char *params[] = { s->name, when_text(instant, p->next), s->queue,
-	    s->type, s->data,
-	    after != INSTANT_NEVER ? when_text(next, after) : NULL };
-	p->sent = p->next;
-	p->in_flight = true;
-	if (pg_query(p->fire->pg, p->fire->fire_sql, 6, params, fired, p,
-	    &e) != 0)
-		p->in_flight = false;	/* went down; all begins anew when it is back */
-}
 
 static void
 fired(struct pg *pg, PGresult *res, void *arg)
 {
-	struct plan *p = arg;
-	struct fire *f = p->fire;
+	struct batch *b = arg;
+	struct fire *f = b->fire;
 
 	(void)pg;
-	p->in_flight = false;
-	/* Done or not: the state will say, when the connection is back. */
-	if (res == NULL)
-		return;
-	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-		refused(p, res);
+	for (size_t i = 0; i < b->count; i++)
+		b->plans[i]->in_flight = false;
+	if (res != NULL && PQresultStatus(res) != PGRES_TUPLES_OK)
+		refused(b, res);
+	else if (res != NULL)
+		for (int i = 0; i < PQntuples(res); i++) {
+			int64_t n = pg_int(res, i, 0);
+
+			if (n >= 1 && n <= (int64_t)b->count)
+				end(b->plans[n - 1], res, i);
+		}
+	/* Else: done or not. The list will say when the connection is back, or,
+	 * when it is the second one, the next try. */
+	for (size_t i = 0; i < b->count; i++)
+		if (b->plans[i]->gone)
+			plan_free(b->plans[i]);
+	free(b);
+	if (res != NULL)
 		f->changed(f->arg);
-		return;
-	}
-	bool by_us = PQntuples(res) > 0 && pg_text(res, 0, 0) != NULL;
-	dbtime_us late = f->now - p->sent - instants_jitter(p->conf, p->sent);
-	if (by_us && late > LATE_US)
-		log_info("schedule fired late", "schedule=%s late_ms=%jd job=%s",
-		    p->conf->name, (intmax_t)(late / 1000),
-		    pg_text(res, 0, 0));
-	else if (by_us)
-		log_debug("schedule fired", "schedule=%s job=%s", p->conf->name,
-		    pg_text(res, 0, 0));
-	p->mine = by_us && !f->leader;
-	pass(p, p->sent);
-	f->changed(f->arg);
 }
 
-/* An error that somebody must mend costs this instant; one that passes is
- * waited for. */
 static void
-refused(struct plan *p, const PGresult *res)
+end(struct plan *p, const PGresult *res, int row)
 {
-	struct err e;
+	const char *outcome = pg_text(res, row, 1);
+	struct fire *f = p->fire;
+	bool by_us = strcmp(outcome, "done") != 0;
+
+	if (strcmp(outcome, "stale") == 0) {
+		/* Its definition is another one: learn it, then try again. */
+		f->outdated = true;
+		p->hold = f->now + RETRY_US / 10;
+		if (!f->reading)
+			plans_read(f, true);
+		return;
+	}
+	log_end(p, outcome, res, row);
+	p->mine = by_us && !f->leader;
+	plan_pass(p, p->sent);
+}
+
+static void
+log_end(struct plan *p, const char *outcome, const PGresult *res, int row)
+{
+	const char *jobs = pg_text(res, row, 2), *job = pg_text(res, row, 3);
+	const char *reason = pg_text(res, row, 5);
+	int64_t late_ms = pg_int(res, row, 4);
+
+	if (strcmp(outcome, "failed") == 0)
+		log_error("schedule failed", "schedule=%s reason=%s", p->name,
+		    reason);
+	else if (strcmp(outcome, "skipped") == 0 && !p->skipping)
+		log_info("schedule skipped", "schedule=%s reason=%s", p->name,
+		    reason);
+	else if (strcmp(outcome, "skipped") == 0)
+		log_debug("schedule skipped", "schedule=%s reason=%s", p->name,
+		    reason);
+	else if (strcmp(outcome, "fired") == 0 && late_ms > LATE_MS)
+		log_info("schedule fired late", "schedule=%s late_ms=%jd "
+		    "job=%s jobs=%s", p->name, (intmax_t)late_ms, job, jobs);
+	else if (strcmp(outcome, "fired") == 0)
+		log_debug("schedule fired", "schedule=%s job=%s jobs=%s",
+		    p->name, job, jobs);
+	p->skipping = strcmp(outcome, "skipped") == 0;
+}
+
+/* An error of the whole statement. One that somebody must mend costs these
+ * instants; one that passes is waited for. */
+static void
+refused(struct batch *b, const PGresult *res)
+{
+	struct fire *f = b->fire;
+	bool passing = pg_is_passing(res);
+	struct array names = { 0 };
+	struct err e, ignored;
 
 	pg_error(res, &e);
-	if (pg_is_passing(res)) {
-		log_warn("schedule not fired, will be tried again",
-		    "schedule=%s reason=%s", p->conf->name, e.msg);
-		p->hold = p->fire->now + RETRY_US;
-		return;
-	}
-	log_error("schedule cannot be fired", "schedule=%s queue=%s reason=%s",
-	    p->conf->name, p->conf->queue, e.msg);
-	pass(p, p->sent);
-}
+	for (size_t i = 0; i < b->count; i++) {
+		struct plan *p = b->plans[i];
 
-static void
-pass(struct plan *p, dbtime_us instant)
-{
-	if (p->last < instant)
-		p->last = instant;
-	p->next = instants_next(p->conf, p->last);
+		array_text(&names, p->name);
+		if (passing)
+			p->hold = f->now + RETRY_US;
+		else
+			plan_pass(p, p->sent);
+	}
+	const char *params[] = { array_close(&names), e.msg };
+	if (passing) {
+		log_warn("schedule not fired, will be tried again",
+		    "schedule=%s of=%zu reason=%s", b->plans[0]->name, b->count,
+		    e.msg);
+		pg_query(f->pg, f->delayed_sql, 2, params, NULL, NULL, &ignored);
+	} else {
+		log_error("schedule cannot be fired",
+		    "schedule=%s of=%zu reason=%s", b->plans[0]->name, b->count,
+		    e.msg);
+	}
+	array_clear(&names);
 }

@@ -6,7 +6,8 @@
  * pools, which spares them a beat each. It comes once a second, and less often
  * when the database is calm: no transaction is left that could make a job
  * ready and not say so. Between ticks it sleeps until exactly the next
- * timer or schedule. It owns one connection and never blocks.
+ * timer or schedule. It never blocks, and owns one connection, beside that of
+ * the schedules' own SQL (fire.c).
  */
 #include "config.h"
 
@@ -109,7 +110,7 @@ sched_init(struct sched *s, const struct conf *conf)
 	s->wake = timer_new(s->service.loop, woken, s);
 	s->deadline = timer_new(s->service.loop, leave, s);
 	s->tick_sql = stmt_in_schema("SELECT leader, now_us, moved, "
-	    "next_due_us, ready, until_us, since, calm "
+	    "next_due_us, ready, until_us, since, calm, schedules "
 	    "FROM jobq.tick($1, $2, $3, $4, $5, $6, $7)", schema);
 	s->queues_sql = stmt_in_schema(
 	    "SELECT id, name FROM jobq.queue WHERE name = ANY ($1::text[])",
@@ -119,7 +120,7 @@ sched_init(struct sched *s, const struct conf *conf)
 	for (size_t i = 0; i < conf->nqueues; i++)
 		if (conf->queues[i].enabled)
 			s->queues[s->nqueues++].conf = &conf->queues[i];
-	s->fire = fire_new(conf, s->service.pg, arm, s);
+	s->fire = fire_new(conf, s->service.loop, s->service.pg, arm, s);
 }
 
 static void
@@ -209,7 +210,8 @@ down(const char *reason, void *arg)
 }
 
 /* '*due': somebody has set a timer earlier than the one slept for.
- * '*awake': some queue's jobs are not notified any more. */
+ * '*awake': some queue's jobs are not notified any more.
+ * '*schedules': there are other schedules, as the tick will say. */
 static void
 notified(const char *payload, void *arg)
 {
@@ -219,6 +221,8 @@ notified(const char *payload, void *arg)
 		tick(s);
 	else if (strcmp(payload, "*awake") == 0)
 		rouse(s);
+	else if (strcmp(payload, "*schedules") == 0)
+		tick(s);
 }
 
 static void
@@ -418,7 +422,7 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	if (moved > 0 || s->again)
 		s->tick_at = now;
 	found(s, pg_text(res, 0, 4));
-	fire_tick(s->fire, now_us, s->leader);
+	fire_tick(s->fire, now_us, s->leader, pg_int(res, 0, 8));
 	fire_run(s->fire, now_us);
 	service_ready(&s->service);
 	arm(s);

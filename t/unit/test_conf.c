@@ -377,7 +377,7 @@ static void
 test_conf_unused(void **state)
 {
 	static const char *const expected[] = { "queues.schema",
-	    "schedules.overlap", "hooks", "api.tls.cert" };
+	    "hooks", "api.tls.cert" };
 	struct conf *conf = confs_load(
 	    "api: {listen: \"127.0.0.1:1\", tls: {cert: /a.pem}}\n"
 	    "handlers: {h: {driver: noop}}\n"

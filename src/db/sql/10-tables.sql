@@ -451,25 +451,46 @@ create table jobq.dead (
 );
 create index dead_queue on jobq.dead (queue, died_at);
 
+-- The schedules: those of the configuration (file), and those made at run time
+-- (sql), which are their definition; the columns have what it says.
 create table jobq.schedule (
 	name text primary key,
+	origin text not null default 'file' check (origin in ('file', 'sql')),
+	definition jsonb,			-- of one made at run time; null: of a file
+	revision bigint not null default 0,	-- … and which change of it that is
 	queue smallint not null references jobq.queue,
 	type text not null default '',
 	data jsonb not null default '{}',
+	priority int,				-- null: the queue's
+	tenant text,
 	spec text not null,
 	timezone text not null default 'UTC',
-	overlap text not null default 'allow',
+	overlap text not null default 'allow' check (overlap in ('allow', 'skip', 'replace')),
+	only_if text not null default '',
+	for_each text not null default '',
+	jitter_ms bigint not null default 0,
 	description text not null default '',
 	enabled boolean not null default true,
 	served boolean not null default true,	-- still in somebody's configuration
 	paused boolean not null default false,
+	changed_at timestamptz not null default clock_timestamp(),
+	error text,				-- why a scheduler cannot read the definition
 	last_nominal timestamptz not null default clock_timestamp(),	-- instants up to this one are dealt with
-	last_run timestamptz,			-- the last instant that made a job
+	last_run timestamptz,			-- the last instant that was fired
+	last_jobs bigint[] not null default '{}',	-- what it made
 	next_run timestamptz,
-	last_job bigint,
-	lateness_ms bigint not null default 0,
-	missed bigint not null default 0
+	fired bigint not null default 0,	-- instants that were fired …
+	skipped bigint not null default 0,	-- … that were not, by only_if or overlap
+	failed bigint not null default 0,	-- … for which that could not be found out, or no job be made
+	missed bigint not null default 0,	-- … in whose time nobody was there
+	lateness_ms bigint not null default 0,	-- of the last one
+	last_error text,
+	last_error_at timestamptz
 ) with (fillfactor = 50);
+-- A row for each change of what schedules there are; only the last ones stay.
+create table jobq.schedule_change (
+	id bigint generated always as identity
+);
 
 -- Workflows: definitions from the configuration, runs, their steps, and the
 -- jobs of these.

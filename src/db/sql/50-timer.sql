@@ -114,10 +114,11 @@ $$;
 --   calm      all transactions before have ended, and are looked through:
 --             nothing can become ready that nobody is told of
 --   until_us  when the role is free unless who has it renews it; null: it is ours
+--   schedules  another number whenever what schedules there are has changed
 create function jobq.tick(node text, instance text, ttl_ms int, queue_ids smallint[], due_n int,
     pools bigint[] default null, inout since bigint default null, out leader boolean,
     out now_us bigint, out moved int, out next_due_us bigint, out ready smallint[],
-    out until_us bigint, out calm boolean)
+    out until_us bigint, out calm boolean, out schedules bigint)
 language plpgsql as $$
 declare
 	mask bigint := jobq.fact('jobq.sleepers');
@@ -139,6 +140,7 @@ begin
 		perform jobq.keep(pools);
 	end if;
 	ready := array(select jobq.look(queue_ids));
+	schedules := jobq.schedules_version();
 	now_us := jobq.us(clock_timestamp());
 end
 $$;

@@ -7,14 +7,16 @@
 --      "limits": [name, …], "lease_ms", "expire_ms", "enabled", "breaker",
 --      "keep": {"completed_ms", "dead_ms", "cancelled_ms", "history_ms"}}],
 --    "limits": [{"name", "rate", "period_ms", "concurrency", "min_gap_ms"}],
---    "schedules": [{"name", "queue", "type", "data", "spec", "timezone", "overlap",
---      "enabled", "description"}],
+--    "schedules": [{"name", "queue", "type", "data", "priority", "tenant", "spec", "timezone",
+--      "overlap", "only_if", "for_each", "jitter_ms", "enabled", "description"}],
 --    "workflows": {name: definition}}
--- Queues, schedules and workflows that are no longer there stay, not served.
+-- Queues, schedules and workflows that are no longer there stay, not served. A
+-- schedule made at run time gives way to one of the configuration.
 create function jobq.register(config jsonb) returns void
 language plpgsql as $$
 declare
 	n smallint := jobq.node_id(config ->> 'node');
+	changed boolean;
 begin
 	update jobq.node k set instance = coalesce(config ->> 'instance', k.instance),
 	    version = coalesce(config ->> 'version', k.version), seen = clock_timestamp()
@@ -82,24 +84,39 @@ begin
 	where q.name in (select c ->> 'name' from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
 	    where coalesce((c ->> 'enabled')::boolean, true))
 	on conflict do nothing;
-	update jobq.schedule s set served = false, next_run = null
-	where s.served and s.name not in (
+	update jobq.schedule s set served = false
+	where s.served and s.origin = 'file' and s.name not in (
 	    select c ->> 'name' from jsonb_array_elements(coalesce(config -> 'schedules', '[]')) c);
-	insert into jobq.schedule as s (name, queue, type, data, spec, timezone, overlap, enabled, description)
+	changed := found;
+	insert into jobq.schedule as s (name, queue, type, data, priority, tenant, spec, timezone, overlap,
+	    only_if, for_each, jitter_ms, enabled, description)
 	select c ->> 'name', (jobq.queue_get(c ->> 'queue')).id, coalesce(c ->> 'type', ''),
-	    coalesce(c -> 'data', '{}'), c ->> 'spec', coalesce(c ->> 'timezone', 'UTC'),
-	    coalesce(c ->> 'overlap', 'allow'), coalesce((c ->> 'enabled')::boolean, true),
-	    coalesce(c ->> 'description', '')
+	    coalesce(c -> 'data', '{}'), (c ->> 'priority')::int, c ->> 'tenant', c ->> 'spec',
+	    coalesce(c ->> 'timezone', 'UTC'), coalesce(c ->> 'overlap', 'allow'), coalesce(c ->> 'only_if', ''),
+	    coalesce(c ->> 'for_each', ''), coalesce((c ->> 'jitter_ms')::bigint, 0),
+	    coalesce((c ->> 'enabled')::boolean, true), coalesce(c ->> 'description', '')
 	from jsonb_array_elements(coalesce(config -> 'schedules', '[]')) c
 	order by c ->> 'name'
 	on conflict (name) do update
-	set queue = excluded.queue, type = excluded.type, data = excluded.data, spec = excluded.spec,
-	    timezone = excluded.timezone, overlap = excluded.overlap, enabled = excluded.enabled,
-	    description = excluded.description, served = true,
-	    next_run = case when s.spec = excluded.spec then s.next_run end,
+	set origin = 'file', definition = null, revision = 0, error = null,
+	    queue = excluded.queue, type = excluded.type, data = excluded.data, priority = excluded.priority,
+	    tenant = excluded.tenant, spec = excluded.spec, timezone = excluded.timezone,
+	    overlap = excluded.overlap, only_if = excluded.only_if, for_each = excluded.for_each,
+	    jitter_ms = excluded.jitter_ms, enabled = excluded.enabled, description = excluded.description,
+	    served = true, changed_at = clock_timestamp(),
+	    next_run = case when (s.spec, s.timezone) = (excluded.spec, excluded.timezone) then s.next_run end,
 	    -- what has changed begins now, and has missed nothing
-	    last_nominal = case when s.spec = excluded.spec and s.enabled >= excluded.enabled
-	        then s.last_nominal else greatest(s.last_nominal, clock_timestamp()) end;
+	    last_nominal = case when (s.spec, s.timezone) = (excluded.spec, excluded.timezone)
+	        and s.enabled >= excluded.enabled
+	        then s.last_nominal else greatest(s.last_nominal, clock_timestamp()) end
+	where (s.origin, s.served, s.queue, s.type, s.data, s.priority, s.tenant, s.spec, s.timezone, s.overlap,
+	        s.only_if, s.for_each, s.jitter_ms, s.enabled, s.description)
+	    is distinct from ('file', true, excluded.queue, excluded.type, excluded.data, excluded.priority,
+	        excluded.tenant, excluded.spec, excluded.timezone, excluded.overlap, excluded.only_if,
+	        excluded.for_each, excluded.jitter_ms, excluded.enabled, excluded.description);
+	if found or changed then
+		perform jobq.schedules_changed();
+	end if;
 	insert into jobq.workflow_def as w (name, definition)
 	select d.key, d.value from jsonb_each(coalesce(config -> 'workflows', '{}')) d
 	on conflict (name) do update set definition = excluded.definition, registered_at = now()
@@ -117,90 +134,309 @@ language sql as $$
 	    started_at = case when n.instance = excluded.instance then n.started_at else now() end
 $$;
 
--- Where schedules stand: the last instant each has dealt with (µs since the
--- epoch). One more row, without a name, says until when a scheduler
--- of the cluster has been there (covered_us).
-create function jobq.schedule_state(names text[])
-returns table (name text, last_us bigint, covered_us bigint)
-language sql stable as $$
-	select s.name, jobq.us(s.last_nominal), null::bigint
-	from jobq.schedule s where s.name = any (names)
-	union all
-	select null, null, jobq.us(max(l.until)) from jobq.leader l where l.role = 'scheduler'
+-- What schedules there are has changed: to be said in the transaction that does
+-- so. Returns the number of the change. Schedulers that hear nothing see it at
+-- their next tick.
+create function jobq.schedules_changed() returns bigint
+language sql as $$
+	select pg_notify('jobq', '*schedules');
+	delete from jobq.schedule_change c
+	where c.id in (select k.id from jobq.schedule_change k
+	    where k.id < (select max(m.id) - 20 from jobq.schedule_change m) for update skip locked);
+	insert into jobq.schedule_change default values returning id
 $$;
 
--- Fire a schedule for an instant: enqueue its job with run_at = instant, each
--- instant at most once, in order. Returns the job's id; null when the instant
--- or a later one was dealt with already, the schedule is paused or disabled,
--- or overlap: skip finds the last job of it still live.
---   next_run  the instant after this one, for the view
-create function jobq.schedule_fire(name text, instant timestamptz, queue text, type text,
-    data jsonb, next_run timestamptz default null) returns bigint
+-- A number that is another one whenever a change has been committed since, in
+-- whatever order: it stands for the set of those that are to be seen.
+create function jobq.schedules_version() returns bigint
+language sql stable as $$
+	select coalesce(bit_xor(hashint8extended(c.id, 0)), 0) from jobq.schedule_change c
+$$;
+
+-- Where schedules stand, those of the names and, if `whole`, all that were made
+-- at run time: the last instant each has dealt with (µs since the epoch), and
+-- what is needed to read the latter. One more row, without a name, says until
+-- when a scheduler of the cluster has been there (covered_us), and of
+-- which schedules_version() all this is.
+create function jobq.schedule_state(names text[], whole boolean)
+returns table (name text, last_us bigint, covered_us bigint, version bigint, revision bigint,
+    definition text, paused boolean, error text)
+language sql stable as $$
+	select s.name, jobq.us(s.last_nominal), null::bigint, null::bigint, s.revision,
+	    case when whole then (s.definition - '{data,description}'::text[])::text end, s.paused, s.error
+	from jobq.schedule s where s.name = any (names) or whole and s.origin = 'sql'
+	union all
+	select null, null, jobq.us(max(l.until)), jobq.schedules_version(), null, null, null, null
+	from jobq.leader l where l.role = 'scheduler'
+$$;
+
+-- Fire schedules, each for an instant: enqueue its jobs with run_at = instant.
+-- Each instant of a schedule is dealt with once and in order, in one
+-- transaction with what it makes.
+--   dues       when it was to be fired: the instant, and its jitter
+--   nexts      the instants after these, for the view
+--   revisions  the definitions the caller goes by; 0: the configuration's
+-- Returns a row for each:
+--   outcome    fired; skipped (reason: only_if or overlap); failed (reason: the
+--              error); held: it is paused or disabled; done: this or a later
+--              instant was dealt with before; stale: it is another one by now; gone
+-- Those with SQL of their own should come alone: then it runs before they are locked.
+create function jobq.schedule_fire(names text[], instants timestamptz[], dues timestamptz[],
+    nexts timestamptz[], revisions bigint[])
+returns table (n int, outcome text, jobs int, job bigint, late_ms bigint, reason text)
 language plpgsql as $$
 declare
+	outcomes text[] := array_fill('gone'::text, array[cardinality(names)]);
+	reasons text[] := array_fill(null::text, array[cardinality(names)]);
+	lates bigint[] := array_fill(null::bigint, array[cardinality(names)]);
+	mades text[] := array_fill('{}'::text, array[cardinality(names)]);
+	p jobq.schedule;
 	s jobq.schedule;
-	made bigint;
-	live boolean;
+	go boolean;
+	rows jsonb;
+	live bigint[];
 begin
-	select * into s from jobq.schedule k where k.name = schedule_fire.name for update;
-	if not found or s.last_nominal >= instant then
-		return null;
-	end if;
-	live := s.overlap <> 'allow' and s.last_job is not null
-	    and jobq.final_outcome(s.last_job) is not distinct from 0::smallint;
-	if s.enabled and not s.paused and not (live and s.overlap = 'skip') then
-		if live then	-- replace
-			perform jobq.stop(s.last_job);
-		end if;
-		made := jobq.enqueue(queue, type, data, run_at => instant);
-	end if;
-	update jobq.schedule k set last_nominal = instant, next_run = schedule_fire.next_run,
-	    last_job = coalesce(made, k.last_job),
-	    last_run = case when made is null then k.last_run else instant end,
-	    lateness_ms = case when made is null then k.lateness_ms
-	        else greatest(0, extract(epoch from clock_timestamp() - instant) * 1000)::bigint end
-	where k.name = s.name;
-	return made;
+	-- in the order of names, so that two who do this never wait in a circle
+	for n in select k.i from unnest(names) with ordinality k(name, i) order by k.name, k.i loop
+		go := null;
+		rows := null;
+		begin
+			if cardinality(names) = 1 then
+				select * into p from jobq.schedule k where k.name = names[n];
+				if p.enabled and not p.paused and p.last_nominal < instants[n] and p.revision = revisions[n]
+				    and (p.only_if <> '' or p.for_each <> '') then
+					select a.go, a.rows into go, rows from jobq.schedule_ask(p, true) a;
+				end if;
+			end if;
+			select * into s from jobq.schedule k where k.name = names[n] for update;
+			continue when not found;
+			outcomes[n] := case when s.revision <> revisions[n] then 'stale'
+			    when s.last_nominal >= instants[n] then 'done'
+			    when s.paused or not s.enabled then 'held'
+			    else 'fired' end;
+			continue when outcomes[n] <> 'fired';
+			if (s.only_if <> '' or s.for_each <> '')
+			    and (go is null or (p.only_if, p.for_each) is distinct from (s.only_if, s.for_each)) then
+				select a.go, a.rows into go, rows from jobq.schedule_ask(s, true) a;
+			end if;
+			live := case when s.overlap <> 'allow' then jobq.schedule_live(s.last_jobs) end;
+			if not go or s.overlap = 'skip' and live <> '{}' then
+				outcomes[n] := 'skipped';
+				reasons[n] := case when go is false then 'only_if' else 'overlap' end;
+				continue;
+			elsif live <> '{}' then
+				perform jobq.stop(l) from unnest(live) l;
+			end if;
+			mades[n] := jobq.schedule_make(s, instants[n], rows)::text;
+			lates[n] := greatest(0, extract(epoch from clock_timestamp() - dues[n]) * 1000);
+		exception when query_canceled or others then
+			-- what passes is tried again by the caller; a time-out does not
+			if sqlstate ~ '^(08|40|53|57|58)' and sqlstate <> '57014' or sqlstate = '55P03' then
+				raise;
+			end if;
+			outcomes[n] := 'failed';
+			reasons[n] := left(sqlerrm, 1000);
+			-- the lock went with what was undone
+			perform from jobq.schedule k where k.name = names[n] for update;
+		end;
+	end loop;
+	update jobq.schedule k set last_nominal = u.instant, next_run = u.next, served = true,
+	    fired = k.fired + (u.outcome = 'fired')::int, skipped = k.skipped + (u.outcome = 'skipped')::int,
+	    failed = k.failed + (u.outcome = 'failed')::int,
+	    last_run = case u.outcome when 'fired' then u.instant else k.last_run end,
+	    last_jobs = case u.outcome when 'fired' then u.made::bigint[] else k.last_jobs end,
+	    lateness_ms = coalesce(u.late, k.lateness_ms),
+	    last_error = case u.outcome when 'failed' then u.reason else k.last_error end,
+	    last_error_at = case u.outcome when 'failed' then clock_timestamp() else k.last_error_at end
+	from unnest(names, instants, nexts, outcomes, mades, lates, reasons) u(name, instant, next, outcome, made, late, reason)
+	where k.name = u.name and u.outcome in ('fired', 'skipped', 'failed', 'held') and k.last_nominal < u.instant;
+	return query select u.i::int, u.outcome, cardinality(u.made::bigint[]), (u.made::bigint[])[1], u.late, u.reason
+	from unnest(outcomes, mades, lates, reasons) with ordinality u(outcome, made, late, reason, i);
 end
 $$;
 
--- Instants up to `until` are given up; so many they were.
-create function jobq.schedule_skip(name text, until timestamptz, missed bigint) returns void
-language sql as $$
-	update jobq.schedule s set last_nominal = schedule_skip.until, missed = s.missed + schedule_skip.missed
-	where s.name = schedule_skip.name and s.last_nominal < schedule_skip.until
+-- Ask a schedule's SQL, as jobqd's role, reading only: whether it is to run
+-- (only_if, if wanted), and the rows it is to run for (for_each), an array of
+-- objects; null: it has no for_each. Names are found by the search path
+-- that the schema's owner had when this was made, whoever calls.
+create function jobq.schedule_ask(s jobq.schedule, conditional boolean, out go boolean, out rows jsonb)
+language plpgsql
+set search_path from current as $$
+begin
+	go := true;
+	begin
+		perform set_config('transaction_read_only', 'on', true);
+		if conditional and s.only_if <> '' then
+			execute jobq.condition_sql(s.only_if) into go;
+			go := coalesce(go, false);
+		end if;
+		if go and s.for_each <> '' then
+			execute jobq.rows_sql(s.for_each) into rows;
+		end if;
+		-- the only way back to writing is to roll back; variables stay
+		raise exception using errcode = 'JQ000';
+	exception when sqlstate 'JQ000' then
+		null;
+	end;
+	if jsonb_array_length(rows) > 100000 then
+		raise exception 'for_each gives more than 100000 rows' using errcode = '54000';
+	end if;
+end
 $$;
 
--- Say when schedules fire next, for the view.
+-- Text of only_if and for_each as statements. The line end is for a comment at
+-- its end; in brackets a query is an expression, too.
+create function jobq.condition_sql(sql text) returns text
+language sql immutable as $$
+	select 'select (' || rtrim(sql, E'; \t\r\n') || E'\n)::boolean'
+$$;
+
+create function jobq.rows_sql(sql text) returns text
+language sql immutable as $$
+	select 'select coalesce(jsonb_agg(to_jsonb(r)), ''[]'') from (select * from (' || rtrim(sql, E'; \t\r\n')
+	    || E'\n) q limit 100001) r'
+$$;
+
+-- The jobs of a schedule for an instant: one, or one a row, whose columns are
+-- added to its data, and whose column tenant is the tenant. Returns their ids.
+create function jobq.schedule_make(s jobq.schedule, instant timestamptz, rows jsonb) returns bigint[]
+language plpgsql as $$
+declare
+	queue text := (select q.name from jobq.queue q where q.id = s.queue);
+begin
+	if rows is null then
+		return array[jobq.enqueue(queue, s.type, s.data, priority => s.priority, run_at => instant, tenant => s.tenant)];
+	end if;
+	return array(select jobq.enqueue(queue, s.type, s.data || (r - 'tenant'), priority => s.priority,
+	        run_at => instant, tenant => coalesce(r ->> 'tenant', s.tenant))
+	    from jsonb_array_elements(rows) with ordinality e(r, i) order by i);
+end
+$$;
+
+-- Those of the jobs that have not ended.
+create function jobq.schedule_live(jobs bigint[]) returns bigint[]
+language sql stable as $$
+	select array(select j from unnest(jobs) j where jobq.final_outcome(j) = 0)
+$$;
+
+-- What became of the jobs of a firing: the state of one; of several running as
+-- long as one has not ended, then dead or cancelled if one is, else completed.
+create function jobq.schedule_outcome(jobs bigint[]) returns text
+language plpgsql stable as $$
+declare
+	word text;
+begin
+	if cardinality(jobs) = 1 then
+		select j.state into word from jobq.jobs j where j.id = jobs[1];
+		return coalesce(word, jobq.outcome_name(jobq.final_outcome(jobs[1])));
+	end if;
+	select case when bool_or(o = 0) then 'running' when bool_or(o = 3) then 'dead'
+	    when bool_or(o in (4, 6)) then 'cancelled' when count(*) > 0 then 'completed' end into word
+	from (select jobq.final_outcome(j) from unnest(jobs) j) k(o);
+	return word;
+end
+$$;
+
+-- Instants of these up to `untils` are given up; so many they were.
+create function jobq.schedule_skip(names text[], untils timestamptz[], counts bigint[]) returns void
+language sql as $$
+	with u as materialized (
+		select k.name, u.until, u.n from unnest(names, untils, counts) u(name, until, n)
+		join jobq.schedule k on k.name = u.name order by k.name for update of k
+	)
+	update jobq.schedule s set last_nominal = u.until, missed = s.missed + u.n
+	from u where s.name = u.name and s.last_nominal < u.until
+$$;
+
+-- Say when schedules fire next, for the view, and that somebody fires them.
 create function jobq.schedule_next(names text[], next_runs timestamptz[]) returns void
 language sql as $$
-	update jobq.schedule s set next_run = u.next_run
-	from unnest(names, next_runs) u(name, next_run)
-	where s.name = u.name and s.next_run is distinct from u.next_run
+	with u as materialized (
+		select k.name, u.next_run from unnest(names, next_runs) u(name, next_run)
+		join jobq.schedule k on k.name = u.name
+		where (k.next_run is distinct from u.next_run or not k.served)
+		    and coalesce(u.next_run > k.last_nominal, true)
+		order by k.name for update of k
+	)
+	update jobq.schedule s set next_run = u.next_run, served = true
+	from u where s.name = u.name
 $$;
 
--- Run a schedule now, whatever it says of the time. Returns the job's id.
-create function jobq.schedule_run(name text) returns bigint
+-- Say which definitions a scheduler cannot read and why, or that it can (null).
+create function jobq.schedule_unread(names text[], errors text[]) returns void
+language sql as $$
+	update jobq.schedule s set error = u.error
+	from unnest(names, errors) u(name, error)
+	where s.name = u.name and s.origin = 'sql' and s.error is distinct from u.error
+$$;
+
+-- Schedules could not be fired for a reason that passes; they will be.
+create function jobq.schedule_delayed(names text[], error text) returns void
+language sql as $$
+	update jobq.schedule s set last_error = left(error, 1000), last_error_at = clock_timestamp()
+	where s.name = any (names)
+$$;
+
+-- The schedules that are late: how long their next instant has passed and they
+-- were not fired. Also of those that nobody serves any more, that no scheduler
+-- can read, and that none has seen since they were made.
+create function jobq.schedule_late(out name text, out seconds float8) returns setof record
+language sql stable as $$
+	select s.name, extract(epoch from clock_timestamp() - l.since)::float8
+	from jobq.schedule s, lateral (
+		select case when s.error is not null then s.changed_at
+		    when s.next_run is not null then s.next_run + jobq.ms(s.jitter_ms)
+		    when s.last_run is null and s.changed_at > (
+		        select coalesce(max(k.until), '-infinity') from jobq.leader k where k.role = 'scheduler')
+		    then s.changed_at end as since
+	) l
+	where s.enabled and not s.paused and l.since < clock_timestamp()
+$$;
+
+-- Run a schedule now, whatever it says of the time and of only_if. Returns its
+-- jobs' ids.
+create function jobq.schedule_run(name text) returns setof bigint
 language plpgsql as $$
+declare
+	s jobq.schedule := jobq.schedule_get(name);
+	instant timestamptz := clock_timestamp();
+	rows jsonb;
+	made bigint[];
+begin
+	if s.for_each <> '' then
+		select a.rows into rows from jobq.schedule_ask(s, false) a;
+	end if;
+	made := jobq.schedule_make(s, instant, rows);
+	update jobq.schedule k set last_run = instant, fired = k.fired + 1,
+	    last_jobs = jobq.schedule_live(k.last_jobs) || made
+	where k.name = s.name;
+	perform jobq.audit_add('run', 'schedule ' || name, case cardinality(made) when 1 then 'job ' || made[1]
+	    else cardinality(made) || ' jobs' end);
+	return query select unnest(made);
+end
+$$;
+
+-- The row of a schedule; an unknown name is an error.
+create function jobq.schedule_get(name text) returns jobq.schedule
+language plpgsql stable as $$
 declare
 	s jobq.schedule;
 begin
-	select * into s from jobq.schedule k where k.name = schedule_run.name;
+	select * into s from jobq.schedule k where k.name = schedule_get.name;
 	if not found then
-		raise exception 'there is no schedule "%"', name using errcode = '22023';
+		raise exception 'there is no schedule "%"', left(name, 63) using errcode = '22023',
+		    hint = 'The view schedules has those there are.';
 	end if;
-	perform jobq.audit_add('run', 'schedule ' || name);
-	return jobq.enqueue((select q.name from jobq.queue q where q.id = s.queue), s.type, s.data);
+	return s;
 end
 $$;
 
 create function jobq.schedule_pause(name text) returns void
 language plpgsql as $$
 begin
+	perform jobq.schedule_get(name);
 	update jobq.schedule k set paused = true where k.name = schedule_pause.name;
-	if not found then
-		raise exception 'there is no schedule "%"', name using errcode = '22023';
-	end if;
+	perform jobq.schedules_changed();
 	perform jobq.audit_add('pause', 'schedule ' || name);
 end
 $$;
@@ -209,12 +445,11 @@ $$;
 create function jobq.schedule_resume(name text) returns void
 language plpgsql as $$
 begin
+	perform jobq.schedule_get(name);
 	update jobq.schedule k set paused = false,
 	    last_nominal = case when k.paused then greatest(k.last_nominal, clock_timestamp()) else k.last_nominal end
 	where k.name = schedule_resume.name;
-	if not found then
-		raise exception 'there is no schedule "%"', name using errcode = '22023';
-	end if;
+	perform jobq.schedules_changed();
 	perform jobq.audit_add('resume', 'schedule ' || name);
 end
 $$;

@@ -114,10 +114,14 @@ create view jobq.dead_groups as
 	join lateral (select * from jobq.job k where k.id = g.last_job_id limit 1) j on true
 	left join lateral (select * from jobq.attempt k where k.job = g.last_job_id and k.outcome = 3 limit 1) a on true;
 
+-- The schedules of the configuration and those made at run time.
 create view jobq.schedules as
 	select s.name, q.name as queue, s.type, s.spec, s.timezone, s.enabled, s.paused,
-	    s.last_run, s.next_run, s.last_job as last_job_id, s.lateness_ms, s.missed,
-	    s.served, s.description, s.data
+	    s.last_run, case when s.enabled and s.served and not s.paused then s.next_run end as next_run,
+	    s.last_jobs[cardinality(s.last_jobs)] as last_job_id, s.lateness_ms, s.missed,
+	    s.served, s.description, s.data, s.origin, jobq.schedule_outcome(s.last_jobs) as last_outcome,
+	    cardinality(s.last_jobs) as last_jobs, s.fired, s.skipped, s.failed, s.last_error, s.last_error_at,
+	    s.overlap, s.only_if, s.for_each, s.priority, s.tenant, s.error, s.changed_at
 	from jobq.schedule s join jobq.queue q on q.id = s.queue;
 
 create view jobq.workers as

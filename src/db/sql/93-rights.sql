@@ -16,7 +16,7 @@ begin
 		    'workflow', 'batch', 'workflow_cancel', 'workflow_retry', 'cancel', 'retry', 'delete', 'pause', 'resume', 'clear', 'clear_plan',
 		    'clear_jobs', 'clean', 'clean_plan', 'clean_jobs', 'queue_remove',
 		    'progress', 'complete', 'review', 'review_dead', 'retry_dead', 'delete_dead', 'schedule_run', 'schedule_pause',
-		    'schedule_resume', 'ready_of', 'why',
+		    'schedule_resume', 'schedule_put', 'schedule_remove', 'schedule_outcome', 'ready_of', 'why',
 		    'statistics_range', 'checkup', 'report', 'report_json')
 	loop
 		execute format('alter function %s security definer set search_path = pg_catalog, pg_temp', f);
