@@ -96,7 +96,9 @@ def days(rng, local):
 
 
 def expression(rng, local):
-    """(text, fixed, matches(local minute))"""
+    """(text, fixed, matches(local minute), seconds of a minute)"""
+    second, seconds = rng.choice((("", {0}), ("", {0}), ("0 ", {0}), ("59 ", {59}), ("*/20 ", {0, 20, 40}),
+                                  ("7,30-32 ", {7, 30, 31, 32})))
     minute, minutes, mstar = field(rng, 0, local, 0.3)
     hour, hours, hstar = field(rng, 1, local, 0.3)
     month, months, _ = field(rng, 3, local, 0.8)
@@ -110,7 +112,7 @@ def expression(rng, local):
         if date not in known:
             known[date] = of_day(date)
         return known[date]
-    return f"{minute} {hour} {day} {month} {weekday}", not (mstar or hstar), matches
+    return f"{second}{minute} {hour} {day} {month} {weekday}", not (mstar or hstar), matches, sorted(seconds)
 
 
 def walk(zone, start, end):
@@ -131,16 +133,15 @@ def walk(zone, start, end):
     return minutes
 
 
-def expected(minutes, rule, fixed, matches):
+def expected(minutes, rule, fixed, matches, seconds):
     if rule == "standard" and not fixed:
         rule = "clock"
     fires = []
     for t, local, again, skipped in minutes:
-        due = matches(local) and not (again and rule != "clock")
+        due = {t + s for s in seconds} if matches(local) and not (again and rule != "clock") else set()
         if rule == "standard" and any(matches(missing) for missing in skipped):
-            due = True
-        if due:
-            fires.append(t)
+            due.add(t)
+        fires += sorted(due)
     return fires
 
 
@@ -162,10 +163,10 @@ def main():
                 local = rng.choice(minutes)[1]
                 if after > before and rng.random() < 0.5:
                     local = rng.choice(next(m for m in minutes if m[0] == at)[3])
-                text, fixed, matches = expression(rng, local)
+                text, *meaning = expression(rng, local)
                 for rule in RULES:
                     cases.append((f"{start - 1} {{}} {name} {rule} {text}", end,
-                                  expected(minutes, rule, fixed, matches)))
+                                  expected(minutes, rule, *meaning)))
     text = "".join(line.format(len(want) + 1) + "\n" for line, _, want in cases)
     out = subprocess.run([program], input=text, capture_output=True, text=True, check=True).stdout.splitlines()
     differ = fired = 0
