@@ -45,7 +45,7 @@ static const struct option options[] = {
 	{ "notes", 0, "TEXT", "what was found" },
 	{ "reason", 0, "TEXT", "why, for those who look" },
 	{ "timeout", 0, "DURATION", "give up waiting after this time" },
-	{ "tz", 0, "ZONE", "the time zone; UTC" },
+	{ "tz", 0, "ZONE", "the time zone, as in Europe/Berlin; else UTC" },
 	{ "count", 0, "N", "so many instants" },
 	{ "from", 0, "TIME", "instants after this one" },
 	{ "dst", 0, "RULE", "what a change of the clocks does: standard, skip or clock" },
