@@ -59,7 +59,6 @@ static const char *const orders[] = { "small_first", "large_first", NULL };
 static const char *const conflicts[] = { "existing", "replace", "move", NULL };
 static const char *const overlaps[] = { "allow", "skip", "replace", NULL };
 static const char *const catch_ups[] = { "none", "last", "all", NULL };
-static const char *const dsts[] = { "standard", "skip", "clock", NULL };
 static const char *const severities[] = { "info", "warning", "critical", NULL };
 static const char *const schemes[] = { "none", "standard-webhooks",
     "timestamped-hmac", NULL };
@@ -268,7 +267,7 @@ static const struct key schedule_keys[] = {
 	{ "at", KEY_CUSTOM, .read = schedule_read_at,
 	    .dump = schedule_dump_spec, .free = schedule_free_spec },
 	{ "timezone", KEY_TEXT, S(timezone), .check = check_timezone },
-	{ "dst", KEY_CHOICE, S(dst), "standard", .names = dsts },
+	{ "dst", KEY_CHOICE, S(dst), "standard", .names = cron_dst_names },
 	{ "queue", KEY_TEXT, S(queue), "" },
 	{ "type", KEY_TEXT, S(type), "" },
 	{ "data", KEY_NODE, S(data_node) },

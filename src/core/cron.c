@@ -25,6 +25,8 @@
 
 enum { SECOND, MINUTE, HOUR, DAY, MONTH, WEEKDAY, FIELD_COUNT };
 
+const char *const cron_dst_names[] = { "standard", "skip", "clock", NULL };
+
 static const char *const month_names[] = {
 	"jan", "feb", "mar", "apr", "may", "jun",
 	"jul", "aug", "sep", "oct", "nov", "dec", NULL,

@@ -30,6 +30,7 @@
  *   clock	whenever the clock shows it: never in a gap, twice what comes twice
  */
 enum cron_dst { CRON_DST_STANDARD, CRON_DST_SKIP, CRON_DST_CLOCK };
+extern const char *const cron_dst_names[];	/* NULL at the end */
 
 struct cron {
 	uint64_t seconds, minutes;	/* bit n: value n */

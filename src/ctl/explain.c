@@ -71,10 +71,9 @@ static int
 read_call(struct spec *spec, int64_t *from_ms, long *count,
     const struct args *a)
 {
-	static const char *const rules[] = { "standard", "skip", "clock" };
 	const char *zone = args_get(a, "tz"), *from = args_get(a, "from"),
 	    *dst = args_get(a, "dst");
-	size_t rule = 0;
+	int rule = 0;
 	struct err e;
 
 	*spec = (struct spec){ .text = a->operands[0] };
@@ -83,8 +82,8 @@ read_call(struct spec *spec, int64_t *from_ms, long *count,
 	if (zone != NULL && zones_find(zone, &spec->zone, &e) != 0)
 		return ctl_misuse("schedule explain: --tz \"%s\": %s", zone,
 		    e.msg);
-	while (dst != NULL && strcmp(dst, rules[rule]) != 0)
-		if (++rule == sizeof(rules) / sizeof(*rules))
+	while (dst != NULL && strcmp(dst, cron_dst_names[rule]) != 0)
+		if (cron_dst_names[++rule] == NULL)
 			return ctl_misuse("schedule explain: --dst \"%s\" is "
 			    "not standard, skip or clock", dst);
 	spec->dst = (enum cron_dst)rule;

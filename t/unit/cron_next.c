@@ -17,7 +17,7 @@ static void
 answer(const char *line)
 {
 	const struct zone *zone;
-	enum cron_dst dst = CRON_DST_STANDARD;
+	int dst = 0;
 	char name[101], rule[10];
 	struct err e = { 0 };
 	struct cron c;
@@ -31,12 +31,11 @@ answer(const char *line)
 	    cron_parse(&c, line + at, &e) != 0)
 		printf("error: %s", e.msg);
 	else {
-		if (strcmp(rule, "skip") == 0)
-			dst = CRON_DST_SKIP;
-		else if (strcmp(rule, "clock") == 0)
-			dst = CRON_DST_CLOCK;
-		for (int n = 0; n < count &&
-		    (t = cron_next(&c, zone, dst, t)) >= 0; n++)
+		while (strcmp(rule, cron_dst_names[dst]) != 0 &&
+		    cron_dst_names[dst + 1] != NULL)
+			dst++;
+		for (int n = 0; n < count && (t = cron_next(&c, zone,
+		    (enum cron_dst)dst, t)) >= 0; n++)
 			printf("%s%" PRId64, n > 0 ? " " : "", t);
 	}
 	putchar('\n');
