@@ -80,15 +80,20 @@ for my $case (@cases) {
 	my ($status, undef, $err) = run_program([ jobqd_program(), '-t', '-c', "$examples/$name.yml" ]);
 	is $status, 0, "$name.yml passes -t" or diag $err;
 
-	my $dir = temp_directory();
-	local @ENV{qw(FLEET_RUN TRACKER_RUN RTO_RUN FLEET_STATE)} = ($dir) x 4;
 	$pg->query("CREATE DATABASE $name", 'postgres');
 	set_clock(instant($start));
-	my $d = Jobqd::Daemon->new(pg => $pg, name => $name, config => slurp("$examples/$name.yml"));
-	$d->start;
-	$d->wait_log(qr/scheduler initialized/);
+	# Two nodes, of which one leads.
+	my @nodes;
+	for my $node ("$name-a", "$name-b") {
+		local @ENV{qw(FLEET_RUN TRACKER_RUN RTO_RUN FLEET_STATE)} = (temp_directory()) x 4;
+		local $ENV{HOSTNAME} = $node;
+		my $d = Jobqd::Daemon->new(pg => $pg, name => $node, config => slurp("$examples/$name.yml"));
+		push @nodes, $d;
+		$d->start;
+	}
+	$nodes[0]->wait_log(qr/scheduler initialized/);
 	my $ask = sub { $pg->query($_[0], $name) };
-	my %seen;
+	my (%seen, $twice);
 	for my $step (@steps) {
 		my ($at, @names) = @$step;
 		set_clock(instant($at) - 1.5);
@@ -108,11 +113,13 @@ for my $case (@cases) {
 			    . 'AND j.id = s.last_job_id AND j.type = s.type AND j.queue = s.queue'), 1, '… and made its job';
 			$seen{$schedule} = 1;
 		}
+		$twice += $ask->('SELECT count(*) FROM (SELECT FROM jobq.jobs GROUP BY type, run_at HAVING count(*) > 1) t');
 	}
 	is_deeply [ sort keys %seen ], [ split /\n/, $ask->('SELECT name FROM jobq.schedules ORDER BY name COLLATE "C"') ],
 	    "$name: these were all its schedules";
 	is $ask->("SELECT count(*) FROM jobq.schedules WHERE description = '' OR NOT enabled"), 0, '… all described, all enabled';
-	$d->stop;
+	is $twice, 0, '… and no instant made two jobs, on two nodes';
+	$_->stop for @nodes;
 
 	# Each has its flag: with all of them off nothing is left.
 	my $text = slurp("$examples/$name.yml");
