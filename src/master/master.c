@@ -80,7 +80,7 @@ tell_ready(struct master *m)
 	m->stage = STAGE_RUNNING;
 	master_show(m);
 	log_info("ready", "queues=%zu workers=%zu", queues, workers);
-	notify_send("READY=1\nSTATUS=%zu queues, %zu workers", queues, workers);
+	notify_manager("READY=1\nSTATUS=%zu queues, %zu workers", queues, workers);
 	if (m->relay >= 0) {
 		log_echo(-1);
 		proc_detached(m->relay);
@@ -97,7 +97,7 @@ tell_drained(struct master *m)
 		if (c->kind == KIND_POOL || c->kind == KIND_WORKER)
 			return;
 	log_info("drained", "");
-	notify_send("STATUS=drained");
+	notify_manager("STATUS=drained");
 }
 
 void
@@ -238,7 +238,7 @@ on_watchdog(void *arg)
 {
 	struct master *m = arg;
 
-	notify_send("WATCHDOG=1");
+	notify_manager("WATCHDOG=1");
 	timer_set(m->watchdog, notify_watchdog());
 }
 

@@ -30,7 +30,7 @@ static void
 done(struct master *m)
 {
 	if (m->ready)
-		notify_send("READY=1");
+		notify_manager("READY=1");
 	m->reload.next = NULL;
 	if (m->reload.again && m->stage != STAGE_STOPPING) {
 		m->reload.again = false;

@@ -138,7 +138,7 @@ stop_begin(struct master *m)
 
 	if (m->stage == STAGE_STOPPING)
 		return;
-	notify_send("STOPPING=1\nSTATUS=stopping");
+	notify_manager("STOPPING=1\nSTATUS=stopping");
 	log_info("stopping", "timeout_ms=%lld", (long long)ms);
 	no_more_starts(m);
 	stop_kind(m, KIND_POOL, ms, hard - ms * MONO_MS);
@@ -151,7 +151,7 @@ stop_begin(struct master *m)
 void
 stop_now(struct master *m)
 {
-	notify_send("STOPPING=1\nSTATUS=stopping at once");
+	notify_manager("STOPPING=1\nSTATUS=stopping at once");
 	log_info("stopping at once", "");
 	no_more_starts(m);
 	timer_stop(m->stop_soft);
@@ -197,7 +197,7 @@ stop_drain(struct master *m)
 	if (m->drained || m->stage == STAGE_STOPPING)
 		return;
 	log_info("draining", "until=%s", "reload");
-	notify_send("STATUS=draining");
+	notify_manager("STATUS=draining");
 	m->drained = true;
 	TAILQ_FOREACH(u, &m->units, link)
 		if (u->kind == KIND_POOL)

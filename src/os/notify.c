@@ -69,7 +69,7 @@ notify_init(void)
 }
 
 void
-notify_send(const char *fmt, ...)
+notify_manager(const char *fmt, ...)
 {
 	char text[512];
 	va_list ap;
@@ -95,7 +95,7 @@ notify_reloading(void)
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	notify_send("RELOADING=1\nMONOTONIC_USEC=%lld",
+	notify_manager("RELOADING=1\nMONOTONIC_USEC=%lld",
 	    (long long)now.tv_sec * 1000000 + now.tv_nsec / 1000);
 }
 

@@ -11,7 +11,7 @@
  * the environment, so that no child speaks for the daemon. */
 void notify_init(void);
 /* One or more "NAME=value" lines. */
-void notify_send(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void notify_manager(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* RELOADING=1 with the time the manager wants next to it. */
 void notify_reloading(void);
 /* How often WATCHDOG=1 is due; 0: never. */
