@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 my $runner = ($ENV{JOBQD_BUILDDIR} || '.') . '/t/unit/run_driver';
 plan skip_all => "no $runner: build the check programs" unless -x $runner;
-plan tests => 58;
+plan tests => 64;
 
 my $dir = temp_directory();
 my $json = JSON::PP->new->utf8->canonical;
@@ -104,6 +104,16 @@ sub talk {
 	is_deeply $r->{45}{result}, { late => JSON::PP::true }, 'it need not read what it is given';
 	configure(handler => "directory: $dir");
 	is run_jobs(job(1, 'pwd'))->{output}{1}, "$dir\n", 'a directory of the configuration';
+
+	configure(handler => 'env_prefix: D_', env => '{D_ENV: own}');
+	my $env = run_jobs(job(1, 'env', word => "two\nlines", n => 1.5, on => JSON::PP::true, none => undef, list => [1],
+		'a-b' => 'x', 'é' => 'x', 'A=B' => 'x', long => 'x' x 70_000))->{output}{1};
+	like $env, qr/^D_WORD=two\nlines$/m, 'members of the data as variables';
+	like $env, qr/^D_N=1\.5$/m, '… numbers';
+	like $env, qr/^D_ON=true$/m, '… truth';
+	like $env, qr/^D_NONE=$/m, '… nothing';
+	unlike $env, qr/^D_(?:LIST|A|LONG|B)\b|=x$/m, '… not what no variable can be';
+	like $env, qr/^D_ENV=own$/m, '… beside those of the configuration';
 }
 
 # What is taken from it.

@@ -3,6 +3,7 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,11 +12,16 @@
 #include "base/buf.h"
 #include "base/xalloc.h"
 #include "conf/conf.h"
+#include "core/jtext.h"
 #include "core/template.h"
 #include "driver/command.h"
 #include "os/spawn.h"
 
 #define ARGS_MAX 1000
+#define NAME_CHARS "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+#define MEMBER_NAME_MAX 64
+#define MEMBERS_MAX 100
+#define MEMBER_MAX (64u << 10)	/* bytes of a value; the system takes 128 KiB */
 
 static void
 check_text(const struct node_entry *entry, const char *what,
@@ -82,13 +88,21 @@ void
 command_check(const struct node *options, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
-		"driver", "argv", "env", "directory", NULL
+		"driver", "argv", "env", "env_prefix", "directory", NULL
 	};
-	const char *directory = "/";
+	const char *directory = "/", *prefix = "";
 
 	node_known_keys(options, keys, sink);
 	check_argv(options, sink);
 	check_env(options, sink);
+	node_str(options, "env_prefix", &prefix, sink);
+	if (prefix[strspn(prefix, NAME_CHARS)] != '\0' ||
+	    strncmp(prefix, "JOBQ_", 5) == 0 || isdigit((unsigned char)*prefix))
+		conf_complain(sink, node_entry(options, "env_prefix")->file,
+		    node_entry(options, "env_prefix")->line,
+		    node_entry(options, "env_prefix")->column,
+		    "env_prefix: needs capitals, digits and _, no digit first, "
+		    "and is not JOBQ_");
 	node_str(options, "directory", &directory, sink);
 	if (directory[0] != '/')
 		conf_complain(sink, node_entry(options, "directory")->file,
@@ -142,6 +156,38 @@ has_variable(const struct strings *env, const char *name)
 	return false;
 }
 
+/* PREFIX_QUEUE=email for {"queue": "email"}: every member of the data that is a
+ * single value and whose name can be a variable's. What is too long is in the
+ * data all the same. */
+static void
+put_members(struct strings *env, const char *prefix, const char *data)
+{
+	struct jtext_entry one;
+	char name[MEMBER_NAME_MAX + 1];
+
+	for (int n = 0; n < MEMBERS_MAX && jtext_next(&data, &one); n++) {
+		size_t len = 0, i;
+		char *value;
+
+		for (i = 0; i < one.key_len && i < MEMBER_NAME_MAX; i++)
+			name[i] = (char)toupper((unsigned char)one.key[i]);
+		name[i] = '\0';
+		if (i < one.key_len || name[strspn(name, NAME_CHARS)] != '\0' ||
+		    one.key_len == 0 || *one.value == '{' || *one.value == '[')
+			continue;
+		if (*one.value == '"')
+			value = jtext_string(one.value, one.len, &len);
+		else
+			value = xstrndup(one.value, len = *one.value == 'n' ? 0 :
+			    one.len);
+		if (value != NULL && len <= MEMBER_MAX &&
+		    memchr(value, '\0', len) == NULL)
+			strings_take(env, xasprintf("%s%s=%s", prefix, name,
+			    value));
+		free(value);
+	}
+}
+
 /* What is the configuration's, then the job, then a little of our own: not all
  * of it, since secrets of the daemon may be there. */
 static int
@@ -152,6 +198,7 @@ make_env(const struct run *run, const char *context, struct strings *env,
 		"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME",
 	};
 	const struct node *map = node_get(run->ctx->handler->options, "env");
+	const char *prefix = "";
 	char number[24];
 
 	for (size_t i = 0; map != NULL && i < map->count; i++) {
@@ -163,6 +210,9 @@ make_env(const struct run *run, const char *context, struct strings *env,
 		if (rc < 0)
 			return err_prepend(e, "env");
 	}
+	node_str(run->ctx->handler->options, "env_prefix", &prefix, NULL);
+	if (*prefix != '\0')
+		put_members(env, prefix, run->job->data);
 	snprintf(number, sizeof(number), "%lld", (long long)run->job->id);
 	put_variable(env, "JOBQ_ID", number);
 	snprintf(number, sizeof(number), "%d", run->job->attempt);
