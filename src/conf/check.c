@@ -177,6 +177,18 @@ check_webhook(const char *text)
 	return "needs an address that begins with https:// or http://";
 }
 
+/* What is wrong in it otherwise, the driver tells. */
+const char *
+check_mail_address(const char *text)
+{
+	const char *at = strrchr(text, '@');
+
+	if (at == NULL || at == text || at[1] == '\0' ||
+	    text[strcspn(text, "\r\n\t,")] != '\0')
+		return "needs an address like ops@example.com";
+	return NULL;
+}
+
 const char *
 check_amount(const char *text)
 {

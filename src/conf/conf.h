@@ -147,12 +147,19 @@ struct hook_conf {
 	char *event_id;			/* "", header:NAME or data.PATH */
 };
 
-struct channel_conf {			/* one of email, webhook, exec */
+enum channel_format { FORMAT_AUTO, FORMAT_GENERIC, FORMAT_SLACK, FORMAT_TEAMS };
+
+struct channel_conf {			/* one of email, webhook or webhook_file, exec */
 	char *name;
 	char **email; size_t nemail;
 	char *via;			/* the handler for email */
 	char *webhook;
+	char *webhook_file;		/* whose first line is the same */
+	enum channel_format format;
+	bool allow_private;
+	const struct node *headers, *sign;	/* NULL: none */
 	char **exec; size_t nexec;
+	int64_t timeout_ms;		/* of one try */
 };
 
 struct alert_conf {
@@ -231,6 +238,13 @@ struct conf {
 		struct alert_conf *alerts; size_t nalerts;
 		struct workflow_conf *workflows; size_t nworkflows;
 	} read;
+	/*
+	 * What the monitor's own workers run: a type for each channel and a
+	 * worker for each, in the order of read.channels. It is none of queues,
+	 * and nothing of it is in the database. NULL: there are no channels.
+	 */
+	struct queue_conf *notices;
+	struct notice_handler *notice_handlers;	/* channel.c */
 	/* "hooks", "queues.fair": sections and keys that are set and that this
 	 * version does not act on, each once; for a warning. */
 	char **unused; size_t nunused;
@@ -276,6 +290,7 @@ const char *conf_default_path(void);
 const struct queue_conf *conf_queue(const struct conf *, const char *name);
 const struct handler_conf *conf_handler(const struct conf *, const char *name);
 const struct limit_conf *conf_limit(const struct conf *, const char *name);
+const struct channel_conf *conf_channel(const struct conf *, const char *name);
 
 /* Keys whose change needs a restart and that differ between the two, as in
  * "daemon.pid_file, database.embedded", or NULL; caller frees. */

@@ -463,6 +463,8 @@ conf_digests(struct conf *conf)
 	dump_clear(&d);
 	for (size_t i = 0; i < conf->nqueues; i++)
 		digest_queue(conf, &conf->queues[i], &shared);
+	if (conf->notices != NULL)
+		digest_queue(conf, conf->notices, &shared);
 	wipe(&shared);
 	wipe(&whole);
 }
@@ -475,9 +477,7 @@ digest_queue(const struct conf *conf, struct queue_conf *q,
 	struct dump d = { .out = &b, .reveal = true };
 
 	buf_put(&b, shared->data, shared->len);
-	for (const struct key *key = conf_keys; key->name != NULL; key++)
-		if (strcmp(key->name, "queues") == 0)
-			dump_keys(&d, key->table, q);
+	dump_keys(&d, keys_of("queues"), q);
 	dump_keys(&d, policy_keys, q->retry);
 	buf_printf(&b, "%d\n", q->priority);
 	for (size_t i = 0; i < q->ntypes; i++) {
@@ -485,6 +485,8 @@ digest_queue(const struct conf *conf, struct queue_conf *q,
 		    q->types[i].handler->options);
 		put_secret_files(&b, q->types[i].handler->options);
 	}
+	if (q == conf->notices)
+		put_secret_files(&b, conf->channels);
 	for (size_t i = 0; i < conf->nlimits; i++)
 		for (size_t n = 0; n < q->nlimits; n++)
 			if (strcmp(q->limits[n], conf->limits[i].name) == 0)

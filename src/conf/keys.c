@@ -48,6 +48,16 @@ node_is_empty(const struct node *n)
 	return n->kind == NODE_SCALAR && !n->quoted && *n->text == '\0';
 }
 
+const struct key *
+keys_of(const char *section)
+{
+	const struct key *key = conf_keys;
+
+	while (strcmp(key->name, section) != 0)
+		key++;
+	return key->table;
+}
+
 void
 keys_read(struct key_reader *r, const struct key *keys,
     const struct node_entry *entry, void *target)

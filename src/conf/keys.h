@@ -86,6 +86,8 @@ struct key_reader {
 extern const struct key conf_keys[];
 /* What parts of it read by themselves. */
 extern const struct key policy_keys[];
+/* The table of a section's elements: "queues". */
+const struct key *keys_of(const char *section);
 
 /* Read a map into target; a missing or empty one gives the defaults. */
 void keys_read(struct key_reader *, const struct key *,

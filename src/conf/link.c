@@ -22,8 +22,6 @@ static void link_schedule(struct conf *, struct schedule_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_hook(struct conf *, const struct hook_conf *,
     const struct node_entry *, struct conf_sink *);
-static void link_channel(struct conf *, const struct channel_conf *,
-    const struct node_entry *, struct conf_sink *);
 static void link_alert(struct conf *, const struct alert_conf *,
     const struct node_entry *, struct conf_sink *);
 
@@ -53,9 +51,7 @@ conf_link(struct conf *conf, const struct conf_drivers *drivers,
 	for (size_t i = 0; i < conf->read.nhooks; i++)
 		link_hook(conf, &conf->read.hooks[i],
 		    &conf->hooks->entries[i], sink);
-	for (size_t i = 0; i < conf->read.nchannels; i++)
-		link_channel(conf, &conf->read.channels[i],
-		    &conf->channels->entries[i], sink);
+	channels_link(conf, drivers, sink);
 	for (size_t i = 0; i < conf->read.nalerts; i++)
 		link_alert(conf, &conf->read.alerts[i],
 		    &conf->alerts->entries[i], sink);
@@ -198,24 +194,6 @@ link_hook(struct conf *conf, const struct hook_conf *h,
 	if (h->scheme != VERIFY_NONE && !secret)
 		complain_entry(sink, verify ? verify : entry,
 		    "needs a secret: or secret_file:, or scheme: none");
-}
-
-static void
-link_channel(struct conf *conf, const struct channel_conf *c,
-    const struct node_entry *entry, struct conf_sink *sink)
-{
-	const struct node_entry *via = node_entry(entry->value, "via");
-	int kinds = (c->nemail > 0) + (*c->webhook != '\0') + (c->nexec > 0);
-
-	if (kinds != 1)
-		complain_entry(sink, entry,
-		    "needs exactly one of email:, webhook: and exec:");
-	if (c->nemail > 0 && *c->via == '\0')
-		complain_entry(sink, entry,
-		    "needs via:, the handler that sends its mail");
-	if (via != NULL && *c->via != '\0' && conf_handler(conf, c->via) == NULL)
-		complain_missing(sink, via, "via", "handler", c->via,
-		    conf->handlers, conf->nhandlers, sizeof(*conf->handlers));
 }
 
 static void

@@ -25,6 +25,7 @@ const char *check_path(const char *);
 const char *check_path_or_tenant(const char *);
 const char *check_event_id(const char *);
 const char *check_webhook(const char *);
+const char *check_mail_address(const char *);
 const char *check_amount(const char *);
 
 /* policy.c: retry policies and scales of priorities. */
@@ -101,6 +102,13 @@ void link_job(struct conf *, const char *queue, const char *type,
  * NULL; -1: the queue's. */
 int link_job_priority(const struct queue_conf *, const char *text,
     const struct node_entry *at, struct conf_sink *);
+
+/* channel.c: of all of them; makes conf->notices. */
+void channels_link(struct conf *, const struct conf_drivers *, struct conf_sink *);
+void channels_free(struct conf *);
+/* The names under KEY:, from the nodes of list, are those of channels. */
+void link_channels(const struct conf *, const struct node *list, const char *key,
+    char *const *names, size_t n, struct conf_sink *);
 
 /* workflow.c: of the entry of its name. */
 void workflow_link(struct conf *, struct workflow_conf *,

@@ -60,6 +60,8 @@ static const char *const conflicts[] = { "existing", "replace", "move", NULL };
 static const char *const overlaps[] = { "allow", "skip", "replace", NULL };
 static const char *const catch_ups[] = { "none", "last", "all", NULL };
 static const char *const severities[] = { "info", "warning", "critical", NULL };
+static const char *const channel_formats[] = { "auto", "generic", "slack",
+    "teams", NULL };
 static const char *const schemes[] = { "none", "standard-webhooks",
     "timestamped-hmac", NULL };
 const char *const conf_metrics[] = { "backlog", "failure_rate",
@@ -308,15 +310,23 @@ static const struct key hook_keys[] = {
 	END
 };
 
+#define CHANNEL(m) offsetof(struct channel_conf, m)
 static const struct key channel_keys[] = {
-	{ "email", KEY_WORDS, offsetof(struct channel_conf, email),
-	    .flags = KEY_QUIET },
-	{ "via", KEY_TEXT, offsetof(struct channel_conf, via), "",
-	    .flags = KEY_QUIET },
-	{ "webhook", KEY_TEXT, offsetof(struct channel_conf, webhook), "",
+	{ "email", KEY_WORDS, CHANNEL(email), .flags = KEY_QUIET,
+	    .check = check_mail_address },
+	{ "via", KEY_TEXT, CHANNEL(via), "", .flags = KEY_QUIET },
+	{ "webhook", KEY_TEXT, CHANNEL(webhook), "",
 	    .flags = KEY_QUIET | KEY_SECRET, .check = check_webhook },
-	{ "exec", KEY_WORDS, offsetof(struct channel_conf, exec),
+	{ "webhook_file", KEY_TEXT, CHANNEL(webhook_file), "",
 	    .flags = KEY_QUIET },
+	{ "format", KEY_CHOICE, CHANNEL(format), "auto", .flags = KEY_QUIET,
+	    .names = channel_formats },
+	{ "allow_private", KEY_BOOL, CHANNEL(allow_private), "false",
+	    .flags = KEY_QUIET },
+	{ "headers", KEY_NODE, CHANNEL(headers), .flags = KEY_QUIET },
+	{ "sign", KEY_NODE, CHANNEL(sign), .flags = KEY_QUIET },
+	{ "exec", KEY_WORDS, CHANNEL(exec), .flags = KEY_QUIET },
+	{ "timeout", KEY_DURATION, CHANNEL(timeout_ms), "30s", SECOND, HOUR },
 	END
 };
 
@@ -411,8 +421,7 @@ const struct key conf_keys[] = {
 	    .size = sizeof(struct hook_conf), .check = check_name,
 	    .flags = KEY_LATER },
 	{ "channels", KEY_NAMED, C(read.channels), .table = channel_keys,
-	    .size = sizeof(struct channel_conf), .check = check_name,
-	    .flags = KEY_LATER },
+	    .size = sizeof(struct channel_conf), .check = check_name },
 	{ "alerts", KEY_NAMED, C(read.alerts), .table = alert_keys,
 	    .size = sizeof(struct alert_conf), .check = check_name,
 	    .flags = KEY_LATER },

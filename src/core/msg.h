@@ -10,7 +10,8 @@
  *	STOP	→	i64 ms			drain and exit 0; after ms, take jobs back and exit
  *	PING	→				is the loop alive?
  *	PONG	←				it is
- * master ⇄ leader:
+ * master ⇄ leader; SPAWN, SPAWNED, KILL and EXITED also with the monitor, whose
+ * workers bring notices to channels:
  *	POOL	←	i64 pool		its id in the database
  *	SPAWN	←	u32 slot		wants a worker in that slot
  *	SPAWNED	→	u32 slot, i64 pid	with the worker's channel as descriptor
@@ -29,7 +30,7 @@
  *	ORPHANED	i64 pool		its leader died; keep its leases while its
  *						workers finish …
  *	GONE		i64 pool		… and now nobody is left of it: reap
- * leader ⇄ worker, on descriptor 3 of the worker; about one job, but for HELLO,
+ * leader or monitor ⇄ worker, on descriptor 3 of the worker; about one job, but for HELLO,
  * LEAVE and SHUT, and then with i64 id, i64 attempt in front:
  *	HELLO	←	i64 pid, u32 jobs it runs at once, u32 whether it listens
  *		meanwhile, str destination	ready for jobs; where all of them go, if

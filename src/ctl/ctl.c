@@ -1,7 +1,8 @@
 /*
  * jobqctl: the command line of a running jobqd. It talks to the database
- * alone, so it works from any machine that reaches it, whether a daemon runs
- * or not. This file holds the table of commands and what they share.
+ * alone (and to channels, to test them), so it works from any machine that
+ * reaches it, whether a daemon runs or not. This file holds the table of
+ * commands and what they share.
  */
 #include "config.h"
 
@@ -103,6 +104,8 @@ static const struct ctl_command commands[] = {
 	{ "workflow retry", "ID", 1, 1, "",
 	    "take a failed or cancelled workflow up where it stood",
 	    workflow_retry },
+	{ "channel test", "NAME", 1, 1, "",
+	    "send a notice to a channel, here and now", channel_test },
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },

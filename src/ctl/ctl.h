@@ -130,6 +130,7 @@ int workflow_show(struct ctl *, const struct args *);
 int workflow_run(struct ctl *, const struct args *);
 int workflow_cancel(struct ctl *, const struct args *);
 int workflow_retry(struct ctl *, const struct args *);
+int channel_test(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 

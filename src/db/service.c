@@ -120,16 +120,26 @@ on_message(struct chan *master, uint32_t type, const void *body, size_t len,
 	struct service *s = arg;
 	struct msg_reader r;
 
+	bool fine = true;
+
+	msg_read(&r, body, len);
+	if (fd >= 0 && s->ops->descriptor != NULL) {
+		fine = s->ops->descriptor(type, &r, fd, s->arg);
+		fd = -1;
+	} else if (type == MSG_PING) {
+		chan_send(master, MSG_PONG, NULL, 0, -1);
+	} else if (type == MSG_STOP) {
+		s->stop_ms = msg_get_i64(&r);
+		if (s->ops->stop != NULL)
+			s->ops->stop(s->arg);
+		else
+			service_leave(s);
+	} else {
+		fine = s->ops->message(type, &r, s->arg);
+	}
 	if (fd >= 0)
 		close(fd);
-	msg_read(&r, body, len);
-	if (type == MSG_PING)
-		chan_send(master, MSG_PONG, NULL, 0, -1);
-	else if (type == MSG_STOP && s->ops->stop != NULL)
-		s->ops->stop(s->arg);
-	else if (type == MSG_STOP)
-		service_leave(s);
-	else if (!s->ops->message(type, &r, s->arg))
+	if (!fine)
 		log_warn("unexpected message", "type=%u", type);
 }
 

@@ -20,6 +20,8 @@ struct service_ops {
 	const char *name;	/* "monitor": in log, title and pg_stat_activity */
 	/* Of the master, but PING and STOP. False: unknown or malformed. */
 	bool (*message)(uint32_t type, struct msg_reader *, void *arg);
+	/* One that came with a descriptor, which is the callee's. NULL: none does. */
+	bool (*descriptor)(uint32_t type, struct msg_reader *, int fd, void *arg);
 	void (*stop)(void *arg);	/* STOP; NULL: leave at once */
 	void (*up)(void *arg);		/* the connection, also again */
 	void (*down)(const char *reason, void *arg);
@@ -38,6 +40,7 @@ struct service {
 	struct pg *pg;
 	bool ready;		/* the master knows */
 	bool away;		/* the log knows */
+	int64_t stop_ms;	/* what the last STOP granted */
 };
 
 /* Nothing is called back before service_run(). conf, ops, arg are borrowed. */

@@ -162,7 +162,7 @@ on_message(struct chan *chan, uint32_t type, const void *body, size_t len,
 		on_ready(c);
 	else if (type == MSG_FOUND && c->kind == KIND_SCHED)
 		on_found(c, body, len);
-	else if (c->kind == KIND_POOL)
+	else if (c->team != NULL)
 		team_message(c, type, body, len);
 	else
 		bad_message(c, type);
@@ -318,6 +318,13 @@ child_stop(struct child *c, int64_t ms, mono_t patience)
 	child_kill_after(c, ms * MONO_MS + patience);
 }
 
+bool
+child_is_monitor(const struct child *c)
+{
+	return c->kind == KIND_MONITOR || (c->kind == KIND_WORKER &&
+	    c->queue == c->gen->conf->notices);
+}
+
 const char *
 child_end(const struct child *c, char *text, size_t size)
 {
@@ -348,6 +355,9 @@ finish(struct child *c)
 		team_looking(m, NULL, false);
 		break;
 	case KIND_MONITOR:
+		if (c->team != NULL)
+			team_leader_gone(c);
+		break;
 	case KIND_API:
 		break;
 	case KIND_POSTGRES:

@@ -94,7 +94,8 @@ tell_drained(struct master *m)
 	const struct child *c;
 
 	TAILQ_FOREACH(c, &m->children, link)
-		if (c->kind == KIND_POOL || c->kind == KIND_WORKER)
+		if (c->kind == KIND_POOL || (c->kind == KIND_WORKER &&
+		    !child_is_monitor(c)))
 			return;
 	log_info("drained", "");
 	notify_manager("STATUS=drained");

@@ -84,10 +84,16 @@ dump(const struct conf *conf)
 	return text;
 }
 
+static uint64_t
+notices_digest(const struct conf *conf)
+{
+	return conf->notices != NULL ? conf->notices->digest : 0;
+}
+
 static bool
 same_queues(const struct conf *a, const struct conf *b)
 {
-	if (a->nqueues != b->nqueues)
+	if (a->nqueues != b->nqueues || notices_digest(a) != notices_digest(b))
 		return false;
 	for (size_t i = 0; i < a->nqueues; i++) {
 		const struct queue_conf *other = conf_queue(b, a->queues[i].name);
@@ -235,11 +241,12 @@ use_solo(struct master *m, struct generation *gen, enum kind kind)
 
 	if (u == NULL)
 		u = unit_new(m, kind, NULL);
-	unit_use(u, gen, NULL);
+	unit_use(u, gen, kind == KIND_MONITOR ? gen->conf->notices : NULL);
 	/* The next one starts when this one has gone: there is never a
-	 * second of them. */
+	 * second of them. One with notices to send has the time for it. */
 	if (u->child != NULL)
-		child_stop(u->child, 0, SOLO_PATIENCE);
+		child_stop(u->child, u->child->queue == NULL ? 0 :
+		    gen->conf->daemon.shutdown_timeout_ms, SOLO_PATIENCE);
 }
 
 /* One that is asked something answers beside its successor. */

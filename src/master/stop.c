@@ -14,6 +14,7 @@
 #include "os/notify.h"
 
 #define HAND_BACK MONO_SECOND		/* after the ladder: release, close */
+#define LAST_WORDS (500 * MONO_MS)	/* the least that the monitor gets for notices */
 #define POSTGRES_FAST (600 * MONO_MS)	/* past that, its immediate shutdown */
 #define POSTGRES_QUIT (300 * MONO_MS)
 #define DRAIN_MS (30 * INT64_C(86400000))	/* without a limit, nearly */
@@ -27,6 +28,19 @@ count(const struct master *m, enum kind kind)
 	TAILQ_FOREACH(c, &m->children, link)
 		n += c->kind == kind;
 	return n;
+}
+
+/* Whoever has to do with jobs, or is about to start those. */
+static bool
+queues_left(const struct master *m)
+{
+	const struct child *c;
+
+	TAILQ_FOREACH(c, &m->children, link)
+		if (c->kind == KIND_SETUP || c->kind == KIND_POOL ||
+		    (c->kind == KIND_WORKER && !child_is_monitor(c)))
+			return true;
+	return false;
 }
 
 static void
@@ -61,7 +75,8 @@ longest_grace(const struct master *m)
 	int64_t longest = 0;
 
 	TAILQ_FOREACH(c, &m->children, link)
-		if (c->queue != NULL && c->queue->grace_ms > longest)
+		if (c->queue != NULL && !child_is_monitor(c) &&
+		    c->queue->grace_ms > longest)
 			longest = c->queue->grace_ms;
 	return longest;
 }
@@ -143,6 +158,7 @@ stop_begin(struct master *m)
 	no_more_starts(m);
 	stop_kind(m, KIND_POOL, ms, hard - ms * MONO_MS);
 	stop_kind(m, KIND_SCHED, 0, SOLO_PATIENCE);
+	m->stop_at = mono_now() + ms * MONO_MS;
 	timer_set(m->stop_soft, ms * MONO_MS);
 	timer_set(m->stop_hard, hard);
 	stop_step(m);
@@ -165,6 +181,7 @@ stop_now(struct master *m)
 void
 stop_step(struct master *m)
 {
+	mono_t left = m->stop_at - mono_now();
 	struct child *c;
 
 	if (m->stage != STAGE_STOPPING)
@@ -173,16 +190,19 @@ stop_step(struct master *m)
 		loop_stop(m->loop);
 		return;
 	}
-	if (count(m, KIND_POOL) + count(m, KIND_WORKER) +
-	    count(m, KIND_SETUP) > 0)
+	if (queues_left(m))
 		return;
 	TAILQ_FOREACH(c, &m->children, link)
-		if ((c->kind == KIND_MONITOR || c->kind == KIND_API) && !c->stopping)
+		if (c->kind == KIND_API && !c->stopping)
 			child_stop(c, 0, SOLO_PATIENCE);
+		else if (c->kind == KIND_MONITOR && !c->stopping)
+			child_stop(c, c->queue == NULL ? 0 :
+			    (left > LAST_WORDS ? left : LAST_WORDS) / MONO_MS,
+			    SOLO_PATIENCE);
 	if (count(m, KIND_MONITOR) + count(m, KIND_API) + count(m, KIND_SCHED) > 0)
 		return;
 	TAILQ_FOREACH(c, &m->children, link)
-		if (!c->stopping) {
+		if (c->kind == KIND_POSTGRES && !c->stopping) {
 			c->stopping = true;
 			embedded_stop(m->embedded, SIGINT);
 		}

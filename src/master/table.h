@@ -5,7 +5,8 @@
  *	unit		what should run: a queue's leader, the scheduler, the monitor,
  *			the api
  *	child		a process that does run, or that is not buried yet
- *	team		a leader's workers; outlives the leader while they finish
+ *	team		a leader's workers, or the monitor's; outlives who leads
+ *			it while they finish
  *	generation	a configuration, kept while any process was forked from it
  */
 #ifndef MASTER_TABLE_H
@@ -52,9 +53,9 @@ struct child {
 	int64_t cpu_ms, rss_kb;
 	mono_t started;
 	struct generation *gen;
-	const struct queue_conf *queue;	/* of gen; pool and worker */
+	const struct queue_conf *queue;	/* of gen; pool, worker, monitor (or NULL) */
 	struct unit *unit;		/* whose process it is; NULL: nobody's, it drains */
-	struct team *team;		/* pool: its own; worker: the one it is in */
+	struct team *team;		/* pool, monitor: its own; worker: the one it is in */
 	int slot;			/* worker */
 	int seat;			/* pool: on the board; 0: none */
 	struct chan *chan;		/* NULL: has none, or it ended */
@@ -142,6 +143,7 @@ struct master {
 	unsigned beats;
 	struct timer *watchdog;
 	struct timer *stop_soft, *stop_hard, *stop_postgres;
+	mono_t stop_at;			/* when stop_soft is due */
 
 	struct embedded *embedded;	/* NULL: the database is somebody else's */
 	struct pidfile *pidfile;
@@ -179,6 +181,8 @@ void child_signal(struct child *, int signo);
 void child_kill_after(struct child *, mono_t);
 /* STOP over the channel; KILL when it has not ended ms and some later. */
 void child_stop(struct child *, int64_t ms, mono_t patience);
+/* Or one of its workers: no job of a queue is theirs. */
+bool child_is_monitor(const struct child *);
 void child_reap_all(struct master *);
 void child_ping_all(struct master *);
 const char *child_end(const struct child *, char *text, size_t size);	/* "status 1", "signal 9" */

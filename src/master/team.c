@@ -5,6 +5,9 @@
  * beside one that drains, or beside the workers of one that died) there are
  * never more workers than the queue's size.
  *
+ * The monitor has a team as well, whose workers send its notices; what is
+ * said of leaders is said of it, but that its workers have no jobs of queues.
+ *
  * A team outlives its leader while its workers finish what they have begun.
  * The monitor is told, so that it keeps their leases, and told again when
  * the last is gone, so that it takes them back.
@@ -73,7 +76,8 @@ tell_size(struct team *t)
 {
 	int size = room(t);
 
-	if (t->leader == NULL || t->leader->stopping || size == t->size)
+	if (t->leader == NULL || t->leader->stopping || size == t->size ||
+	    t->leader->kind != KIND_POOL)
 		return;
 	t->size = size;
 	send_u32(t->leader, MSG_SIZE, (uint32_t)size);
@@ -151,8 +155,11 @@ fill_slots(struct team *t)
 	mono_t now = mono_now(), soonest = 0;
 
 	timer_stop(t->later);
-	if (t->leader == NULL || t->leader->chan == NULL ||
-	    t->leader->stopping || t->master->stage == STAGE_STOPPING)
+	if (t->leader == NULL || t->leader->chan == NULL)
+		return;
+	/* The monitor may have notices to send when it is to stop. */
+	if (t->leader->kind == KIND_POOL && (t->leader->stopping ||
+	    t->master->stage == STAGE_STOPPING))
 		return;
 	for (int i = 0; i < t->queue->workers; i++) {
 		struct slot *s = &t->slots[i];
@@ -267,9 +274,9 @@ team_message(struct child *leader, uint32_t type, const void *body, size_t len)
 		fine = on_spawn(t, &r);
 	} else if (type == MSG_KILL) {
 		fine = on_kill(t, &r);
-	} else if (type == MSG_IDLE) {
+	} else if (type == MSG_IDLE && leader->kind == KIND_POOL) {
 		fine = on_idle(leader, &r);
-	} else if (type == MSG_POOL) {
+	} else if (type == MSG_POOL && leader->kind == KIND_POOL) {
 		t->pool = msg_get_i64(&r);
 		fine = msg_end(&r);
 	}
@@ -346,11 +353,13 @@ team_leader_gone(struct child *leader)
 	const char *queue = t->queue->name;
 
 	t->leader = NULL;
-	if (leader->stopping && ended_well(leader))
+	if (leader->kind == KIND_POOL && leader->stopping && ended_well(leader))
 		log_info("leader drained", "queue=%s pid=%d", queue,
 		    (int)leader->was);
 	if (leader->unit != NULL && leader->unit->idle)
 		team_idle(leader->unit, false);
+	if (t->nworkers > 0 && leader->kind == KIND_MONITOR)
+		return;
 	if (t->nworkers > 0) {
 		log_warn("workers finish without their leader",
 		    "queue=%s workers=%d", queue, t->nworkers);
@@ -442,7 +451,8 @@ team_looking(struct master *m, struct team *one, bool yes)
 	    !sched->child->ready || sched->child->stopping))
 		return;
 	TAILQ_FOREACH(t, &m->teams, link)
-		if (one == NULL || t == one)
+		if ((one == NULL || t == one) && t->leader != NULL &&
+		    t->leader->kind == KIND_POOL)
 			send_u32(t->leader, MSG_LOOKING, yes);
 }
 

@@ -105,9 +105,9 @@ start(struct unit *u)
 	}
 	u->child = c;
 	c->unit = u;
-	if (u->kind == KIND_POOL)
+	if (c->queue != NULL)
 		team_new(c);
-	else if (u->kind == KIND_MONITOR)
+	if (u->kind == KIND_MONITOR)
 		team_tell_monitor(u->master, c);
 	else if (u->kind == KIND_SCHED)
 		team_tell_scheduler(u->master, c);

@@ -2,7 +2,8 @@
  * The monitor process, one a node. Says that the node is alive, gives back
  * the jobs of pools that are not (of any node), keeps the leases of workers that
  * outlived their leader until they are done, and runs the rounds: health
- * file, retention, statistics, report. It owns one connection and never blocks.
+ * file, retention, statistics, report. It owns one connection and never blocks;
+ * notices are sent by workers of its own (notify.c).
  */
 #include "config.h"
 
@@ -17,6 +18,7 @@
 #include "db/service.h"
 #include "db/stmt.h"
 #include "monitor/monitor.h"
+#include "monitor/notify.h"
 #include "monitor/round.h"
 #include "os/instance.h"
 
@@ -38,6 +40,7 @@ struct monitor {
 	const struct conf *conf;
 	struct timer *beat;
 	struct round *round;
+	struct notify *notify;
 	struct orphans orphans;
 	char *beat_sql, *keep_sql, *reap_sql;
 	mono_t interval;		/* of the beat */
@@ -46,7 +49,11 @@ struct monitor {
 };
 
 static void noticed(const char *payload, void *arg);
-static bool orphaned(uint32_t type, struct msg_reader *, void *arg);
+static bool told(uint32_t type, struct msg_reader *, void *arg);
+static bool given(uint32_t type, struct msg_reader *, int fd, void *arg);
+static bool orphaned(struct monitor *, uint32_t type, struct msg_reader *);
+static void stop(void *arg);
+static void leave(void *arg);
 static void up(void *arg);
 static void down(const char *reason, void *arg);
 static void beat(void *arg);
@@ -87,7 +94,8 @@ static void
 monitor_init(struct monitor *m, const struct conf *conf)
 {
 	static const struct service_ops ops = {
-		.name = "monitor", .message = orphaned, .up = up, .down = down,
+		.name = "monitor", .message = told, .descriptor = given,
+		.stop = stop, .up = up, .down = down,
 		.notify = noticed, .channel = ROUND_CHANNEL,
 	};
 	const char *schema = conf->database.schema;
@@ -102,6 +110,7 @@ monitor_init(struct monitor *m, const struct conf *conf)
 	    "LEFT JOIN LATERAL jobq.reap_stale() s ON true", schema);
 	m->keep_sql = stmt_in_schema("SELECT jobq.keep($1::bigint[])", schema);
 	m->reap_sql = stmt_in_schema("SELECT jobq.reap($1::bigint)", schema);
+	m->notify = notify_new(conf, &m->service);
 	m->round = round_new(conf, m->service.loop, m->service.pg);
 }
 
@@ -113,6 +122,7 @@ monitor_clear(struct monitor *m)
 	m->stopping = true;
 	service_disconnect(&m->service);
 	round_free(m->round);
+	notify_free(m->notify);
 	while ((o = LIST_FIRST(&m->orphans)) != NULL) {
 		LIST_REMOVE(o, link);
 		free(o);
@@ -128,15 +138,49 @@ monitor_clear(struct monitor *m)
  * The master
  */
 
-/* ORPHANED: a pool has lost its leader; GONE: its last worker, too. */
 static bool
-orphaned(uint32_t type, struct msg_reader *r, void *arg)
+told(uint32_t type, struct msg_reader *r, void *arg)
 {
 	struct monitor *m = arg;
+
+	if (type == MSG_ORPHANED || type == MSG_GONE)
+		return orphaned(m, type, r);
+	return notify_message(m->notify, type, r, -1);
+}
+
+static bool
+given(uint32_t type, struct msg_reader *r, int fd, void *arg)
+{
+	struct monitor *m = arg;
+
+	return notify_message(m->notify, type, r, fd);
+}
+
+/* What is on its way to people goes first. */
+static void
+stop(void *arg)
+{
+	struct monitor *m = arg;
+
+	notify_stop(m->notify, m->service.stop_ms, leave, m);
+}
+
+static void
+leave(void *arg)
+{
+	struct monitor *m = arg;
+
+	service_leave(&m->service);
+}
+
+/* ORPHANED: a pool has lost its leader; GONE: its last worker, too. */
+static bool
+orphaned(struct monitor *m, uint32_t type, struct msg_reader *r)
+{
 	struct orphan *o;
 	int64_t pool = msg_get_i64(r);
 
-	if ((type != MSG_ORPHANED && type != MSG_GONE) || !msg_end(r))
+	if (!msg_end(r))
 		return false;
 	LIST_FOREACH(o, &m->orphans, link)
 		if (o->pool == pool)

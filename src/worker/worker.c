@@ -6,6 +6,8 @@
  * It runs `limit` jobs at once, one unless every driver of the queue can do
  * more; what the leader sends ahead waits here. When the leader dies it
  * finishes what it has begun, completes that itself (direct.c), and leaves.
+ * The monitor's workers do the same for notices, of which the database knows
+ * nothing, so that without the monitor there is nothing to complete.
  *
  * The leader owns time-outs: it asks by CANCEL, and has the worker killed
  * when that does not help. SIGTERM ends the worker and everything it started.
@@ -57,6 +59,7 @@ struct opened {
 struct worker {
 	const struct conf *conf;
 	const struct queue_conf *queue;
+	bool stored;			/* its jobs are in the database */
 	int index;
 
 	struct loop *loop;
@@ -174,7 +177,7 @@ remember(struct worker *w, const struct task *t, struct run_result *result,
 		.run_us = run_us, .at = mono_now(), .cancelled = wish,
 	};
 
-	if (wish && w->leader != NULL) {
+	if (!w->stored || (wish && w->leader != NULL)) {
 		run_result_clear(result);
 		return;
 	}
@@ -264,7 +267,7 @@ host_previous(struct run *run, char **result, struct err *e)
 	struct worker *w = task_of(run)->worker;
 	struct direct d = { w->conf, w->queue, w->index };
 
-	if (run->job->attempt <= 1)
+	if (!w->stored || run->job->attempt <= 1)
 		return 0;
 	return direct_previous(&d, run->job, result, e);
 }
@@ -627,7 +630,7 @@ release_waiting(struct worker *w)
 	struct task *t;
 	struct err e;
 
-	if (TAILQ_EMPTY(&w->waiting))
+	if (!w->stored || TAILQ_EMPTY(&w->waiting))
 		return;
 	TAILQ_FOREACH(t, &w->waiting, link)
 		n++;
@@ -795,6 +798,7 @@ worker_init(struct worker *w, const struct conf *conf,
 {
 	w->conf = conf;
 	w->queue = queue;
+	w->stored = queue != conf->notices;
 	w->index = index;
 	w->loop = loop_new();
 	w->flush = timer_new(w->loop, on_flush, w);

@@ -404,6 +404,49 @@ test_conf_unused(void **state)
 	conf_free(conf);
 }
 
+/* What the monitor's workers run: a type and a slot for each channel. */
+static void
+test_conf_notices(void **state)
+{
+	struct conf *conf = confs_load(
+	    "handlers: {m: {driver: email}}\n"
+	    "channels:\n"
+	    "  ops: {email: [\"Ops <ops@example.com>\"], via: m, timeout: 5s}\n"
+	    "  chat: {webhook: \"https://hooks.slack.com/a\", allow_private: yes, headers: {X-A: b}, sign: {secret: s}}\n"
+	    "  page: {exec: [/bin/page, \"{{data.subject}}\"]}\n"
+	    "  file: {webhook_file: /etc/url, format: teams}\n"
+	    );
+	const struct queue_conf *q = conf->notices;
+	const struct node *options;
+
+	(void)state;
+	assert_int_equal(conf->nunused, 0);
+	assert_int_equal(q->workers, 4);
+	assert_int_equal(q->ntypes, 4);
+	assert_int_equal(q->concurrency, 1);
+	assert_non_null(q->retry);
+	assert_null(conf_queue(conf, q->name));
+	assert_string_equal(q->types[0].type, "ops");
+	assert_ptr_equal(q->types[0].handler, conf_handler(conf, "m"));
+	assert_int_equal(q->types[0].timeout_ms, 5000);
+	assert_int_equal(q->types[1].timeout_ms, 30000);
+	assert_string_equal(q->types[1].handler->driver, "http");
+	options = q->types[1].handler->options;
+	assert_string_equal(node_get(options, "url")->text, "https://hooks.slack.com/a");
+	assert_string_equal(node_get(options, "allow_private")->text, "yes");
+	assert_string_equal(node_get(node_get(options, "headers"), "X-A")->text, "b");
+	assert_string_equal(node_get(node_get(options, "sign"), "secret")->text, "s");
+	assert_string_equal(q->types[2].handler->driver, "exec");
+	options = q->types[2].handler->options;
+	assert_int_equal(node_get(options, "argv")->count, 2);
+	assert_string_equal(node_get(options, "env_prefix")->text, "ALERT_");
+	assert_null(node_get(q->types[3].handler->options, "url"));
+	conf_free(conf);
+	conf = confs_load("{}");
+	assert_null(conf->notices);
+	conf_free(conf);
+}
+
 /* Everything at once, with texts that are hard to write. */
 static const char rich[] =
     "daemon: {node: n1, shutdown_timeout: 90s}\n"
@@ -439,7 +482,7 @@ static const char rich[] =
     "  s: {cron: \"0 9 * * 1-5\", queue: b, type: \"\\u00e9\\u2028\\ufeff\\x7f\", data: {a: \"1\", b: 1e3, c: [~, \"null\", null, TRUE], d: {}, \"e f\": \"\"}, starts: \"2026-01-01T00:00:00.250Z\"}\n"
     "  e: {every: 90s, queue: b, timezone: UTC}\n"
     "hooks: {g: {queue: b, verify: {secret: shh}, event_id: \"header:webhook-id\"}}\n"
-    "channels: {c: {webhook: \"https://hooks.example.com/T0/B0/xyz\"}, o: {email: [ops@example.com], via: m}, x: {exec: [/bin/page, \"a b\"]}}\n"
+    "channels: {c: {webhook: \"https://hooks.example.com/T0/B0/xyz\", format: slack, sign: {secret: shh}, headers: {Authorization: x, X-A: b}, allow_private: on}, f: {webhook_file: /etc/f, timeout: 5s}, o: {email: [ops@example.com], via: m}, x: {exec: [/bin/page, \"a b\"]}}\n"
     "alerts: {a: {metric: failure_rate, above: 10%, notify: [c, o]}}\n"
     "workflows: {w: {steps: {one: {queue: b}, two: {queue: a, type: t, after: [one], if: data.x, data: {k: v}}, three: {queue: b, after: [two], for_each: result.two.x, allow_failure: yes, priority: high, delay: 5m, timeout: 1h, max_attempts: 5, tenant: \"{{item.t}}\", key: k}}, on_failure: {queue: b, type: undo, delay: 2s}}}\n";
 
@@ -678,6 +721,7 @@ main(void)
 		cmocka_unit_test(test_conf_variables),
 		cmocka_unit_test(test_conf_include),
 		cmocka_unit_test(test_conf_embedded),
+		cmocka_unit_test(test_conf_notices),
 		cmocka_unit_test(test_conf_unused),
 		cmocka_unit_test(test_conf_dump_is_stable),
 		cmocka_unit_test(test_conf_dump_is_complete),

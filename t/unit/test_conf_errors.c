@@ -308,9 +308,20 @@ static const struct {
 	    "x.yml:3:37: event_id: \"id\": needs header:NAME or a member of the body, like data.id\n" },
 	{ H "channels: {c: {email: [a@b], via: hh}, d: {}, e: {webhook: x}}\n",
 	    "x.yml:2:30: via: there is no handler \"hh\" (did you mean \"h\"?)\n"
-	    "x.yml:2:40: \"d\" needs exactly one of email:, webhook: and exec:\n"
-	    "x.yml:2:47: \"e\" needs exactly one of email:, webhook: and exec:\n"
+	    "x.yml:2:40: \"d\" needs exactly one of email:, webhook:, webhook_file: and exec:\n"
+	    "x.yml:2:47: \"e\" needs exactly one of email:, webhook:, webhook_file: and exec:\n"
 	    "x.yml:2:51: webhook: \"***\": needs an address that begins with https:// or http://\n" },
+	{ H "channels: {c: {email: [a@b, ops], via: h}, d: {email: [a@b]}, e: {exec: [x], via: h, sign: {secret: s}}}\n",
+	    "x.yml:2:29: email: needs an address like ops@example.com\n"
+	    "x.yml:2:35: via: the handler h sends no mail, its driver is noop\n"
+	    "x.yml:2:44: \"d\" needs via:, the handler that sends its mail\n"
+	    "x.yml:2:78: via: goes with email: only\n"
+	    "x.yml:2:86: sign: goes with webhook: only\n" },
+	{ "channels: {c: {webhook: \"https://a\", format: html, headers: [a], sign: {scheme: none}, timeout: 0}}\n",
+	    "x.yml:1:38: format: \"html\" is not auto, generic, slack or teams\n"
+	    "x.yml:1:52: headers: needs a map\n"
+	    "x.yml:1:66: sign: needs a secret: or secret_file:\n"
+	    "x.yml:1:88: timeout: \"0\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 1s to 1h\n" },
 	{ "alerts: {a: {metric: backlog, above: lots, notify: [ops]}}\n",
 	    "x.yml:1:10: \"a\" needs either above: or below:\n"
 	    "x.yml:1:31: above: \"lots\": needs a number, a percentage or a duration\n"
