@@ -57,7 +57,7 @@ is $h->{queues}{short}{failure_rate}, 0.5, 'half of the runs have failed';
 ok $h->{queues}{long}{paused}, 'a paused queue';
 is $h->{dead_letters}, 1, 'a dead letter';
 $pg->query("SELECT jobq.resume('long')");
-like $d->wait_log(qr/report of the last 24 hours queue=short completed=1 /), qr/ dead=1 cancelled=0 lost=0 /, 'the report';
+like $d->wait_log(qr/report hours=24 queue=short completed=1 /), qr/ dead=1 cancelled=0 lost=0 /, 'the report';
 wait_for { $pg->query("SELECT coalesce(sum(completed + failed), 0) FROM jobq.statistics WHERE queue = 'short'") == 2 } 'the statistics';
 pass 'the statistics';
 

@@ -223,6 +223,7 @@ struct conf {
 	struct {
 		int64_t interval_ms, statistics_ms, keep_size;
 		char *health_file, *report;
+		char **report_to; size_t nreport_to;	/* channels */
 	} monitor;
 	struct retry_policy *policies; size_t npolicies;	/* named ones */
 	struct limit_conf *limits; size_t nlimits;

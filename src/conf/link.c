@@ -52,6 +52,8 @@ conf_link(struct conf *conf, const struct conf_drivers *drivers,
 		link_hook(conf, &conf->read.hooks[i],
 		    &conf->hooks->entries[i], sink);
 	channels_link(conf, drivers, sink);
+	link_channels(conf, node_get(node_get(conf->root, "monitor"), "report_to"),
+	    "report_to", conf->monitor.report_to, conf->monitor.nreport_to, sink);
 	for (size_t i = 0; i < conf->read.nalerts; i++)
 		link_alert(conf, &conf->read.alerts[i],
 		    &conf->alerts->entries[i], sink);

@@ -37,6 +37,7 @@ TOGETHER(queue_conf, limits, nlimits);
 TOGETHER(schedule_conf, requires_env, nrequires_env);
 TOGETHER(channel_conf, email, nemail);
 TOGETHER(channel_conf, exec, nexec);
+TOGETHER(conf, monitor.report_to, monitor.nreport_to);
 TOGETHER(alert_conf, notify, nnotify);
 TOGETHER(step_conf, after, nafter);
 TOGETHER(workflow_conf, steps, nsteps);
@@ -134,6 +135,7 @@ static const struct key monitor_keys[] = {
 	{ "keep_size", KEY_SIZE, C(monitor.keep_size), "0", 0, 1024 * TIB },
 	{ "report", KEY_TEXT, C(monitor.report), "0 0 * * *",
 	    .check = check_cron },
+	{ "report_to", KEY_WORDS, C(monitor.report_to) },
 	END
 };
 

@@ -2,7 +2,7 @@
  * The monitor process, one a node. Says that the node is alive, gives back
  * the jobs of pools that are not (of any node), keeps the leases of workers that
  * outlived their leader until they are done, and runs the rounds: health
- * file, retention, statistics, report. It owns one connection and never blocks;
+ * file, retention, statistics; and the report. It owns one connection and never blocks;
  * notices are sent by workers of its own (notify.c).
  */
 #include "config.h"
@@ -19,6 +19,7 @@
 #include "db/stmt.h"
 #include "monitor/monitor.h"
 #include "monitor/notify.h"
+#include "monitor/report.h"
 #include "monitor/round.h"
 #include "os/instance.h"
 
@@ -41,6 +42,7 @@ struct monitor {
 	struct timer *beat;
 	struct round *round;
 	struct notify *notify;
+	struct report *report;
 	struct orphans orphans;
 	char *beat_sql, *keep_sql, *reap_sql;
 	mono_t interval;		/* of the beat */
@@ -111,6 +113,7 @@ monitor_init(struct monitor *m, const struct conf *conf)
 	m->keep_sql = stmt_in_schema("SELECT jobq.keep($1::bigint[])", schema);
 	m->reap_sql = stmt_in_schema("SELECT jobq.reap($1::bigint)", schema);
 	m->notify = notify_new(conf, &m->service);
+	m->report = report_new(conf, m->service.loop, m->service.pg, m->notify);
 	m->round = round_new(conf, m->service.loop, m->service.pg);
 }
 
@@ -123,6 +126,7 @@ monitor_clear(struct monitor *m)
 	service_disconnect(&m->service);
 	round_free(m->round);
 	notify_free(m->notify);
+	report_free(m->report);
 	while ((o = LIST_FIRST(&m->orphans)) != NULL) {
 		LIST_REMOVE(o, link);
 		free(o);
@@ -162,6 +166,7 @@ stop(void *arg)
 {
 	struct monitor *m = arg;
 
+	report_stop(m->report);
 	notify_stop(m->notify, m->service.stop_ms, leave, m);
 }
 
@@ -215,6 +220,7 @@ up(void *arg)
 			reap(o);
 	timer_set(m->beat, 0);
 	round_up(m->round);
+	report_up(m->report);
 }
 
 static void

@@ -12,7 +12,6 @@
 #include "base/log.h"
 #include "base/when.h"
 #include "base/xalloc.h"
-#include "core/cron.h"
 #include "db/array.h"
 #include "db/service.h"
 #include "db/stmt.h"
@@ -27,18 +26,13 @@
 #define SETTLE_US (30 * MONO_SECOND)
 /* The second round comes soon: by then the first workers are there. */
 #define SECOND_US (5 * MONO_SECOND)
-#define HOUR_US (3600 * MONO_SECOND)
 
 struct round {
 	const struct conf *conf;
 	struct pg *pg;
 	struct timer *interval;		/* the next round */
 	struct timer *statistics;
-	struct timer *report;
-	bool has_report;
-	struct cron report_cron;
-	dbtime_us report_at;		/* the next one, by this host's clock */
-	char *health_sql, *maintain_sql, *statistics_sql, *report_sql;
+	char *health_sql, *maintain_sql, *statistics_sql;
 	struct gauges *gauges;
 	char *channel;			/* of monitors; NULL: a pooler lets nobody listen */
 	char *problems;			/* as the log knows them, a line each; NULL: none */
@@ -57,8 +51,6 @@ struct round {
 
 static void interval(void *arg);
 static void statistics(void *arg);
-static void report(void *arg);
-static void plan_report(struct round *);
 static void ask_health(struct round *);
 static void health_read(struct pg *, PGresult *, void *arg);
 static void write_health(struct round *, const struct health *);
@@ -67,7 +59,6 @@ static void tell_problems(struct round *, const struct health *);
 static void tell_new(const char *problems, const char *known, bool begins);
 static void maintained(struct pg *, PGresult *, void *arg);
 static void statistics_taken(struct pg *, PGresult *, void *arg);
-static void reported(struct pg *, PGresult *, void *arg);
 static dbtime_us wall_clock(void);
 
 #define HEALTH_COLUMNS \
@@ -81,23 +72,17 @@ static const char health_statement[] = "SELECT " HEALTH_COLUMNS HEALTH_FROM;
 static const char probing_statement[] =
     "SELECT " HEALTH_COLUMNS ", pg_notify($5, $6)" HEALTH_FROM;
 
-static const char report_statement[] =
-    "SELECT queue, completed, failed, dead, cancelled, lost, ready, "
-    "dead_letters, run_avg_ms FROM jobq.report(interval '1 day')";
-
 struct round *
 round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 {
 	struct round *r = xcalloc(1, sizeof(*r));
 	const char *schema = conf->database.schema;
-	struct err e;
 
 	r->conf = conf;
 	r->pg = pg;
 	r->started = mono_now();
 	r->interval = timer_new(loop, interval, r);
 	r->statistics = timer_new(loop, statistics, r);
-	r->report = timer_new(loop, report, r);
 	if (!conf->database.pooler_transaction)
 		r->channel = service_channel(conf, ROUND_CHANNEL);
 	r->health_sql = stmt_in_schema(r->channel != NULL ? probing_statement :
@@ -106,15 +91,7 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	    "SELECT line FROM jobq.maintain($1::bigint) AS line", schema);
 	r->statistics_sql = stmt_in_schema("SELECT rows, again_ms FROM "
 	    "jobq.statistics_take($1::bigint * interval '1 ms')", schema);
-	r->report_sql = stmt_in_schema(report_statement, schema);
 	r->gauges = gauges_new(conf, pg);
-	if (conf->monitor.report != NULL && *conf->monitor.report != '\0') {
-		if (cron_parse(&r->report_cron, conf->monitor.report, &e) == 0)
-			r->has_report = true;
-		else
-			log_error("no daily report: monitor.report is not "
-			    "understood", "reason=%s", e.msg);
-	}
 	return r;
 }
 
@@ -125,12 +102,10 @@ round_free(struct round *r)
 		return;
 	timer_free(r->interval);
 	timer_free(r->statistics);
-	timer_free(r->report);
 	gauges_free(r->gauges);
 	free(r->health_sql);
 	free(r->maintain_sql);
 	free(r->statistics_sql);
-	free(r->report_sql);
 	free(r->channel);
 	free(r->problems);
 	free(r);
@@ -144,7 +119,6 @@ round_up(struct round *r)
 	r->server_pid = 0;
 	timer_set(r->interval, 0);
 	timer_set(r->statistics, 0);
-	plan_report(r);
 }
 
 void
@@ -357,7 +331,7 @@ tell_new(const char *problems, const char *known, bool begins)
 }
 
 /*
- * Retention, statistics, the report
+ * Retention, statistics
  */
 
 static void
@@ -400,54 +374,6 @@ statistics_taken(struct pg *pg, PGresult *res, void *arg)
 		return;
 	log_debug("statistics taken", "rows=%s", pg_text(res, 0, 0));
 	timer_set(r->statistics, pg_int(res, 0, 1) * MONO_MS);
-}
-
-/* By this host's clock: the report is a convenience for people. */
-static void
-plan_report(struct round *r)
-{
-	dbtime_us now = wall_clock();
-
-	if (!r->has_report)
-		return;
-	if (r->report_at <= now) {
-		int64_t next = cron_next_utc(&r->report_cron, now / 1000000);
-		if (next < 0)
-			return;
-		r->report_at = next * 1000000;
-	}
-	/* Not further than an hour ahead: the clock may be set meanwhile. */
-	mono_t wait = r->report_at - now;
-	timer_set(r->report, wait < HOUR_US ? wait : HOUR_US);
-}
-
-static void
-report(void *arg)
-{
-	struct round *r = arg;
-	struct err e;
-
-	if (wall_clock() >= r->report_at &&
-	    (!pg_is_up(r->pg) || pg_query(r->pg, r->report_sql, 0, NULL,
-	    reported, r, &e) != 0))
-		log_warn("no daily report: the database is not there", "");
-	plan_report(r);
-}
-
-static void
-reported(struct pg *pg, PGresult *res, void *arg)
-{
-	(void)pg;
-	(void)arg;
-	if (!pg_ok(res, "report"))
-		return;
-	for (int i = 0; i < PQntuples(res); i++)
-		log_info("report of the last 24 hours", "queue=%s completed=%s "
-		    "failed=%s dead=%s cancelled=%s lost=%s ready=%s "
-		    "dead_letters=%s run_avg_ms=%s",
-		    pg_text(res, i, 0), pg_text(res, i, 1), pg_text(res, i, 2),
-		    pg_text(res, i, 3), pg_text(res, i, 4), pg_text(res, i, 5),
-		    pg_text(res, i, 6), pg_text(res, i, 7), pg_text(res, i, 8));
 }
 
 static dbtime_us

@@ -1,7 +1,7 @@
 /*
  * What the monitor does again and again on its connection: the health file
  * and the retention every monitor.interval, statistics every
- * monitor.statistics, the report of the day by its cron expression.
+ * monitor.statistics.
  */
 #ifndef MONITOR_ROUND_H
 #define MONITOR_ROUND_H

@@ -415,7 +415,7 @@ test_conf_notices(void **state)
 	    "  chat: {webhook: \"https://hooks.slack.com/a\", allow_private: yes, headers: {X-A: b}, sign: {secret: s}}\n"
 	    "  page: {exec: [/bin/page, \"{{data.subject}}\"]}\n"
 	    "  file: {webhook_file: /etc/url, format: teams}\n"
-	    );
+	    "monitor: {report_to: [ops]}\n");
 	const struct queue_conf *q = conf->notices;
 	const struct node *options;
 
@@ -441,6 +441,7 @@ test_conf_notices(void **state)
 	assert_int_equal(node_get(options, "argv")->count, 2);
 	assert_string_equal(node_get(options, "env_prefix")->text, "ALERT_");
 	assert_null(node_get(q->types[3].handler->options, "url"));
+	assert_string_equal(conf->monitor.report_to[0], "ops");
 	conf_free(conf);
 	conf = confs_load("{}");
 	assert_null(conf->notices);

@@ -322,6 +322,8 @@ static const struct {
 	    "x.yml:1:52: headers: needs a map\n"
 	    "x.yml:1:66: sign: needs a secret: or secret_file:\n"
 	    "x.yml:1:88: timeout: \"0\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 1s to 1h\n" },
+	{ "channels: {c: {webhook: \"https://a\"}}\nmonitor: {report_to: [c, d]}\n",
+	    "x.yml:2:26: report_to: there is no channel \"d\" (did you mean \"c\"?)\n" },
 	{ "alerts: {a: {metric: backlog, above: lots, notify: [ops]}}\n",
 	    "x.yml:1:10: \"a\" needs either above: or below:\n"
 	    "x.yml:1:31: above: \"lots\": needs a number, a percentage or a duration\n"

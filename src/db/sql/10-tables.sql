@@ -550,6 +550,14 @@ create table jobq.leader (
 	until timestamptz not null
 ) with (fillfactor = 50);
 
+-- The newest report, and who sends it.
+create table jobq.reported (
+	one boolean primary key default true check (one),
+	at timestamptz not null,	-- the instant it is of
+	node text not null,
+	until timestamptz not null	-- then another may; infinity: it is done
+);
+
 -- How many attempts ended how, one row a statement, summed up by
 -- tally_fold() into pieces of five minutes.
 create table jobq.tally (
