@@ -22,6 +22,7 @@
 #define TEXT_MAX 240		/* bytes of one error */
 #define CHART_HEIGHT 90		/* pixels */
 #define BARS_MAX 100
+#define BAD_RATE 0.05		/* of attempts that failed: in red */
 #define NUMBER_MAX 1e15
 
 #define INK "#1f2933"
@@ -300,16 +301,22 @@ static void
 put_change(struct buf *b, const char *open, int64_t now, int64_t before,
     const char *close)
 {
+	double percent = before > 0 ?
+	    ((double)now / (double)before - 1) * 100 : 0;
+
 	if (now <= 0 && before <= 0)
 		return;
 	buf_str(b, open);
-	if (before <= 0)
+	if (before <= 0) {
 		buf_str(b, "none before");
-	else if (now == before)
+	} else if (percent > 1000) {
+		buf_str(b, "was ");
+		put_number(b, before);
+	} else if (percent > -0.5 && percent < 0.5) {
 		buf_str(b, "as before");
-	else
-		buf_printf(b, "%+.0f %%",
-		    ((double)now / (double)before - 1) * 100);
+	} else {
+		buf_printf(b, "%+.0f %%", percent);
+	}
 	buf_str(b, close);
 }
 
@@ -560,7 +567,9 @@ static void
 percent_cell(struct buf *b, double part)
 {
 	open_cell(b, true);
+	buf_str(b, part >= BAD_RATE ? "<span style=\"color:" RED ";\">" : "<span>");
 	put_percent(b, part);
+	buf_str(b, "</span>");
 	close_cell(b);
 }
 
