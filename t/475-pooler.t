@@ -84,6 +84,12 @@ my $before = $pg->query($fired);
 wait_for { $pg->query($fired) > $before } 'the other to take over';
 is $pg->query("SELECT count(*) - count(DISTINCT run_at) FROM jobq.jobs WHERE type = 'tick'"), 0, 'no instant twice';
 
+# one that is made at run time, whose SQL has a time limit
+$pg->query(q{SELECT jobq.schedule_put('asked', '{"every": "1s", "queue": "slow", "type": "asked", "only_if": "select true"}')});
+wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'asked'") >= 2 } 'a schedule made at run time';
+is join(' ', map { (run_program([ 'psql', '-XAtqc', 'SHOW statement_timeout', "postgresql://jobq\@127.0.0.1:$port/jobq" ]))[1] } 1 .. 5),
+    "0\n 0\n 0\n 0\n 0\n", '… and the limit is left in no session';
+
 # jobqctl goes through it too
 my ($status, $out, $err) = $other->ctl('enqueue', 'work', '--wait');
 is $status, 0, "jobqctl enqueue --wait" or diag $err;

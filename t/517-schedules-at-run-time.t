@@ -158,7 +158,7 @@ pass 'the last run is cancelled for the new one';
 ok_ctl('schedule', 'remove', 'replaces');
 
 # a definition that this version cannot read
-$pg->query("SELECT jobq.schedule_put('later', '{\"every\": \"1h\", \"queue\": \"work\"}'); UPDATE jobq.schedule SET definition = definition || '{\"moon\": \"full\"}' WHERE name = 'later'");
+$pg->query("BEGIN; SELECT jobq.schedule_put('later', '{\"every\": \"1h\", \"queue\": \"work\"}'); UPDATE jobq.schedule SET definition = definition || '{\"moon\": \"full\"}' WHERE name = 'later'; COMMIT");
 wait_for { column('later', 'error') =~ /moon/ } 'the error to be in the view';
 like ok_ctl('schedule', 'list'), qr/^later +unreadable/m, '… and in the list';
 like leader()->log, qr/schedule cannot be read schedule=later reason=.*moon/, '… and in the log';

@@ -340,18 +340,20 @@ end(struct plan *p, const PGresult *res, int row)
 {
 	const char *outcome = pg_text(res, row, 1);
 	struct fire *f = p->fire;
-	bool by_us = strcmp(outcome, "done") != 0;
+	bool stale = strcmp(outcome, "stale") == 0;
+	bool gone = strcmp(outcome, "gone") == 0;
 
-	if (strcmp(outcome, "stale") == 0) {
-		/* Its definition is another one: learn it, then try again. */
+	/* It is defined otherwise, or no more: learn that, then go on. */
+	if (stale || (gone && p->revision != 0)) {
 		f->outdated = true;
 		p->hold = f->now + RETRY_US / 10;
 		if (!f->reading)
 			plans_read(f, true);
-		return;
 	}
+	if (stale)
+		return;
 	log_end(p, outcome, res, row);
-	p->mine = by_us && !f->leader;
+	p->mine = !f->leader && !gone && strcmp(outcome, "done") != 0;
 	plan_pass(p, p->sent);
 }
 
