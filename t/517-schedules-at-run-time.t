@@ -57,6 +57,7 @@ like leader()->log, qr/schedule registered schedule=mine spec=1s queue=work/, 't
 is $pg->query("SELECT DISTINCT data->>'from' FROM jobq.jobs WHERE type = 'mine'"), '${JOBQD_TEST_SECRET}', 'its texts are taken as they are';
 my $list = decode_json(ok_ctl('--json', 'schedule', 'list'));
 is_deeply [ map { "$_->{name} $_->{origin}" } @$list ], [ 'asked file', 'beat file', 'broken file', 'each file', 'mine sql', 'needs file' ], 'one list of all';
+ok_ctl('schedule', 'put', 'spread', '{"every": "1s", "queue": "work", "type": "spread", "jitter": "900ms"}');
 ok_ctl('schedule', 'put', 'yearly', '{"cron": "@yearly", "queue": "work", "type": "y", "catch_up": "none", "description": "a year"}');
 wait_for { column('yearly', "next_run = date_trunc('year', now() at time zone 'UTC' + interval '1 year') at time zone 'UTC'") eq 't' } 'its next instant';
 pass 'cron: the next instant is in the view';
@@ -167,6 +168,34 @@ wait_for { count('beat') >= $beats + 2 } 'the others to go on';
 $pg->query("SELECT jobq.schedule_put('later', '{\"every\": \"1s\", \"queue\": \"work\", \"type\": \"later\"}')");
 wait_for { count('later') >= 2 } 'it to be mended';
 is column('later', 'error'), '', '… then it is fired';
+
+# jitter: the jobs are late by different times, and have their instants
+wait_for { count('spread') >= 8 } 'jitter';
+is $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'spread' AND run_at <> date_trunc('second', run_at)"), 0, 'jitter: a job has its instant';
+cmp_ok $pg->query("SELECT max(created_at - run_at) - min(created_at - run_at) > interval '100 ms' FROM jobq.jobs WHERE type = 'spread'"), 'eq', 't',
+    '… and comes some time after it';
+
+# the configuration of one node takes the name, and leaves it
+sub reload {
+	my $from = $d->log_size;
+	$d->configure($_[0]);
+	$d->signal('HUP');
+	$d->wait_log(qr/scheduler initialized/, $from);
+}
+reload("$config  mine: {every: 1s, queue: work, type: mine}\n");
+is column('mine', 'origin'), 'file', 'a name of the configuration takes precedence';
+$node{b}->wait_log(qr/schedule removed schedule=mine/);
+$n = count('mine');
+wait_for { count('mine') >= $n + 4 } 'it to be fired as such';
+reload($config);
+like ok_ctl('schedule', 'list'), qr/^mine +not served/m, 'gone from there: not served';
+wait_for { $pg->query("SELECT count(*) FROM jobq.schedule_late() WHERE name = 'mine' AND seconds > 1") == 1 } 'it to be late';
+pass '… and late';
+ok_ctl('schedule', 'remove', 'mine');
+ok_ctl('schedule', 'put', 'mine', '--every', '1s', '--queue', 'work', '--type', 'mine');
+$n = count('mine');
+wait_for { count('mine') >= $n + 2 } 'it to be made anew';
+once($_) for qw(mine spread);
 
 # the leader's node dies
 my $dead = leader();

@@ -142,15 +142,17 @@ language sql as $$
 	select pg_notify('jobq', '*schedules');
 	delete from jobq.schedule_change c
 	where c.id in (select k.id from jobq.schedule_change k
-	    where k.id < (select max(m.id) - 20 from jobq.schedule_change m) for update skip locked);
+	    where k.id < (select max(m.id) - 10 from jobq.schedule_change m) for update skip locked);
 	insert into jobq.schedule_change default values returning id
 $$;
 
 -- A number that is another one whenever a change has been committed since, in
 -- whatever order: it stands for the set of those that are to be seen.
 create function jobq.schedules_version() returns bigint
-language sql stable as $$
-	select coalesce(bit_xor(hashint8extended(c.id, 0)), 0) from jobq.schedule_change c
+language plpgsql stable as $$	-- keeps its plan, which for a tick is most of it
+begin
+	return (select coalesce(bit_xor(hashint8extended(c.id, 0)), 0) from jobq.schedule_change c);
+end
 $$;
 
 -- Where schedules stand, those of the names and, if `whole`, all that were made
