@@ -19,7 +19,8 @@ sub q1 { return $db->query("SELECT $_[0]") }
 sub register {
 	my (%schedules) = @_;
 	return $db->query('SELECT jobq.register(' . quoted($json->encode({ node => 'test',
-	    queues => [ { name => 'work' }, { name => 'large', large_first => JSON::PP::true }, { name => 'small', max_payload => 20 } ],
+	    queues => [ { name => 'work' }, { name => 'large', large_first => JSON::PP::true }, { name => 'small', max_payload => 20 },
+	        { name => 'once', unique => 'data.id' } ],
 	    schedules => [ map { { name => $_, queue => 'work', spec => '1h', %{ $schedules{$_} } } } sort keys %schedules ] })) . ')');
 }
 sub column { my ($name, $what) = @_; return q1("$what FROM jobq.schedules WHERE name = '$name'") }
@@ -43,7 +44,7 @@ register(plain => { type => 'p', data => { a => 1 }, priority => 2, tenant => 'a
 	    for_each => "select i as b, 'tenant' || i as tenant, null as c from generate_series(1, (select n from flag)) i -- all" },
 	big => { queue => 'small', for_each => "select repeat('x', i * 10) as x from generate_series(1, 3) i" },
 	writes => { only_if => "select nextval('jobq.job_id') > 0", for_each => '' },
-	sneaks => { for_each => 'select * from sneak()' }, many => { for_each => 'select i from generate_series(1, 100001) i' });
+	unique => { queue => 'once', data => { id => 1 } }, sneaks => { for_each => 'select * from sneak()' }, many => { for_each => 'select i from generate_series(1, 100001) i' });
 $pg->query('CREATE TABLE flag (n int); INSERT INTO flag VALUES (0); CREATE FUNCTION sneak() RETURNS SETOF flag '
     . "LANGUAGE sql AS 'DELETE FROM flag RETURNING *'");
 
@@ -118,6 +119,18 @@ is $db->query("SELECT string_agg(n || outcome, ' ' ORDER BY n) FROM jobq.schedul
     . "array_fill(now() + interval '99 h', '{4}'), array_fill(now() + interval '99 h', '{4}'), array_fill(null::timestamptz, '{4}'), '{0,0,0,0}')"),
     '1fired 2gone 3failed 4fired', 'four in one statement';
 is column('plain', 'next_run'), '', 'a schedule that never fires again';
+
+# who holds up one holds up no other
+my $holder = $pg->session;
+$holder->query("BEGIN; SELECT jobq.schedule_pause('plain')");
+my $pair = "array_fill(now() + interval '100 h', '{2}'), array_fill(now() + interval '100 h', '{2}'), array_fill(null::timestamptz, '{2}'), '{0,0}'";
+is $db->query("SELECT string_agg(n || outcome, ' ' ORDER BY n) FROM jobq.schedule_fire('{plain,asked}', $pair)"), '1busy 2fired',
+    'one that somebody is just changing is left for later';
+$holder->query("ROLLBACK; BEGIN; SELECT jobq.enqueue('once', data => '{\"id\": 1}')");
+is $db->query("SELECT string_agg(n || outcome || coalesce(' ' || reason, ''), ', ' ORDER BY n) FROM jobq.schedule_fire('{plain,unique}', $pair)"),
+    '1fired, 2busy canceling statement due to lock timeout', '… and one whose unique key is just being taken';
+$holder->query('ROLLBACK');
+is fire('unique', 100), 'fired 1', '… until then';
 
 # by hand
 is q1("count(*) FROM jobq.schedule_run('each')"), 5000, 'run now: for_each too';

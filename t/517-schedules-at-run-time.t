@@ -158,6 +158,17 @@ wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'replaces' AN
 pass 'the last run is cancelled for the new one';
 ok_ctl('schedule', 'remove', 'replaces');
 
+# a transaction that is left open over one holds up nothing else
+my $session = $pg->session;
+$session->query("BEGIN; SELECT jobq.schedule_pause('mine')");
+$n = count('mine');
+$beats = count('beat');
+wait_for { count('beat') >= $beats + 5 } 'the others to go on';
+cmp_ok count('mine'), '<=', $n + 1, 'a schedule that somebody is just changing waits for it';
+$session->query('ROLLBACK');
+wait_for { count('mine') >= $n + 5 } 'it to go on';
+$session->close;
+
 # a definition that this version cannot read
 $pg->query("BEGIN; SELECT jobq.schedule_put('later', '{\"every\": \"1h\", \"queue\": \"work\"}'); UPDATE jobq.schedule SET definition = definition || '{\"moon\": \"full\"}' WHERE name = 'later'; COMMIT");
 wait_for { column('later', 'error') =~ /moon/ } 'the error to be in the view';

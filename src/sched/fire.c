@@ -343,6 +343,7 @@ end(struct plan *p, const PGresult *res, int row)
 	bool stale = strcmp(outcome, "stale") == 0;
 	bool gone = strcmp(outcome, "gone") == 0;
 
+	p->busy = p->busy && strcmp(outcome, "busy") == 0;
 	/* It is defined otherwise, or no more: learn that, then go on. */
 	if (stale || (gone && p->revision != 0)) {
 		f->outdated = true;
@@ -350,7 +351,14 @@ end(struct plan *p, const PGresult *res, int row)
 		if (!f->reading)
 			plans_read(f, true);
 	}
-	if (stale)
+	if (strcmp(outcome, "busy") == 0) {
+		if (!p->busy)
+			log_warn("schedule not fired, will be tried again",
+			    "schedule=%s reason=%s", p->name, pg_text(res, row, 5));
+		p->busy = true;
+		p->hold = f->now + RETRY_US;
+	}
+	if (stale || p->busy)
 		return;
 	log_end(p, outcome, res, row);
 	p->mine = !f->leader && !gone && strcmp(outcome, "done") != 0;

@@ -19,7 +19,7 @@ struct plan {
 	bool asks;		/* SQL of its own: only_if or for_each */
 	bool mine;		/* nobody else fires it: no grace */
 	bool paused;		/* as far as the log knows */
-	bool skipping;		/* the last instant was skipped: the log knows */
+	bool skipping, busy;	/* how the last try ended, as far as the log knows */
 	bool in_flight;
 	bool listed;		/* by the list being read */
 	bool gone;		/* to be freed when it is no longer in flight */

@@ -181,8 +181,10 @@ $$;
 -- Returns a row for each:
 --   outcome    fired; skipped (reason: only_if or overlap); failed (reason: the
 --              error); held: it is paused or disabled; done: this or a later
---              instant was dealt with before; stale: it is another one by now; gone
+--              instant was dealt with before; stale: it is another one by now; gone;
+--              busy (reason): somebody's transaction is at it, to be tried again
 -- Those with SQL of their own should come alone: then it runs before they are locked.
+-- Never waits for long: ticks come by the same connection.
 create function jobq.schedule_fire(names text[], instants timestamptz[], dues timestamptz[],
     nexts timestamptz[], revisions bigint[])
 returns table (n int, outcome text, jobs int, job bigint, late_ms bigint, reason text)
@@ -198,8 +200,9 @@ declare
 	rows jsonb;
 	live bigint[];
 begin
-	-- in the order of names, so that two who do this never wait in a circle
-	for n in select k.i from unnest(names) with ordinality k(name, i) order by k.name, k.i loop
+	perform set_config('lock_timeout', '500', true);
+	-- all take unique keys in one order
+	for n in select k.i from unnest(names) with ordinality k(name, i) order by k.name loop
 		go := null;
 		rows := null;
 		begin
@@ -210,8 +213,13 @@ begin
 					select a.go, a.rows into go, rows from jobq.schedule_ask(p, true) a;
 				end if;
 			end if;
-			select * into s from jobq.schedule k where k.name = names[n] for update;
-			continue when not found;
+			select * into s from jobq.schedule k where k.name = names[n] for update skip locked;
+			if not found then
+				outcomes[n] := case when exists (select from jobq.schedule k where k.name = names[n])
+				    then 'busy' else 'gone' end;
+				reasons[n] := 'somebody is just changing it';
+				continue;
+			end if;
 			outcomes[n] := case when s.revision <> revisions[n] then 'stale'
 			    when s.last_nominal >= instants[n] then 'done'
 			    when s.paused or not s.enabled then 'held'
@@ -232,14 +240,17 @@ begin
 			mades[n] := jobq.schedule_make(s, instants[n], rows)::text;
 			lates[n] := greatest(0, extract(epoch from clock_timestamp() - dues[n]) * 1000);
 		exception when query_canceled or others then
-			-- what passes is tried again by the caller; a time-out does not
-			if sqlstate ~ '^(08|40|53|57|58)' and sqlstate <> '57014' or sqlstate = '55P03' then
+			-- what is the server's state and passes concerns all; a time-out does not
+			if sqlstate ~ '^(08|53|57|58)' and sqlstate <> '57014' then
 				raise;
 			end if;
-			outcomes[n] := 'failed';
+			outcomes[n] := case when sqlstate ~ '^40' or sqlstate = '55P03' then 'busy' else 'failed' end;
 			reasons[n] := left(sqlerrm, 1000);
 			-- the lock went with what was undone
-			perform from jobq.schedule k where k.name = names[n] for update;
+			perform from jobq.schedule k where k.name = names[n] for update skip locked;
+			if not found then
+				outcomes[n] := 'busy';
+			end if;
 		end;
 	end loop;
 	update jobq.schedule k set last_nominal = u.instant, next_run = u.next, served = true,
@@ -339,12 +350,14 @@ begin
 end
 $$;
 
+-- What schedulers say beside firing; a row that is locked is left out.
+
 -- Instants of these up to `untils` are given up; so many they were.
 create function jobq.schedule_skip(names text[], untils timestamptz[], counts bigint[]) returns void
 language sql as $$
 	with u as materialized (
 		select k.name, u.until, u.n from unnest(names, untils, counts) u(name, until, n)
-		join jobq.schedule k on k.name = u.name order by k.name for update of k
+		join jobq.schedule k on k.name = u.name for update of k skip locked
 	)
 	update jobq.schedule s set last_nominal = u.until, missed = s.missed + u.n
 	from u where s.name = u.name and s.last_nominal < u.until
@@ -358,7 +371,7 @@ language sql as $$
 		join jobq.schedule k on k.name = u.name
 		where (k.next_run is distinct from u.next_run or not k.served)
 		    and coalesce(u.next_run > k.last_nominal, true)
-		order by k.name for update of k
+		for update of k skip locked
 	)
 	update jobq.schedule s set next_run = u.next_run, served = true
 	from u where s.name = u.name
@@ -367,16 +380,19 @@ $$;
 -- Say which definitions a scheduler cannot read and why, or that it can (null).
 create function jobq.schedule_unread(names text[], errors text[]) returns void
 language sql as $$
-	update jobq.schedule s set error = u.error
-	from unnest(names, errors) u(name, error)
-	where s.name = u.name and s.origin = 'sql' and s.error is distinct from u.error
+	with u as materialized (
+		select k.name, u.error from unnest(names, errors) u(name, error)
+		join jobq.schedule k on k.name = u.name
+		where k.origin = 'sql' and k.error is distinct from u.error for update of k skip locked
+	)
+	update jobq.schedule s set error = u.error from u where s.name = u.name
 $$;
 
 -- Schedules could not be fired for a reason that passes; they will be.
 create function jobq.schedule_delayed(names text[], error text) returns void
 language sql as $$
-	update jobq.schedule s set last_error = left(error, 1000), last_error_at = clock_timestamp()
-	where s.name = any (names)
+	update jobq.schedule s set last_error = left(schedule_delayed.error, 1000), last_error_at = clock_timestamp()
+	where s.name in (select k.name from jobq.schedule k where k.name = any (names) for update skip locked)
 $$;
 
 -- The schedules that are late: how long their next instant has passed and they
