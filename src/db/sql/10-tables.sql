@@ -583,7 +583,10 @@ create table jobq.total (
 -- Statistics in pieces of time of monitor.statistics, after a week of an hour:
 -- how the attempts of each type and tenant ended in it, how long they waited
 -- and ran (histograms, see 82-statistics), which errors there were, and how
--- the queues stood at its end.
+-- the queues stood at its end. There are rows for all of a type and all of a
+-- queue as well, for whoever asks for a month of one. level says what a row
+-- counts as: 4 a tenant, 2 a type, 1 a queue, or the sum of these: the only
+-- tenant of a type is the type.
 create table jobq.statistic (
 	at timestamptz not null,	-- where the piece begins
 	span interval not null,		-- how long it is
@@ -601,9 +604,10 @@ create table jobq.statistic (
 	wait_max_ms float8,
 	runs bigint[] not null,
 	run_ms float8 not null,
-	run_max_ms float8
+	run_max_ms float8,
+	level smallint not null
 );
-create index statistic_at on jobq.statistic (at);
+create index statistic_at on jobq.statistic (level, at);
 create index statistic_fine on jobq.statistic (at) where span < '1 hour';
 create table jobq.statistic_error (
 	at timestamptz not null,

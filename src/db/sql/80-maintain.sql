@@ -448,7 +448,7 @@ begin
 	delete from jobq.withdrawn w where w.job < (select max(k.job) from jobq.withdrawn k where k.queue = w.queue);
 	delete from jobq.total t using jobq.queue q where q.id = t.queue
 	    and t.at < now() - jobq.ms(greatest(q.keep_completed_ms, q.keep_cancelled_ms, 604800000));
-	delete from jobq.statistic s where s.at < now() - interval '1 year';
+	delete from jobq.statistic s where s.level = any (jobq.levels(7)) and s.at < now() - interval '1 year';
 	delete from jobq.statistic_error e where e.at < now() - interval '30 days';
 	delete from jobq.depth d where d.at < now() - interval '1 year';
 	delete from jobq.size s where s.at < now() - interval '90 days';

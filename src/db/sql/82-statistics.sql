@@ -87,7 +87,7 @@ $$;
 -- each other, and end on multiples of `span`. One in the cluster does it,
 -- whoever else calls finds it done. What is told more than two seconds after
 -- its end may be missing. Above 200,000 attempts a sample stands for all; of
--- types and tenants the 1000 busiest have rows of their own, the others are
+-- types and tenants the 300 busiest have rows of their own, the others are
 -- their queue's type '*'.
 --   rows      so many were made
 --   again_ms  when to call again
@@ -138,7 +138,7 @@ language plpgsql
 set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
 	every bigint;		-- of so many jobs one is looked at
-	n bigint;
+	rows jobq.statistic[];
 	failures bigint;
 begin
 	select greatest(1, sum(t.completed + t.failed + t.dead) / 200000)
@@ -174,25 +174,65 @@ begin
 		select w.*, dense_rank() over (order by w.weight desc, w.queue, w.type, w.tenant) as place
 		from (select c.*, sum(c.n) over (partition by c.queue, c.type, c.tenant) as weight from cells c) w
 	)
-	insert into jobq.statistic (at, span, queue, type, tenant, completed, failed, dead, cancelled, lost,
-	    classes, waits, wait_ms, wait_max_ms, runs, run_ms, run_max_ms)
-	select since, till - since, q.name, case when r.place <= 1000 then r.type else '*' end,
-	    case when r.place <= 1000 then r.tenant end,
-	    coalesce(sum(r.n) filter (where r.outcome = 1), 0), coalesce(sum(r.n) filter (where r.outcome = 2), 0),
-	    coalesce(sum(r.n) filter (where r.outcome = 3), 0), coalesce(sum(r.n) filter (where r.outcome = 4), 0),
-	    coalesce(sum(r.n) filter (where r.outcome = 5), 0),
-	    jobq.histogram(array_agg(r.n << 9 | r.class) filter (where r.class > 0)),
-	    jobq.histogram(array_agg(r.n << 9 | r.waited) filter (where r.waited is not null)),
-	    coalesce(sum(r.wait), 0), max(r.wait_max),
-	    jobq.histogram(array_agg(r.n << 9 | r.ran) filter (where r.ran is not null)),
-	    coalesce(sum(r.run), 0), max(r.run_max)
-	from ranked r join jobq.queue q on q.id = r.queue
-	group by q.name, 4, 5;
-	get diagnostics n = row_count;
-	select sum(s.failed + s.dead) into failures from jobq.statistic s where s.at = since;
+	select array_agg((since, till - since, t.*, null)::jobq.statistic) into rows
+	from (
+		select q.name, case when r.place <= 300 then r.type else '*' end, case when r.place <= 300 then r.tenant end,
+		    coalesce(sum(r.n) filter (where r.outcome = 1), 0), coalesce(sum(r.n) filter (where r.outcome = 2), 0),
+		    coalesce(sum(r.n) filter (where r.outcome = 3), 0), coalesce(sum(r.n) filter (where r.outcome = 4), 0),
+		    coalesce(sum(r.n) filter (where r.outcome = 5), 0),
+		    jobq.histogram(array_agg(r.n << 9 | r.class) filter (where r.class > 0)),
+		    jobq.histogram(array_agg(r.n << 9 | r.waited) filter (where r.waited is not null)),
+		    coalesce(sum(r.wait), 0), max(r.wait_max),
+		    jobq.histogram(array_agg(r.n << 9 | r.ran) filter (where r.ran is not null)),
+		    coalesce(sum(r.run), 0), max(r.run_max)
+		from ranked r join jobq.queue q on q.id = r.queue
+		group by 1, 2, 3
+	) t;
+	select sum(r.failed + r.dead) into failures from unnest(rows) r;
 	if failures > 0 then
 		perform jobq.statistics_errors(since, till, greatest(1, failures / 200));
 	end if;
+	return jobq.statistics_add(rows);
+end
+$$;
+
+-- The levels of rows that count as one of these (their sum).
+create function jobq.levels(wanted int) returns smallint[]
+language sql immutable parallel safe as $$
+	select array_agg(n::smallint) from generate_series(1, 7) n where n & wanted > 0
+$$;
+
+-- Keep rows of one piece, each of another queue, type and tenant, and their
+-- sums by type and queue where these are more than one. Returns how many.
+create function jobq.statistics_add(rows jobq.statistic[]) returns int
+language plpgsql as $$
+declare
+	n int;
+begin
+	insert into jobq.statistic (at, span, queue, type, tenant, completed, failed, dead, cancelled, lost,
+	    classes, waits, wait_ms, wait_max_ms, runs, run_ms, run_max_ms, level)
+	select l.at, l.span, l.queue, coalesce(l.type, ''), l.tenant, l.completed, l.failed, l.dead, l.cancelled, l.lost,
+	    l.classes, l.waits, l.wait_ms, l.wait_max_ms, l.runs, l.run_ms, l.run_max_ms,
+	    l.level + case when l.level = 4 and l.tenants = 1 then 2 else 0 end
+	        + case when l.level > 1 and l.types = 1 and (l.level = 2 or l.tenants = 1) then 1 else 0 end
+	from (
+		select k.*, count(*) filter (where k.level = 4) over (partition by k.queue, k.type) as tenants,
+		    count(*) filter (where k.level = 2) over (partition by k.queue) as types
+		from (
+			select case grouping(r.type, r.tenant) when 0 then 4 when 1 then 2 else 1 end as level,
+			    r.at, r.span, r.queue, r.type, r.tenant,
+			    sum(r.completed) as completed, sum(r.failed) as failed, sum(r.dead) as dead,
+			    sum(r.cancelled) as cancelled, sum(r.lost) as lost,
+			    jobq.histogram_sum(r.classes) as classes, jobq.histogram_sum(r.waits) as waits,
+			    sum(r.wait_ms) as wait_ms, max(r.wait_max_ms) as wait_max_ms,
+			    jobq.histogram_sum(r.runs) as runs, sum(r.run_ms) as run_ms, max(r.run_max_ms) as run_max_ms
+			from unnest(rows) r
+			group by grouping sets ((r.at, r.span, r.queue, r.type, r.tenant), (r.at, r.span, r.queue, r.type),
+			    (r.at, r.span, r.queue))
+		) k
+	) l
+	where l.level = 4 or l.level = 2 and l.tenants > 1 or l.level = 1 and l.types > 1;
+	get diagnostics n = row_count;
 	return n;
 end
 $$;
@@ -221,6 +261,7 @@ create function jobq.statistics_thin() returns void
 language plpgsql as $$
 declare
 	hour timestamptz;
+	rows jobq.statistic[];
 begin
 	select date_bin('1 hour', min(t.at), '2000-01-01 00:00 UTC') into hour
 	from (
@@ -235,13 +276,15 @@ begin
 		delete from jobq.statistic s
 		where s.at >= hour and s.at < hour + interval '1 hour' and s.span < '1 hour' returning *
 	)
-	insert into jobq.statistic (at, span, queue, type, tenant, completed, failed, dead, cancelled, lost,
-	    classes, waits, wait_ms, wait_max_ms, runs, run_ms, run_max_ms)
-	select hour, '1 hour', d.queue, d.type, d.tenant, sum(d.completed), sum(d.failed), sum(d.dead),
-	    sum(d.cancelled), sum(d.lost), jobq.histogram_sum(d.classes),
-	    jobq.histogram_sum(d.waits), sum(d.wait_ms), max(d.wait_max_ms),
-	    jobq.histogram_sum(d.runs), sum(d.run_ms), max(d.run_max_ms)
-	from d group by d.queue, d.type, d.tenant;
+	select array_agg((hour, '1 hour', t.*, null)::jobq.statistic) into rows
+	from (
+		select d.queue, d.type, d.tenant, sum(d.completed), sum(d.failed), sum(d.dead), sum(d.cancelled), sum(d.lost),
+		    jobq.histogram_sum(d.classes), jobq.histogram_sum(d.waits), sum(d.wait_ms), max(d.wait_max_ms),
+		    jobq.histogram_sum(d.runs), sum(d.run_ms), max(d.run_max_ms)
+		from d where d.level = any (jobq.levels(4))
+		group by 1, 2, 3
+	) t;
+	perform jobq.statistics_add(rows);
 	-- the most of that hour: what a chart of a month is looked at for
 	with d as (
 		delete from jobq.depth k
@@ -276,6 +319,8 @@ language plpgsql stable set jit = off as $$
 #variable_conflict use_column
 declare
 	origin constant timestamptz := '2000-01-01 00:00 UTC';
+	levels smallint[] := jobq.levels(case when tenant is not null or by = 'tenant' then 4
+	    when type is not null or by = 'type' then 2 else 1 end);
 begin
 	if by not in ('', 'queue', 'type', 'tenant') then
 		raise exception 'statistics by "%"', left(by, 63) using errcode = '22023',
@@ -296,7 +341,7 @@ begin
 		    s.completed, s.failed + s.dead as failed, s.dead, s.cancelled, s.lost,
 		    s.classes, s.waits, s.wait_ms, s.wait_max_ms, s.runs, s.run_ms, s.run_max_ms
 		from jobq.statistic s
-		where s.at >= date_bin(step, since, origin) and s.at < until
+		where s.level = any (levels) and s.at >= date_bin(step, since, origin) and s.at < until
 		    and (statistics_range.queue is null or s.queue = statistics_range.queue)
 		    and (statistics_range.type is null or s.type = statistics_range.type)
 		    and (statistics_range.tenant is null or s.tenant = statistics_range.tenant)

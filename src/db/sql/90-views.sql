@@ -185,11 +185,13 @@ create view jobq.statistics as
 	    jobq.class_counts(s.classes) as errors,
 	    d.running, d.scheduled, d.retrying, d.blocked, d.dead as dead_letters, d.oldest_ready_ms
 	from jobq.statistic s left join jobq.depth d on d.at = s.at and d.queue = s.queue
+	where s.level = any (jobq.levels(4))
 	union all
 	select d.at, d.queue, null, null, 0, 0, null, null, null, null, d.ready, d.span, 0, 0, 0, null, null, null,
 	    null, null, null, '{}', d.running, d.scheduled, d.retrying, d.blocked, d.dead, d.oldest_ready_ms
 	from jobq.depth d
-	where not exists (select from jobq.statistic s where s.at = d.at and s.queue = d.queue);
+	where not exists (select from jobq.statistic s
+	    where s.level = any (jobq.levels(1)) and s.at = d.at and s.queue = d.queue);
 
 -- Why attempts failed, in the same pieces of time: the most frequent reasons.
 -- error is one of them; count an estimate where very many failed.

@@ -365,7 +365,7 @@ returns table (at timestamptz, queue text, completed bigint, failed bigint, dead
 language sql stable as $$
 	select s.at, s.queue, s.completed, s.failed, s.dead, s.cancelled, s.lost
 	from jobq.statistic s
-	where s.at >= since and s.at < until
+	where s.level = any (jobq.levels(1)) and s.at >= since and s.at < until
 	union all
 	select t.at, q.name, t.completed, t.failed, t.dead, t.cancelled, t.lost
 	from (
@@ -456,7 +456,7 @@ language sql stable as $$
 	left join (
 		select k.queue, jobq.histogram_sum(k.waits) as waits, max(k.wait_max_ms) as wait_max_ms,
 		    jobq.histogram_sum(k.runs) as runs, sum(k.run_ms) as run_ms, max(k.run_max_ms) as run_max_ms
-		from jobq.statistic k where k.at >= since group by 1
+		from jobq.statistic k where k.level = any (jobq.levels(1)) and k.at >= since group by 1
 	) s on s.queue = q.name
 $$;
 
@@ -470,7 +470,7 @@ language sql stable as $$
 		select s.queue, s.type, sum(s.completed) as completed, sum(s.failed) as failed, sum(s.dead) as dead,
 		    sum(s.completed + s.failed + s.dead) as all_of_them,
 		    jobq.histogram_sum(s.runs) as runs, max(s.run_max_ms) as run_max_ms
-		from jobq.statistic s where s.at >= since
+		from jobq.statistic s where s.level = any (jobq.levels(2)) and s.at >= since
 		group by 1, 2 having sum(s.completed + s.failed + s.dead) > 0 order by 6 desc limit 10
 	) t
 $$;

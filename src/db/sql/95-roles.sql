@@ -20,9 +20,9 @@ begin
 		join (values
 			('jobq_producer', '{enqueue,enqueue_many,batch,workflow}'::text[]),
 			('jobq_reader', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,schedule_outcome,
-			    quantile,histogram_count,class_counts,bucket_edge,statistics_range,checkup,report,report_json}'),
+			    quantile,histogram_count,class_counts,bucket_edge,levels,statistics_range,checkup,report,report_json}'),
 			('jobq_admin', '{enqueue,enqueue_many,batch,workflow,workflow_cancel,workflow_retry,outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
-			    schedule_outcome,quantile,histogram_count,class_counts,bucket_edge,statistics_range,checkup,report,report_json,
+			    schedule_outcome,quantile,histogram_count,class_counts,bucket_edge,levels,statistics_range,checkup,report,report_json,
 			    cancel,retry,delete,pause,resume,clear,clear_plan,clear_jobs,clean,clean_plan,clean_jobs,
 			    queue_remove,progress,complete,
 			    review,review_dead,retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,
