@@ -59,6 +59,8 @@ sub end {
 	wait_for { psql($d, "SELECT state FROM jobq.jobs WHERE id = $id") eq 'completed' } 'the job';
 	is psql($d, "SELECT result ->> 'SAY' FROM jobq.jobs WHERE id = $id"), 'HELLO', 'a program has run';
 	is((run_program([ jobqd_program(), '-t', '-c', $conf ]))[0], 0, 'the configuration passes -t');
+	wait_for { slurp($conf =~ s{jobqd\.yml$}{health.json}r) =~ /"database":\{"up":true,[^}]*"disk_free":\d+\}/ } 'the health file';
+	pass 'the health file tells how much the disk of it has left';
 
 	# Its PostgreSQL dies: started again, and jobs go on.
 	my ($postmaster) = grep { process_title($_) =~ m{/postgres -D } } process_tree($d->{pid});
