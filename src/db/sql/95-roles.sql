@@ -15,19 +15,17 @@ begin
 		end if;
 	end loop;
 	for f, r in
-		select p.oid::regprocedure, g.role
+		select p.oid::regprocedure, unnest(g.roles)
 		from pg_proc p
 		join (values
-			('jobq_producer', '{enqueue,enqueue_many,batch,workflow}'::text[]),
-			('jobq_reader', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,schedule_outcome,
-			    quantile,histogram_count,class_counts,bucket_edge,levels,statistics_range,checkup,report,report_json}'),
-			('jobq_admin', '{enqueue,enqueue_many,batch,workflow,workflow_cancel,workflow_retry,outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
-			    schedule_outcome,quantile,histogram_count,class_counts,bucket_edge,levels,statistics_range,checkup,report,report_json,
-			    cancel,retry,delete,pause,resume,clear,clear_plan,clear_jobs,clean,clean_plan,clean_jobs,
-			    queue_remove,progress,complete,
-			    review,review_dead,retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,
-			    schedule_put,schedule_remove}')
-		) g(role, names) on p.proname = any (g.names)
+			('{jobq_producer,jobq_admin}'::text[], '{enqueue,enqueue_many,batch,workflow}'::text[]),
+			('{jobq_reader,jobq_admin}', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
+			    schedule_outcome,quantile,histogram_count,class_counts,bucket_edge,levels,statistics_range,
+			    checkup,report,report_json}'),
+			('{jobq_admin}', '{workflow_cancel,workflow_retry,cancel,retry,delete,pause,resume,clear,clear_plan,
+			    clear_jobs,clean,clean_plan,clean_jobs,queue_remove,progress,complete,review,review_dead,
+			    retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,schedule_put,schedule_remove}')
+		) g(roles, names) on p.proname = any (g.names)
 		where p.pronamespace = 'jobq'::regnamespace
 	loop
 		execute format('grant execute on function %s to %I', f, r);
