@@ -199,6 +199,12 @@ $from = $d->log_size;
 $d->configure(config('busy'));
 $d->signal('HUP');
 $d->wait_log(qr/notice not delivered.* channel=busy /, $from);
+# … and goes on without the database.
+$pg->stop('immediate');
+$d->wait_log(qr/monitor\b.*database is away/, $from);
+my $before = () = requests_to('/fail/503');
+wait_for { requests_to('/fail/503') > $before } 'another try';
+pass 'notices need no database';
 my $began = time;
 is $d->stop, 0, 'stops with a notice waiting';
 my $took = time - $began;

@@ -137,14 +137,18 @@ wait_for { grep { $_->{path} =~ /later/ } json_lines($requests) } 'it to be sent
 pass '… and it is sent when the database is back';
 
 #
-# a weekly one is of a week
+# a weekly one is of a week, in the time of the zone
 #
 $from = $d->log_size;
 my $epoch = int(time / 60) * 60;
-my @now = gmtime $epoch;
+my @now = gmtime($epoch + 5.5 * 3600);
 $pg->query("UPDATE jobq.reported SET at = to_timestamp($epoch), node = 'node', until = now()");
-$d->configure(config("$now[1] $now[2] * * $now[6]", 'hook', 'ok/week'));
+$d->configure(config("$now[1] $now[2] * * $now[6]", 'hook', 'ok/week')
+    . "daemon: {node: node, pid_file: $d->{dir}/jobqd.pid, shutdown_timeout: 10s, timezone: Asia/Kolkata}\n");
 $d->signal('HUP');
 like $d->wait_log(qr/report hours=\d+ queue=work/, $from), qr/hours=168 /, 'the history of a week (S3-51)';
+wait_for { grep { $_->{path} =~ /week/ } json_lines($requests) } 'it to be sent';
+my ($week) = grep { $_->{path} =~ /week/ } json_lines($requests);
+like $json->decode($week->{body})->{text}, qr/^\d+ \w+ \d+ \d\d:\d\d to .* Asia\/Kolkata$/m, '… in the time of the zone';
 is $d->stop, 0, 'stops';
 done_testing;
