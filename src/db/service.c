@@ -119,7 +119,6 @@ on_message(struct chan *master, uint32_t type, const void *body, size_t len,
 {
 	struct service *s = arg;
 	struct msg_reader r;
-
 	bool fine = true;
 
 	msg_read(&r, body, len);
