@@ -23,6 +23,7 @@ struct notice_handler {
 };
 
 static char url_key[] = "url", argv_key[] = "argv", prefix_key[] = "env_prefix",
+    private_key[] = "allow_private", headers_key[] = "headers", sign_key[] = "sign",
     http_name[] = "http", exec_name[] = "exec", prefix_text[] = "ALERT_";
 static struct node exec_prefix = { .kind = NODE_SCALAR, .text = prefix_text };
 
@@ -77,12 +78,13 @@ check_strays(const struct channel_conf *c, const struct node_entry *entry,
 }
 
 static void
-check_sign(const struct node_entry *entry, struct conf_sink *sink)
+check_sign(const struct channel_conf *c, const struct node_entry *entry,
+    struct conf_sink *sink)
 {
 	const struct node_entry *sign = node_entry(entry->value, "sign");
 
-	if (sign != NULL && node_get(sign->value, "secret") == NULL &&
-	    node_get(sign->value, "secret_file") == NULL)
+	if (c->sign != NULL && node_get(c->sign, "secret") == NULL &&
+	    node_get(c->sign, "secret_file") == NULL)
 		conf_complain(sink, sign->file, sign->line, sign->column,
 		    "sign: needs a secret: or secret_file:");
 }
@@ -100,7 +102,6 @@ static void
 make_handler(struct notice_handler *n, const struct channel_conf *c,
     const struct node_entry *entry)
 {
-	static const char *const same[] = { "allow_private", "headers", "sign" };
 	const struct node *map = entry->value;
 	struct node_entry prefix = *entry;
 
@@ -119,12 +120,12 @@ make_handler(struct notice_handler *n, const struct channel_conf *c,
 	}
 	n->handler.driver = http_name;
 	put_option(n, url_key, node_entry(map, "webhook"));
-	for (size_t i = 0; i < sizeof(same) / sizeof(*same); i++) {
-		const struct node_entry *from = node_entry(map, same[i]);
-
-		if (from != NULL)
-			put_option(n, from->key, from);
-	}
+	put_option(n, private_key, node_entry(map, private_key));
+	/* Not what is no map, and complained of. */
+	if (c->headers != NULL)
+		put_option(n, headers_key, node_entry(map, headers_key));
+	if (c->sign != NULL)
+		put_option(n, sign_key, node_entry(map, sign_key));
 }
 
 static void
@@ -191,7 +192,7 @@ channels_link(struct conf *conf, const struct conf_drivers *drivers,
 		struct notice_handler *own = &conf->notice_handlers[i];
 
 		check_strays(c, entry, sink);
-		check_sign(entry, sink);
+		check_sign(c, entry, sink);
 		if (c->nemail > 0)
 			check_via(conf, c, entry, sink);
 		if (count_ways(c) != 1) {
