@@ -30,10 +30,11 @@ may('p', q{SELECT jobq.workflow('w')});
 may('p', q{SELECT jobq.batch('work', '[]')});
 may_not('p', $_) for 'SELECT * FROM jobq.jobs', 'SELECT * FROM jobq.job', 'SELECT jobq.cancel(1)', "SELECT jobq.pause('work')",
     'SELECT * FROM jobq.claim(1, 1::smallint, 1)', "INSERT INTO jobq.turn VALUES ('1', 1, 0, 1, 1, 1)", "SELECT jobq.enqueue_object('work', '{}', 'x')";
-may('r', "SELECT count(*) FROM jobq.$_") for qw(jobs attempts queues dead_letters dead_groups holds schedules workers nodes workflows limits alerts statistics audit);
+may('r', "SELECT count(*) FROM jobq.$_") for qw(jobs attempts queues dead_letters dead_groups holds schedules workers nodes workflows limits alerts alert_rules silences statistics audit);
 is may('r', 'SELECT ready FROM jobq.queues'), 2, 'the reader sees the numbers';
 may_not('r', $_) for "SELECT jobq.enqueue('work')", 'SELECT jobq.cancel(1)', 'SELECT * FROM jobq.uniq', 'SELECT jobq.reap(1)';
 may('a', "SELECT jobq.pause('work', 'why'), jobq.resume('work'), jobq.cancel($id), jobq.retry($id), jobq.delete($id), jobq.schedule_pause('s'), jobq.schedule_resume('s'), jobq.schedule_run('s'), jobq.retry_dead('{$id}'), jobq.delete_dead('{$id}'), jobq.review($id, 'x'), jobq.why($id)");
+may('a', "SELECT jobq.alert_silence('*', now() + interval '1 hour'), jobq.alert_unsilence('*')");
 is may('a', "SELECT DISTINCT actor FROM jobq.audit"), 'a', 'the audit names who acted';
 may_not('a', $_) for 'SELECT jobq.reap(1)', 'DELETE FROM jobq.job', 'SELECT jobq.maintain()';
 may_not('stranger', $_) for "SELECT jobq.enqueue('work')", 'SELECT * FROM jobq.queues';

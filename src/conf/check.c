@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +12,6 @@
 #include "conf/parts.h"
 #include "conf/zones.h"
 #include "core/cron.h"
-#include "core/units.h"
 #include "os/listen.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyz0123456789_.-"
@@ -189,20 +189,22 @@ check_mail_address(const char *text)
 	return NULL;
 }
 
-const char *
-check_amount(const char *text)
+/* HH:MM at p, of a day. */
+static bool
+is_time(const char *p)
 {
-	const char *p = text;
-	int64_t ms;
-	double fraction;
+	return isdigit((unsigned char)p[0]) && isdigit((unsigned char)p[1]) &&
+	    p[2] == ':' && isdigit((unsigned char)p[3]) &&
+	    isdigit((unsigned char)p[4]) && p[3] < '6' &&
+	    (p[0] - '0') * 10 + p[1] - '0' < 24;
+}
 
-	while (isdigit((unsigned char)*p))
-		p++;
-	if (*p == '.' && p > text && isdigit((unsigned char)p[1]))
-		for (p++; isdigit((unsigned char)*p); )
-			p++;
-	if (*p == '\0' || units_duration_ms(text, &ms) == 0 ||
-	    units_percent(text, &fraction) == 0)
+const char *
+check_quiet(const char *text)
+{
+	if (*text == '\0' || (strlen(text) == 11 && is_time(text) &&
+	    text[5] == '-' && is_time(text + 6) &&
+	    strncmp(text, text + 6, 5) != 0))
 		return NULL;
-	return "needs a number, a percentage or a duration";
+	return "needs two different times of the day, as 22:00-07:00";
 }

@@ -164,14 +164,17 @@ struct channel_conf {			/* one of email, webhook or webhook_file, exec */
 
 struct alert_conf {
 	char *name;
-	int metric;			/* index of conf_metrics */
-	char *above, *below, *clear;	/* a number, percentage or duration; "" : none */
+	int metric;			/* index of metric_names */
+	char **queues; size_t nqueues;	/* none: all */
+	char *above, *below, *clear;	/* amounts of the metric's kind; "" : none */
 	int64_t window_ms, for_ms;
 	int min_jobs;
 	char **notify; size_t nnotify;
+	int64_t repeat_ms;		/* 0: never */
+	struct { int64_t after_ms; char **notify; size_t nnotify; } escalate;
 	enum { SEVERITY_INFO, SEVERITY_WARNING, SEVERITY_CRITICAL } severity;
 };
-extern const char *const conf_metrics[];	/* NULL at the end */
+extern const char *const conf_severities[];	/* NULL at the end */
 
 struct step_conf {
 	char *name;
@@ -224,6 +227,7 @@ struct conf {
 		int64_t interval_ms, statistics_ms, keep_size;
 		char *health_file, *report;
 		char **report_to; size_t nreport_to;	/* channels */
+		char *quiet;		/* "22:00-07:00"; "" : none */
 	} monitor;
 	struct retry_policy *policies; size_t npolicies;	/* named ones */
 	struct limit_conf *limits; size_t nlimits;

@@ -10,6 +10,7 @@
 #include "base/xalloc.h"
 #include "conf/parts.h"
 #include "core/job.h"
+#include "core/metric.h"
 
 /* Drivers there will be; a handler of one that this build lacks is an error
  * that says so. */
@@ -198,25 +199,60 @@ link_hook(struct conf *conf, const struct hook_conf *h,
 		    "needs a secret: or secret_file:, or scheme: none");
 }
 
+/* An amount of the metric's kind; false: there is none, or a wrong one. */
+static bool
+link_amount(const struct node_entry *entry, const char *key, const char *text,
+    const struct metric *m, double *out, struct conf_sink *sink)
+{
+	const struct node_entry *at = node_entry(entry->value, key);
+
+	if (*text == '\0')
+		return false;
+	if (metric_parse(m->kind, text, out) == 0)
+		return true;
+	conf_complain(sink, at->file, at->line, at->column,
+	    "%s: \"%.100s\": %s needs %s", key, text, m->name,
+	    metric_kind_form(m->kind));
+	return false;
+}
+
 static void
 link_alert(struct conf *conf, const struct alert_conf *a,
     const struct node_entry *entry, struct conf_sink *sink)
 {
-	const struct node *notify = node_get(entry->value, "notify");
+	const struct metric *m = metric_at(a->metric);
+	const struct node_entry *at, *escalate;
+	double limit = 0, clear;
+	bool over = *a->above != '\0';
 
 	if (node_entry(entry->value, "metric") == NULL)
 		complain_entry(sink, entry, "has no metric:");
-	if ((*a->above == '\0') == (*a->below == '\0'))
+	if (over == (*a->below != '\0'))
 		complain_entry(sink, entry, "needs either above: or below:");
-	for (size_t i = 0; i < a->nnotify; i++) {
-		size_t n = 0;
-
-		while (n < conf->read.nchannels && strcmp(a->notify[i],
-		    conf->read.channels[n].name) != 0)
-			n++;
-		if (n == conf->read.nchannels)
-			complain_missing(sink, &notify->entries[i], "notify",
-			    "channel", a->notify[i], conf->read.channels, n,
-			    sizeof(*conf->read.channels));
+	else if (link_amount(entry, over ? "above" : "below",
+	    over ? a->above : a->below, m, &limit, sink) &&
+	    link_amount(entry, "clear", a->clear, m, &clear, sink) &&
+	    (over ? clear > limit : clear < limit)) {
+		at = node_entry(entry->value, "clear");
+		conf_complain(sink, at->file, at->line, at->column,
+		    "clear: it would end at %s and start %s %s", a->clear,
+		    over ? "above" : "below", over ? a->above : a->below);
 	}
+	at = node_entry(entry->value, "queues");
+	if (a->nqueues > 0 && !m->per_queue)
+		conf_complain(sink, at->file, at->line, at->column,
+		    "queues: %s is of no queue", m->name);
+	for (size_t i = 0; i < a->nqueues; i++)
+		if (conf_queue(conf, a->queues[i]) == NULL)
+			complain_missing(sink, &at->value->entries[i], "queues",
+			    "queue", a->queues[i], conf->queues, conf->nqueues,
+			    sizeof(*conf->queues));
+	link_channels(conf, node_get(entry->value, "notify"), "notify",
+	    a->notify, a->nnotify, sink);
+	escalate = node_entry(entry->value, "escalate");
+	link_channels(conf, node_get(escalate ? escalate->value : NULL,
+	    "notify"), "notify", a->escalate.notify, a->escalate.nnotify, sink);
+	if ((a->escalate.after_ms > 0) != (a->escalate.nnotify > 0))
+		conf_complain(sink, escalate->file, escalate->line,
+		    escalate->column, "escalate: needs after: and notify:");
 }

@@ -26,7 +26,7 @@ const char *check_path_or_tenant(const char *);
 const char *check_event_id(const char *);
 const char *check_webhook(const char *);
 const char *check_mail_address(const char *);
-const char *check_amount(const char *);
+const char *check_quiet(const char *);
 
 /* policy.c: retry policies and scales of priorities. */
 void policy_read_retries(struct key_reader *, const struct node_entry *, void *);

@@ -10,6 +10,7 @@
 
 #include "conf/keys.h"
 #include "conf/parts.h"
+#include "core/metric.h"
 #include "core/units.h"
 
 #define SECOND INT64_C(1000)
@@ -38,7 +39,9 @@ TOGETHER(schedule_conf, requires_env, nrequires_env);
 TOGETHER(channel_conf, email, nemail);
 TOGETHER(channel_conf, exec, nexec);
 TOGETHER(conf, monitor.report_to, monitor.nreport_to);
+TOGETHER(alert_conf, queues, nqueues);
 TOGETHER(alert_conf, notify, nnotify);
+TOGETHER(alert_conf, escalate.notify, escalate.nnotify);
 TOGETHER(step_conf, after, nafter);
 TOGETHER(workflow_conf, steps, nsteps);
 TOGETHER(conf, policies, npolicies);
@@ -60,14 +63,11 @@ static const char *const orders[] = { "small_first", "large_first", NULL };
 static const char *const conflicts[] = { "existing", "replace", "move", NULL };
 static const char *const overlaps[] = { "allow", "skip", "replace", NULL };
 static const char *const catch_ups[] = { "none", "last", "all", NULL };
-static const char *const severities[] = { "info", "warning", "critical", NULL };
 static const char *const channel_formats[] = { "auto", "generic", "slack",
     "teams", NULL };
 static const char *const schemes[] = { "none", "standard-webhooks",
     "timestamped-hmac", NULL };
-const char *const conf_metrics[] = { "backlog", "failure_rate",
-    "run_time_avg", "dead_letters", "stalled", "paused", "workers",
-    "database_down", "schedule_late", "oldest_snapshot_age", NULL };
+const char *const conf_severities[] = { "info", "warning", "critical", NULL };
 
 static const struct key daemon_keys[] = {
 	{ "user", KEY_TEXT, C(daemon.user), "jobqd", .flags = KEY_RESTART },
@@ -136,6 +136,7 @@ static const struct key monitor_keys[] = {
 	{ "report", KEY_TEXT, C(monitor.report), "0 0 * * *",
 	    .check = check_cron },
 	{ "report_to", KEY_WORDS, C(monitor.report_to) },
+	{ "quiet", KEY_TEXT, C(monitor.quiet), "", .check = check_quiet },
 	END
 };
 
@@ -332,24 +333,28 @@ static const struct key channel_keys[] = {
 	END
 };
 
+#define A(m) offsetof(struct alert_conf, m)
+
+static const struct key escalate_keys[] = {
+	{ "after", KEY_DURATION, A(escalate.after_ms), "0", 0, 30 * DAY },
+	{ "notify", KEY_WORDS, A(escalate.notify) },
+	END
+};
+
 static const struct key alert_keys[] = {
-	{ "metric", KEY_CHOICE, offsetof(struct alert_conf, metric), "backlog",
-	    .names = conf_metrics },
-	{ "above", KEY_TEXT, offsetof(struct alert_conf, above), "",
-	    .flags = KEY_QUIET, .check = check_amount },
-	{ "below", KEY_TEXT, offsetof(struct alert_conf, below), "",
-	    .flags = KEY_QUIET, .check = check_amount },
-	{ "clear", KEY_TEXT, offsetof(struct alert_conf, clear), "",
-	    .flags = KEY_QUIET, .check = check_amount },
-	{ "window", KEY_DURATION, offsetof(struct alert_conf, window_ms),
-	    "5m", SECOND, DAY },
-	{ "for", KEY_DURATION, offsetof(struct alert_conf, for_ms), "0",
-	    0, DAY },
-	{ "min_jobs", KEY_INT, offsetof(struct alert_conf, min_jobs), "0",
-	    0, 1000000000 },
-	{ "notify", KEY_WORDS, offsetof(struct alert_conf, notify) },
-	{ "severity", KEY_CHOICE, offsetof(struct alert_conf, severity),
-	    "warning", .names = severities },
+	{ "metric", KEY_CHOICE, A(metric), "backlog", .names = metric_names },
+	{ "queues", KEY_WORDS, A(queues) },
+	{ "above", KEY_TEXT, A(above), "", .flags = KEY_QUIET },
+	{ "below", KEY_TEXT, A(below), "", .flags = KEY_QUIET },
+	{ "clear", KEY_TEXT, A(clear), "", .flags = KEY_QUIET },
+	{ "window", KEY_DURATION, A(window_ms), "5m", SECOND, DAY },
+	{ "for", KEY_DURATION, A(for_ms), "0", 0, DAY },
+	{ "min_jobs", KEY_INT, A(min_jobs), "0", 0, 1000000000 },
+	{ "notify", KEY_WORDS, A(notify) },
+	{ "repeat", KEY_DURATION, A(repeat_ms), "0", 0, 30 * DAY },
+	{ "escalate", KEY_MAP, .table = escalate_keys },
+	{ "severity", KEY_CHOICE, A(severity), "warning",
+	    .names = conf_severities },
 	END
 };
 
@@ -425,8 +430,7 @@ const struct key conf_keys[] = {
 	{ "channels", KEY_NAMED, C(read.channels), .table = channel_keys,
 	    .size = sizeof(struct channel_conf), .check = check_name },
 	{ "alerts", KEY_NAMED, C(read.alerts), .table = alert_keys,
-	    .size = sizeof(struct alert_conf), .check = check_name,
-	    .flags = KEY_LATER },
+	    .size = sizeof(struct alert_conf), .check = check_name },
 	{ "workflows", KEY_NAMED, C(read.workflows), .table = workflow_keys,
 	    .size = sizeof(struct workflow_conf), .check = check_name },
 	END

@@ -41,7 +41,7 @@ static const struct option options[] = {
 	{ "group", 0, NULL, "one line for each reason" },
 	{ "rate", 0, "RATE", "so many in a time: 50/s, 1000/10m" },
 	{ "data", 0, "JSON|-", "with this data; - reads standard input" },
-	{ "by", 0, "WHO", "who has looked; else the user who calls" },
+	{ "by", 0, "WHO", "who it is; else the user who calls" },
 	{ "notes", 0, "TEXT", "what was found" },
 	{ "reason", 0, "TEXT", "why, for those who look" },
 	{ "timeout", 0, "DURATION", "give up waiting after this time" },

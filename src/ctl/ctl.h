@@ -131,6 +131,14 @@ int workflow_run(struct ctl *, const struct args *);
 int workflow_cancel(struct ctl *, const struct args *);
 int workflow_retry(struct ctl *, const struct args *);
 int channel_test(struct ctl *, const struct args *);
+int alert_list(struct ctl *, const struct args *);
+int alert_rules(struct ctl *, const struct args *);
+int alert_show(struct ctl *, const struct args *);
+int alert_ack(struct ctl *, const struct args *);
+int alert_silence(struct ctl *, const struct args *);
+int alert_unsilence(struct ctl *, const struct args *);
+int alert_set(struct ctl *, const struct args *);
+int alert_reset(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 

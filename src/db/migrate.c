@@ -13,6 +13,8 @@
 
 #include "base/buf.h"
 #include "base/xalloc.h"
+#include "core/metric.h"
+#include "core/units.h"
 #include "db/pg.h"
 #include "db/pgsync.h"
 #include "db/sqltext.h"
@@ -21,6 +23,7 @@
 
 /* Made apart from the schema, since it needs other rights. */
 #define ROLES_TEXT "95-roles"
+#define LADDER_MARGIN_MS 10000		/* an attempt is over so long after the ladder */
 
 static int schema_version(PGconn *, const char *schema, int *version,
     struct err *);
@@ -31,11 +34,14 @@ static int execute(PGconn *, const struct sqltext *, const char *schema,
 static int command(PGconn *, const char *sql, struct err *);
 static void put_queue(struct buf *, const struct queue_conf *);
 static void put_weights(struct buf *, const struct queue_conf *);
-static void put_limits(struct buf *, const struct queue_conf *);
 static void put_limit(struct buf *, const struct limit_conf *);
 static void put_schedule(struct buf *, const struct schedule_conf *);
 static void put_workflow(struct buf *, const struct workflow_conf *);
 static void put_step(struct buf *, const struct step_conf *);
+static void put_alert(struct buf *, const struct alert_conf *);
+static void put_words(struct buf *, const char *key, char *const *words,
+    size_t count);
+static void put_duration(struct buf *, const char *key, int64_t ms);
 static void put_given(struct buf *, const char *key, const char *value);
 static void put_text(struct buf *, const char *key, const char *value);
 static void put_number(struct buf *, const char *key, int64_t value);
@@ -238,7 +244,12 @@ migrate_register(PGconn *db, const struct conf *conf, struct err *e)
 		buf_str(&b, i > 0 ? "," : "");
 		put_workflow(&b, &conf->read.workflows[i]);
 	}
-	buf_str(&b, "}}");
+	buf_str(&b, "},\"alerts\":[");
+	for (size_t i = 0; i < conf->read.nalerts; i++) {
+		buf_str(&b, i > 0 ? ",{" : "{");
+		put_alert(&b, &conf->read.alerts[i]);
+	}
+	buf_str(&b, "]}");
 	params[0] = b.data;
 	sql = stmt_in_schema("SELECT jobq.register($1::jsonb)",
 	    conf->database.schema);
@@ -247,6 +258,18 @@ migrate_register(PGconn *db, const struct conf *conf, struct err *e)
 	buf_clear(&b);
 	PQclear(res);
 	return res == NULL ? -1 : 0;
+}
+
+/* The longest that an attempt can take, with the cancel ladder and a margin. */
+static int64_t
+longest_ms(const struct queue_conf *q)
+{
+	int64_t ms = q->timeout_ms;
+
+	for (size_t i = 0; i < q->ntypes; i++)
+		if (q->types[i].timeout_ms > ms)
+			ms = q->types[i].timeout_ms;
+	return ms + q->grace_ms + LADDER_MARGIN_MS;
 }
 
 static void
@@ -271,9 +294,10 @@ put_queue(struct buf *b, const struct queue_conf *q)
 	put_text(b, "fair", q->fair);
 	put_number(b, "ageing_ms", q->ageing_ms);
 	put_weights(b, q);
-	put_limits(b, q);
+	put_words(b, "limits", q->limits, q->nlimits);
 	put_number(b, "lease_ms", q->lease_ms);
 	put_number(b, "expire_ms", q->expire_ms);
+	put_number(b, "longest_ms", longest_ms(q));
 	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"breaker\":%s,\"keep\":{",
 	    q->scale->large_first ? "true" : "false",
 	    q->enabled ? "true" : "false", q->breaker ? "true" : "false");
@@ -293,19 +317,6 @@ put_weights(struct buf *b, const struct queue_conf *q)
 	weights = node_json(q->fair_weights);
 	buf_printf(b, "\"weights\":%s,", weights);
 	free(weights);
-}
-
-/* The names. */
-static void
-put_limits(struct buf *b, const struct queue_conf *q)
-{
-	buf_str(b, "\"limits\":[");
-	for (size_t i = 0; i < q->nlimits; i++) {
-		if (i > 0)
-			buf_char(b, ',');
-		buf_json(b, q->limits[i], strlen(q->limits[i]));
-	}
-	buf_str(b, "],");
 }
 
 static void
@@ -395,6 +406,50 @@ put_step(struct buf *b, const struct step_conf *s)
 	}
 	put_text(b, "type", s->type);
 	buf_printf(b, "\"queue\":\"%s\"}", s->queue);
+}
+
+/* Amounts and durations as they are written: alert_set() changes them so. */
+static void
+put_alert(struct buf *b, const struct alert_conf *a)
+{
+	const struct metric *m = metric_at(a->metric);
+
+	put_text(b, "name", a->name);
+	put_text(b, "metric", m->name);
+	put_text(b, "kind", metric_kind_name(m->kind));
+	put_given(b, "above", a->above);
+	put_given(b, "below", a->below);
+	put_given(b, "clear", a->clear);
+	put_duration(b, "window", a->window_ms);
+	put_duration(b, "for", a->for_ms);
+	put_duration(b, "repeat", a->repeat_ms);
+	put_duration(b, "escalate_after", a->escalate.after_ms);
+	put_number(b, "min_jobs", a->min_jobs);
+	put_words(b, "queues", a->queues, a->nqueues);
+	put_words(b, "notify", a->notify, a->nnotify);
+	put_words(b, "escalate_notify", a->escalate.notify,
+	    a->escalate.nnotify);
+	buf_printf(b, "\"severity\":\"%s\"}", conf_severities[a->severity]);
+}
+
+static void
+put_words(struct buf *b, const char *key, char *const *words, size_t count)
+{
+	buf_printf(b, "\"%s\":[", key);
+	for (size_t i = 0; i < count; i++) {
+		buf_str(b, i > 0 ? "," : "");
+		buf_json(b, words[i], strlen(words[i]));
+	}
+	buf_str(b, "],");
+}
+
+static void
+put_duration(struct buf *b, const char *key, int64_t ms)
+{
+	char text[UNITS_TEXT_MAX];
+
+	units_format_duration(text, sizeof(text), ms);
+	put_text(b, key, text);
 }
 
 static void

@@ -484,7 +484,8 @@ static const char rich[] =
     "  e: {every: 90s, queue: b, timezone: UTC}\n"
     "hooks: {g: {queue: b, verify: {secret: shh}, event_id: \"header:webhook-id\"}}\n"
     "channels: {c: {webhook: \"https://hooks.example.com/T0/B0/xyz\", format: slack, sign: {secret: shh}, headers: {Authorization: x, X-A: b}, allow_private: on}, f: {webhook_file: /etc/f, timeout: 5s}, o: {email: [ops@example.com], via: m}, x: {exec: [/bin/page, \"a b\"]}}\n"
-    "alerts: {a: {metric: failure_rate, above: 10%, notify: [c, o]}}\n"
+    "alerts: {a: {metric: failure_rate, queues: [a], above: 10%, clear: 5%, for: 90s, notify: [c, o], repeat: 4h, escalate: {after: 30m, notify: [x]}}}\n"
+    "monitor: {quiet: \"22:00-07:00\"}\n"
     "workflows: {w: {steps: {one: {queue: b}, two: {queue: a, type: t, after: [one], if: data.x, data: {k: v}}, three: {queue: b, after: [two], for_each: result.two.x, allow_failure: yes, priority: high, delay: 5m, timeout: 1h, max_attempts: 5, tenant: \"{{item.t}}\", key: k}}, on_failure: {queue: b, type: undo, delay: 2s}}}\n";
 
 static void

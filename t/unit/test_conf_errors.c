@@ -325,9 +325,22 @@ static const struct {
 	{ "channels: {c: {webhook: \"https://a\"}}\nmonitor: {report_to: [c, d]}\n",
 	    "x.yml:2:26: report_to: there is no channel \"d\" (did you mean \"c\"?)\n" },
 	{ "alerts: {a: {metric: backlog, above: lots, notify: [ops]}}\n",
-	    "x.yml:1:10: \"a\" needs either above: or below:\n"
-	    "x.yml:1:31: above: \"lots\": needs a number, a percentage or a duration\n"
+	    "x.yml:1:31: above: \"lots\": backlog needs a number, as 1000\n"
 	    "x.yml:1:53: notify: there is no channel \"ops\"\n" },
+	{ Q "alerts: {a: {metric: failure_rate, above: 1000, below: 1}, b: {above: 1}, c: {metric: loda, above: 1}}\n",
+	    "x.yml:3:10: \"a\" needs either above: or below:\n"
+	    "x.yml:3:60: \"b\" has no metric:\n"
+	    "x.yml:3:79: metric: \"loda\" is not backlog, oldest_ready, failure_rate, error_count, retries, run_time_avg, dead_letters, dead_letters_new, stalled, paused, workers, unserved, node_down, database_down, schedule_late, oldest_snapshot_age or table_size\n" },
+	{ Q "alerts: {a: {metric: backlog, queues: [q, r], above: 10, clear: 11}, b: {metric: node_down, queues: [q], above: 0}, c: {metric: workers, below: 2, clear: 1}}\n",
+	    "x.yml:3:43: queues: there is no queue \"r\" (did you mean \"q\"?)\n"
+	    "x.yml:3:58: clear: it would end at 11 and start above 10\n"
+	    "x.yml:3:93: queues: node_down is of no queue\n"
+	    "x.yml:3:148: clear: it would end at 1 and start below 2\n" },
+	{ Q "alerts: {a: {metric: run_time_avg, above: 60000, escalate: {after: 5m}}}\n",
+	    "x.yml:3:36: above: \"60000\": run_time_avg needs a duration, as 30s\n"
+	    "x.yml:3:50: escalate: needs after: and notify:\n" },
+	{ "monitor: {quiet: \"22:00-24:00\"}\n",
+	    "x.yml:1:11: quiet: \"22:00-24:00\": needs two different times of the day, as 22:00-07:00\n" },
 	{ Q "workflows: {w: {steps: {a: {queue: q, after: [b]}, b: {queue: q, after: [a]}, c: {queue: r}}}}\n",
 	    "x.yml:3:25: step \"a\" waits for itself, by way of its after:\n"
 	    "x.yml:3:83: queue: there is no queue \"r\" (did you mean \"q\"?)\n" },

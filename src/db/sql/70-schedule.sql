@@ -9,7 +9,7 @@
 --    "limits": [{"name", "rate", "period_ms", "concurrency", "min_gap_ms"}],
 --    "schedules": [{"name", "queue", "type", "data", "priority", "tenant", "spec", "timezone",
 --      "overlap", "only_if", "for_each", "jitter_ms", "enabled", "description"}],
---    "workflows": {name: definition}}
+--    "workflows": {name: definition}, "alerts": see alert_register()}
 -- Queues, schedules and workflows that are no longer there stay, not served. A
 -- schedule made at run time gives way to one of the configuration.
 create function jobq.register(config jsonb) returns void
@@ -121,6 +121,7 @@ begin
 	select d.key, d.value from jsonb_each(coalesce(config -> 'workflows', '{}')) d
 	on conflict (name) do update set definition = excluded.definition, registered_at = now()
 	where w.definition is distinct from excluded.definition;
+	perform jobq.alert_register(config, n);
 end
 $$;
 

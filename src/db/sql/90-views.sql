@@ -165,10 +165,21 @@ create view jobq.limits as
 	        where k.limit_id = s.id order by 1) as queues
 	from jobq.limit_state s;
 
+-- The alerts that have fired, also those that have ended (for 90 days).
 create view jobq.alerts as
-	select a.name, nullif(a.queue, '') as queue, a.state, a.value, a.since, a.acknowledged_by,
-	    a.silenced_until, a.ended_at
-	from jobq.alert a;
+	select a.name, nullif(a.queue, '') as queue,
+	    case when a.ended_at is not null then 'ended' when s.until is not null then 'silenced'
+	        when a.acknowledged_by is not null then 'acknowledged' else 'firing' end as state,
+	    a.value, a.since, a.acknowledged_by, s.until as silenced_until, a.ended_at,
+	    a.severity, a.metric, a.threshold, a.message, a.node, a.acknowledged_at, a.last_sent
+	from jobq.alert a
+	left join lateral (select max(k.until) as until from jobq.silence k
+	    where k.name in ('*', a.name) and k.queue in ('', a.queue) and k.until > now() and a.ended_at is null) s on true
+	where a.fired_at is not null;
+
+create view jobq.silences as
+	select nullif(s.name, '*') as name, nullif(s.queue, '') as queue, s.until, s.by, s.at, s.reason
+	from jobq.silence s where s.until > now();
 
 -- A row for each queue, type and tenant of which attempts ended in the piece of
 -- time, or one of a queue where nothing did. failed: and did not complete;

@@ -24,7 +24,8 @@ begin
 			    checkup,report,report_json}'),
 			('{jobq_admin}', '{workflow_cancel,workflow_retry,cancel,retry,delete,pause,resume,clear,clear_plan,
 			    clear_jobs,clean,clean_plan,clean_jobs,queue_remove,progress,complete,review,review_dead,
-			    retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,schedule_put,schedule_remove}')
+			    retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,schedule_put,schedule_remove,
+			    alert_ack,alert_silence,alert_unsilence,alert_set,alert_reset}')
 		) g(roles, names) on p.proname = any (g.names)
 		where p.pronamespace = 'jobq'::regnamespace
 	loop
@@ -36,7 +37,8 @@ $$;
 grant usage on schema jobq to jobq_producer, jobq_reader, jobq_admin;
 
 grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.holds, jobq.dead_letters, jobq.dead_groups, jobq.schedules,
-	jobq.workers, jobq.breakers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.statistics, jobq.errors, jobq.audit
+	jobq.workers, jobq.breakers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.alert_rules, jobq.silences,
+	jobq.statistics, jobq.errors, jobq.audit
 to jobq_reader, jobq_admin;
 -- what "jobqctl job show" and "job log" tell beyond the views
 grant select on jobq.job, jobq.attempt, jobq.output, jobq.cancel_request
