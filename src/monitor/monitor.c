@@ -1,9 +1,9 @@
 /*
  * The monitor process, one a node. Says that the node is alive, gives back
  * the jobs of pools that are not (of any node), keeps the leases of workers that
- * outlived their leader until they are done, and runs the rounds: health
- * file, retention, statistics; and the report. It owns one connection and never blocks;
- * notices are sent by workers of its own (notify.c).
+ * outlived their leader until they are done, and runs the rounds (health
+ * file, retention, statistics), the report and the alerts. It owns one
+ * connection and never blocks; notices are sent by workers of its own (notify.c).
  */
 #include "config.h"
 
@@ -17,6 +17,7 @@
 #include "db/array.h"
 #include "db/service.h"
 #include "db/stmt.h"
+#include "monitor/alert.h"
 #include "monitor/monitor.h"
 #include "monitor/notify.h"
 #include "monitor/report.h"
@@ -43,6 +44,7 @@ struct monitor {
 	struct round *round;
 	struct notify *notify;
 	struct report *report;
+	struct alerts *alerts;
 	struct orphans orphans;
 	char *beat_sql, *keep_sql, *reap_sql;
 	mono_t interval;		/* of the beat */
@@ -115,6 +117,8 @@ monitor_init(struct monitor *m, const struct conf *conf)
 	m->notify = notify_new(conf, &m->service);
 	m->report = report_new(conf, m->service.loop, m->service.pg, m->notify);
 	m->round = round_new(conf, m->service.loop, m->service.pg);
+	m->alerts = alerts_new(conf, m->service.loop, m->service.pg,
+	    m->notify);
 }
 
 static void
@@ -127,6 +131,7 @@ monitor_clear(struct monitor *m)
 	round_free(m->round);
 	notify_free(m->notify);
 	report_free(m->report);
+	alerts_free(m->alerts);
 	while ((o = LIST_FIRST(&m->orphans)) != NULL) {
 		LIST_REMOVE(o, link);
 		free(o);
@@ -167,6 +172,7 @@ stop(void *arg)
 	struct monitor *m = arg;
 
 	report_stop(m->report);
+	alerts_stop(m->alerts);
 	notify_stop(m->notify, m->service.stop_ms, leave, m);
 }
 
@@ -221,6 +227,7 @@ up(void *arg)
 	timer_set(m->beat, 0);
 	round_up(m->round);
 	report_up(m->report);
+	alerts_up(m->alerts);
 }
 
 static void
@@ -230,6 +237,7 @@ down(const char *reason, void *arg)
 
 	timer_stop(m->beat);
 	round_down(m->round, reason);
+	alerts_down(m->alerts, reason);
 }
 
 static void

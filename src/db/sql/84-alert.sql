@@ -77,14 +77,6 @@ begin
 end
 $$;
 
--- How late schedules are: for how long the next instant of each has passed.
-create function jobq.schedule_late(out name text, out seconds float8) returns setof record
-language sql stable as $$
-	select s.name, extract(epoch from clock_timestamp() - s.next_run)::float8
-	from jobq.schedule s
-	where s.enabled and not s.paused and s.next_run < clock_timestamp()
-$$;
-
 -- How many attempts of each queue ended how since the last call. The tally is
 -- summed up into pieces of five minutes, so what is new is how much more these
 -- are now; a row for each queue of which something has ended.
