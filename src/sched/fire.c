@@ -26,6 +26,15 @@
 /* For the SQL of a schedule; below what the connection waits for an answer. */
 #define LIMIT_MS 20000
 
+/* How jobq.schedule_fire() ends. */
+enum end {
+	END_FIRED, END_SKIPPED, END_FAILED, END_HELD,	/* it was ours */
+	END_DONE, END_BUSY, END_STALE, END_GONE, END_UNKNOWN
+};
+static const char *const end_words[] = {
+	"fired", "skipped", "failed", "held", "done", "busy", "stale", "gone",
+};
+
 /* A statement on its way. */
 struct batch {
 	struct fire *fire;
@@ -40,8 +49,7 @@ static void side_up(struct pg *, void *arg);
 static void side_down(struct pg *, const char *reason, bool fatal, void *arg);
 static void fired(struct pg *, PGresult *, void *arg);
 static void end(struct plan *, const PGresult *, int row);
-static void log_end(struct plan *, const char *outcome, const PGresult *,
-    int row);
+static void log_end(const struct plan *, enum end, const PGresult *, int row);
 static void refused(struct batch *, const PGresult *);
 
 struct fire *
@@ -335,59 +343,67 @@ fired(struct pg *pg, PGresult *res, void *arg)
 		f->changed(f->arg);
 }
 
+static enum end
+end_of(const char *word)
+{
+	for (int i = 0; i < END_UNKNOWN && word != NULL; i++)
+		if (strcmp(word, end_words[i]) == 0)
+			return (enum end)i;
+	return END_UNKNOWN;
+}
+
 static void
 end(struct plan *p, const PGresult *res, int row)
 {
-	const char *outcome = pg_text(res, row, 1);
+	enum end how = end_of(pg_text(res, row, 1));
 	struct fire *f = p->fire;
-	bool stale = strcmp(outcome, "stale") == 0;
-	bool gone = strcmp(outcome, "gone") == 0;
 
-	p->busy = p->busy && strcmp(outcome, "busy") == 0;
+	log_end(p, how, res, row);
+	p->skipping = how == END_SKIPPED;
+	p->busy = how == END_BUSY;
+	if (how == END_BUSY) {
+		p->hold = f->now + RETRY_US;
+		return;
+	}
 	/* It is defined otherwise, or no more: learn that, then go on. */
-	if (stale || (gone && p->revision != 0)) {
+	if (how == END_STALE || (how == END_GONE && p->revision != 0)) {
 		f->outdated = true;
-		p->hold = f->now + RETRY_US / 10;
 		if (!f->reading)
 			plans_read(f, true);
 	}
-	if (strcmp(outcome, "busy") == 0) {
-		if (!p->busy)
-			log_warn("schedule not fired, will be tried again",
-			    "schedule=%s reason=%s", p->name, pg_text(res, row, 5));
-		p->busy = true;
-		p->hold = f->now + RETRY_US;
-	}
-	if (stale || p->busy)
+	if (how == END_STALE) {
+		p->hold = f->now + RETRY_US / 10;
 		return;
-	log_end(p, outcome, res, row);
-	p->mine = !f->leader && !gone && strcmp(outcome, "done") != 0;
+	}
+	p->mine = !f->leader && how <= END_HELD;
 	plan_pass(p, p->sent);
 }
 
 static void
-log_end(struct plan *p, const char *outcome, const PGresult *res, int row)
+log_end(const struct plan *p, enum end how, const PGresult *res, int row)
 {
 	const char *jobs = pg_text(res, row, 2), *job = pg_text(res, row, 3);
 	const char *reason = pg_text(res, row, 5);
 	int64_t late_ms = pg_int(res, row, 4);
 
-	if (strcmp(outcome, "failed") == 0)
+	if (how == END_FAILED)
 		log_error("schedule failed", "schedule=%s reason=%s", p->name,
 		    reason);
-	else if (strcmp(outcome, "skipped") == 0 && !p->skipping)
+	else if (how == END_BUSY && !p->busy)
+		log_warn("schedule not fired, will be tried again",
+		    "schedule=%s reason=%s", p->name, reason);
+	else if (how == END_SKIPPED && !p->skipping)
 		log_info("schedule skipped", "schedule=%s reason=%s", p->name,
 		    reason);
-	else if (strcmp(outcome, "skipped") == 0)
+	else if (how == END_SKIPPED)
 		log_debug("schedule skipped", "schedule=%s reason=%s", p->name,
 		    reason);
-	else if (strcmp(outcome, "fired") == 0 && late_ms > LATE_MS)
+	else if (how == END_FIRED && late_ms > LATE_MS)
 		log_info("schedule fired late", "schedule=%s late_ms=%jd "
 		    "job=%s jobs=%s", p->name, (intmax_t)late_ms, job, jobs);
-	else if (strcmp(outcome, "fired") == 0)
+	else if (how == END_FIRED)
 		log_debug("schedule fired", "schedule=%s job=%s jobs=%s",
 		    p->name, job, jobs);
-	p->skipping = strcmp(outcome, "skipped") == 0;
 }
 
 /* An error of the whole statement. One that somebody must mend costs these

@@ -473,7 +473,6 @@ create table jobq.schedule (
 	jitter_ms bigint not null default 0,
 	description text not null default '',
 	enabled boolean not null default true,
-	served boolean not null default true,	-- still in somebody's configuration
 	paused boolean not null default false,
 	changed_at timestamptz not null default clock_timestamp(),
 	error text,				-- why a scheduler cannot read the definition
@@ -489,6 +488,13 @@ create table jobq.schedule (
 	last_error text,
 	last_error_at timestamptz
 ) with (fillfactor = 50);
+-- Which nodes have which schedules in their configuration.
+create table jobq.fires (
+	node smallint not null references jobq.node on delete cascade,
+	schedule text not null references jobq.schedule on delete cascade,
+	primary key (node, schedule)
+);
+create index fires_schedule on jobq.fires (schedule);
 -- A row for each change of what schedules there are; only the last ones stay.
 create table jobq.schedule_change (
 	id bigint generated always as identity

@@ -16,7 +16,6 @@ create function jobq.register(config jsonb) returns void
 language plpgsql as $$
 declare
 	n smallint := jobq.node_id(config ->> 'node');
-	changed boolean;
 begin
 	update jobq.node k set instance = coalesce(config ->> 'instance', k.instance),
 	    version = coalesce(config ->> 'version', k.version), seen = clock_timestamp()
@@ -84,10 +83,6 @@ begin
 	where q.name in (select c ->> 'name' from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
 	    where coalesce((c ->> 'enabled')::boolean, true))
 	on conflict do nothing;
-	update jobq.schedule s set served = false
-	where s.served and s.origin = 'file' and s.name not in (
-	    select c ->> 'name' from jsonb_array_elements(coalesce(config -> 'schedules', '[]')) c);
-	changed := found;
 	insert into jobq.schedule as s (name, queue, type, data, priority, tenant, spec, timezone, overlap,
 	    only_if, for_each, jitter_ms, enabled, description)
 	select c ->> 'name', (jobq.queue_get(c ->> 'queue')).id, coalesce(c ->> 'type', ''),
@@ -103,20 +98,23 @@ begin
 	    tenant = excluded.tenant, spec = excluded.spec, timezone = excluded.timezone,
 	    overlap = excluded.overlap, only_if = excluded.only_if, for_each = excluded.for_each,
 	    jitter_ms = excluded.jitter_ms, enabled = excluded.enabled, description = excluded.description,
-	    served = true, changed_at = clock_timestamp(),
+	    changed_at = clock_timestamp(),
 	    next_run = case when (s.spec, s.timezone) = (excluded.spec, excluded.timezone) then s.next_run end,
 	    -- what has changed begins now, and has missed nothing
 	    last_nominal = case when (s.spec, s.timezone) = (excluded.spec, excluded.timezone)
 	        and s.enabled >= excluded.enabled
 	        then s.last_nominal else greatest(s.last_nominal, clock_timestamp()) end
-	where (s.origin, s.served, s.queue, s.type, s.data, s.priority, s.tenant, s.spec, s.timezone, s.overlap,
+	where (s.origin, s.queue, s.type, s.data, s.priority, s.tenant, s.spec, s.timezone, s.overlap,
 	        s.only_if, s.for_each, s.jitter_ms, s.enabled, s.description)
-	    is distinct from ('file', true, excluded.queue, excluded.type, excluded.data, excluded.priority,
+	    is distinct from ('file', excluded.queue, excluded.type, excluded.data, excluded.priority,
 	        excluded.tenant, excluded.spec, excluded.timezone, excluded.overlap, excluded.only_if,
 	        excluded.for_each, excluded.jitter_ms, excluded.enabled, excluded.description);
-	if found or changed then
+	if found then
 		perform jobq.schedules_changed();
 	end if;
+	delete from jobq.fires f where f.node = n;
+	insert into jobq.fires (node, schedule)
+	select n, c ->> 'name' from jsonb_array_elements(coalesce(config -> 'schedules', '[]')) c;
 	insert into jobq.workflow_def as w (name, definition)
 	select d.key, d.value from jsonb_each(coalesce(config -> 'workflows', '{}')) d
 	on conflict (name) do update set definition = excluded.definition, registered_at = now()
@@ -215,12 +213,11 @@ begin
 				end if;
 			end if;
 			select * into s from jobq.schedule k where k.name = names[n] for update skip locked;
-			if not found then
-				outcomes[n] := case when exists (select from jobq.schedule k where k.name = names[n])
-				    then 'busy' else 'gone' end;
+			if not found and exists (select from jobq.schedule k where k.name = names[n]) then
+				outcomes[n] := 'busy';
 				reasons[n] := 'somebody is just changing it';
-				continue;
 			end if;
+			continue when s is null;
 			outcomes[n] := case when s.revision <> revisions[n] then 'stale'
 			    when s.last_nominal >= instants[n] then 'done'
 			    when s.paused or not s.enabled then 'held'
@@ -254,7 +251,7 @@ begin
 			end if;
 		end;
 	end loop;
-	update jobq.schedule k set last_nominal = u.instant, next_run = u.next, served = true,
+	update jobq.schedule k set last_nominal = u.instant, next_run = u.next,
 	    fired = k.fired + (u.outcome = 'fired')::int, skipped = k.skipped + (u.outcome = 'skipped')::int,
 	    failed = k.failed + (u.outcome = 'failed')::int,
 	    last_run = case u.outcome when 'fired' then u.instant else k.last_run end,
@@ -364,17 +361,16 @@ language sql as $$
 	from u where s.name = u.name and s.last_nominal < u.until
 $$;
 
--- Say when schedules fire next, for the view, and that somebody fires them.
+-- Say when schedules fire next, for the view.
 create function jobq.schedule_next(names text[], next_runs timestamptz[]) returns void
 language sql as $$
 	with u as materialized (
 		select k.name, u.next_run from unnest(names, next_runs) u(name, next_run)
 		join jobq.schedule k on k.name = u.name
-		where (k.next_run is distinct from u.next_run or not k.served)
-		    and coalesce(u.next_run > k.last_nominal, true)
+		where k.next_run is distinct from u.next_run and coalesce(u.next_run > k.last_nominal, true)
 		for update of k skip locked
 	)
-	update jobq.schedule s set next_run = u.next_run, served = true
+	update jobq.schedule s set next_run = u.next_run
 	from u where s.name = u.name
 $$;
 

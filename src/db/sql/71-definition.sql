@@ -268,10 +268,10 @@ begin
 	    type = excluded.type, data = excluded.data, priority = excluded.priority, tenant = excluded.tenant,
 	    spec = excluded.spec, timezone = excluded.timezone, overlap = excluded.overlap,
 	    only_if = excluded.only_if, for_each = excluded.for_each, jitter_ms = excluded.jitter_ms,
-	    description = excluded.description, enabled = excluded.enabled, served = true, error = null,
+	    description = excluded.description, enabled = excluded.enabled, error = null,
 	    changed_at = clock_timestamp(), next_run = case when same then s.next_run else excluded.next_run end,
 	    last_nominal = case when same then s.last_nominal else greatest(s.last_nominal, clock_timestamp()) end
-	where s.origin = 'sql' or not s.served;
+	where s.origin = 'sql' or not (select v.served from jobq.schedules v where v.name = s.name);
 	if not found then
 		raise exception 'schedule "%" is one of the configuration', name using errcode = '55006',
 		    hint = 'Change it there, or give this one another name.';
@@ -286,11 +286,11 @@ create function jobq.schedule_remove(name text) returns void
 language plpgsql as $$
 begin
 	perform jobq.schedule_get(name);
-	delete from jobq.schedule k where k.name = schedule_remove.name and (k.origin = 'sql' or not k.served);
-	if not found then
+	if exists (select from jobq.schedules v where v.name = schedule_remove.name and v.origin = 'file' and v.served) then
 		raise exception 'schedule "%" is one of the configuration', name using errcode = '55006',
 		    hint = 'Take it out there; to stop it for a while, pause it.';
 	end if;
+	delete from jobq.schedule k where k.name = schedule_remove.name;
 	perform jobq.schedules_changed();
 	perform jobq.audit_add('remove', 'schedule ' || name);
 end

@@ -117,12 +117,14 @@ create view jobq.dead_groups as
 -- The schedules of the configuration and those made at run time.
 create view jobq.schedules as
 	select s.name, q.name as queue, s.type, s.spec, s.timezone, s.enabled, s.paused,
-	    s.last_run, case when s.enabled and s.served and not s.paused then s.next_run end as next_run,
+	    s.last_run, case when s.enabled and f.served and not s.paused then s.next_run end as next_run,
 	    s.last_jobs[cardinality(s.last_jobs)] as last_job_id, s.lateness_ms, s.missed,
-	    s.served, s.description, s.data, s.origin, jobq.schedule_outcome(s.last_jobs) as last_outcome,
+	    f.served, s.description, s.data, s.origin, jobq.schedule_outcome(s.last_jobs) as last_outcome,
 	    cardinality(s.last_jobs) as last_jobs, s.fired, s.skipped, s.failed, s.last_error, s.last_error_at,
 	    s.overlap, s.only_if, s.for_each, s.priority, s.tenant, s.error, s.changed_at
-	from jobq.schedule s join jobq.queue q on q.id = s.queue;
+	from jobq.schedule s join jobq.queue q on q.id = s.queue,
+	lateral (select s.origin = 'sql' or exists (select from jobq.fires k join jobq.node n on n.id = k.node
+	    where k.schedule = s.name and n.seen > now() - interval '1 minute') as served) f;
 
 create view jobq.workers as
 	select n.name as node, q.name as queue, q.name || '/' || w.slot as worker, w.pid, w.state,
