@@ -65,6 +65,21 @@ like ok_ctl('schedule', 'show', 'yearly'), qr/^origin +made at run time\n.*^desc
 is decode_json(ok_ctl('--json', 'schedule', 'show', 'yearly'))->{spec}, '@yearly', '… as JSON';
 like ok_ctl('schedule', 'next', 'yearly'), qr/-01-01T00:00:00\.000Z +yearly/, 'next';
 
+# zones
+for (
+	[ '30 2 * * *', 'Europe/Berlin', 'standard' ], [ '0 3 29 2 *', 'Australia/Lord_Howe', 'skip' ],
+	[ '*/7 1-3 * * sun#1', 'America/New_York', 'clock' ], [ '0 0 L * *', 'Asia/Kathmandu', 'standard' ],
+) {
+	my ($cron, $zone, $dst) = @$_;
+	my ($status, $next) = $d->ctl('schedule', 'explain', $cron, '--tz', $zone, '--dst', $dst, '--count', 1);
+	SKIP: {
+		skip 'no time zones but UTC', 2 if $status;
+		ok_ctl('schedule', 'put', 'zone', qq({"cron": "$cron", "timezone": "$zone", "dst": "$dst", "queue": "work"}));
+		wait_for { column('zone', "next_run = '$next'") eq 't' } "the next instant in $zone";
+		pass "$cron in $zone: $next" =~ s/\n//r;
+	}
+}
+
 # replaced: the old times end at once
 ok_ctl('schedule', 'put', 'mine', '--cron', '0 0 1 1 *', '--queue', 'work', '--type', 'mine');
 my $n = count('mine');
