@@ -118,7 +118,9 @@ round_up(struct round *r)
 	r->probed = r->wanders = false;
 	r->server_pid = 0;
 	timer_set(r->interval, 0);
-	timer_set(r->statistics, 0);
+	/* Not at once: who waited for the database first tells what ended
+	 * meanwhile. */
+	timer_set(r->statistics, SECOND_US);
 }
 
 void

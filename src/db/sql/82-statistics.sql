@@ -85,7 +85,7 @@ $$;
 
 -- Take the statistics of the next piece of time, if it is over: pieces follow
 -- each other, and end on multiples of `span`. One in the cluster does it,
--- whoever else calls finds it done. What is told more than two seconds after
+-- whoever else calls finds it done. What is told more than five seconds after
 -- its end may be missing. Above 200,000 attempts a sample stands for all; of
 -- types and tenants the 300 busiest have rows of their own, the others are
 -- their queue's type '*'.
@@ -94,7 +94,7 @@ $$;
 create function jobq.statistics_take(span interval, out rows int, out again_ms bigint)
 language plpgsql as $$
 declare
-	late constant interval := '2 s';
+	late constant interval := '5 s';
 	origin constant timestamptz := '2000-01-01 00:00 UTC';
 	now_ timestamptz := clock_timestamp();
 	latest timestamptz := date_bin(span, now_ - late, origin);	-- pieces until then are over
