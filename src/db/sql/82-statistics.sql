@@ -132,10 +132,12 @@ begin
 end
 $$;
 
--- Of the attempts that ended from since until till.
+-- Of the attempts that ended from since until till: each is read once, and its
+-- job looked up, however many there are and whatever is known of the tables.
 create function jobq.statistics_piece(since timestamptz, till timestamptz) returns int
 language plpgsql
-set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
 declare
 	every bigint;		-- of so many jobs one is looked at
 	rows jobq.statistic[];
@@ -152,9 +154,9 @@ begin
 	with ended as (
 		select a.queue, a.outcome, case when a.outcome in (2, 3, 5) then a.class else 0 end as class,
 		    coalesce(j.type, '') as type, j.tenant,
-		    case when a.attempt = 1 and a.outcome < 4
+		    case when a.attempt = 1 and a.outcome < 4 and a.started_at is not null and j.id is not null
 		        then 1000 * greatest(0, date_part('epoch', a.started_at - coalesce(j.run_at, j.created_at))) end as wait,
-		    case when a.outcome < 4
+		    case when a.outcome < 4 and a.started_at is not null
 		        then 1000 * greatest(0, date_part('epoch', a.finished_at - a.started_at)) end as run
 		from (
 			select k.job, k.attempt, k.queue, k.outcome, k.class, k.started_at, k.finished_at from jobq.attempt k
@@ -174,6 +176,7 @@ begin
 		select w.*, dense_rank() over (order by w.weight desc, w.queue, w.type, w.tenant) as place
 		from (select c.*, sum(c.n) over (partition by c.queue, c.type, c.tenant) as weight from cells c) w
 	)
+	-- in the order of the table's columns
 	select array_agg((since, till - since, t.*, null)::jobq.statistic) into rows
 	from (
 		select q.name, case when r.place <= 300 then r.type else '*' end, case when r.place <= 300 then r.tenant end,
@@ -241,7 +244,8 @@ $$;
 -- of one in `every` jobs.
 create function jobq.statistics_errors(since timestamptz, till timestamptz, every bigint) returns void
 language sql
-set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+set max_parallel_workers_per_gather = 0 as $$
 	insert into jobq.statistic_error (at, queue, type, class, fingerprint, count, error)
 	select since, q.name, e.type, e.class, jobq.fingerprint(e.type, e.class, e.error) as print,
 	    every * sum(e.n), left(min(e.error), 500)
