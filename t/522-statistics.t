@@ -178,6 +178,12 @@ while ($again == 0 && $calls < 30) {
 cmp_ok $calls, '<=', 15, "a day without anybody takes $calls calls";
 cmp_ok $again, '<=', 305_001, '… and then the next comes when it is over';
 
+# on demand: in pieces of another length, all that are over
+$pg->query("SELECT setval('jobq.statistics_at', jobq.us(now() - interval '150 seconds')); TRUNCATE jobq.depth");
+cmp_ok $pg->query("SELECT again_ms FROM jobq.statistics_take('10 seconds')"), '<=', 10_001, 'statistics on demand';
+cmp_ok $pg->query("SELECT extract(epoch FROM now() - jobq.at_us(jobq.fact('jobq.statistics_at')))"), '<=', 16, '… up to now';
+is $pg->query("SELECT count(*) FROM jobq.depth WHERE span <= '10 seconds'"), 2, '… with the depth of the queues';
+
 # many types: those with most to do are told apart
 $pg->query(<<'SQL');
 SELECT setval('jobq.statistics_at', jobq.us(now() - interval '5 minutes'));

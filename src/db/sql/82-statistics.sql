@@ -83,26 +83,27 @@ language sql stable as $$
 	from pg_class c where c.relnamespace = 'jobq'::regnamespace and c.relkind = 'r'
 $$;
 
--- Take the statistics of the next piece of time, if it is over: pieces follow
--- each other, and end on multiples of `span`. One in the cluster does it,
--- whoever else calls finds it done. What is told more than five seconds after
--- its end may be missing. Above 200,000 attempts a sample stands for all; of
--- types and tenants the 300 busiest have rows of their own, the others are
--- their queue's type '*'.
+-- Take the statistics of the pieces of time that are over: they follow each
+-- other, and end on multiples of `span`. One in the cluster does it, whoever
+-- else calls finds it done. What is told more than five seconds after its end
+-- may be missing. Above 200,000 attempts a sample stands for all; of types and
+-- tenants the 300 busiest have rows of their own, the others are their queue's
+-- type '*'.
 --   rows      so many were made
---   again_ms  when to call again
+--   again_ms  when to call again; 0: there is more, which would take longer
+--             than one call should
 create function jobq.statistics_take(span interval, out rows int, out again_ms bigint)
 language plpgsql as $$
 declare
 	late constant interval := '5 s';
 	origin constant timestamptz := '2000-01-01 00:00 UTC';
-	now_ timestamptz := clock_timestamp();
-	latest timestamptz := date_bin(span, now_ - late, origin);	-- pieces until then are over
+	began timestamptz := clock_timestamp();
+	latest timestamptz := date_bin(span, began - late, origin);	-- pieces until then are over
 	since timestamptz;
 	till timestamptz;
 begin
 	rows := 0;
-	again_ms := 1 + extract(epoch from latest + span + late - now_) * 1000;
+	again_ms := 1 + extract(epoch from latest + span + late - began) * 1000;
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), 0) then
 		return;
 	end if;
@@ -110,25 +111,31 @@ begin
 	if since = 'epoch' then
 		since := latest - span;
 	end if;
-	till := date_bin(span, since, origin) + span;
-	if till > latest then
-		return;
-	end if;
-	rows := jobq.statistics_piece(since, till);
-	if till = latest then
-		insert into jobq.depth (at, span, queue, ready, running, scheduled, retrying, blocked, dead, oldest_ready_ms)
-		select since, till - since, q.name, q.ready, q.running, q.scheduled, q.retrying, q.blocked, q.dead,
-		    (extract(epoch from now_ - q.oldest_ready_at) * 1000)::bigint
-		from jobq.queues q on conflict do nothing;
-	else
-		again_ms := 0;
-	end if;
-	perform jobq.statistics_thin();
+	loop
+		till := date_bin(span, since, origin) + span;
+		exit when till > latest;
+		if clock_timestamp() > began + interval '2 s' then
+			again_ms := 0;
+			exit;
+		end if;
+		rows := rows + jobq.statistics_piece(since, till);
+		if till = latest then
+			insert into jobq.depth (at, span, queue, ready, running, scheduled, retrying, blocked, dead, oldest_ready_ms)
+			select since, till - since, q.name, q.ready, q.running, q.scheduled, q.retrying, q.blocked, q.dead,
+			    (extract(epoch from began - q.oldest_ready_at) * 1000)::bigint
+			from jobq.queues q;
+		end if;
+		perform jobq.statistics_thin();
+		-- when nobody was there for long, nothing happened in most of that time
+		since := greatest(till, latest - greatest(12 * span, interval '1 hour'));
+	end loop;
 	insert into jobq.size (at, bytes)
-	select k.at, jobq.bytes() from date_bin('1 hour', now_, origin) k(at)
+	select k.at, jobq.bytes() from date_bin('1 hour', began, origin) k(at)
 	where not exists (select from jobq.size s where s.at = k.at);
-	-- when nobody was there for long, nothing happened in most of that time
-	perform setval('jobq.statistics_at', jobq.us(greatest(till, latest - 12 * span)));
+	-- last: what fails is undone, but not this
+	if jobq.us(since) > jobq.fact('jobq.statistics_at') then
+		perform setval('jobq.statistics_at', jobq.us(since));
+	end if;
 end
 $$;
 

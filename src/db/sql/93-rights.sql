@@ -17,7 +17,7 @@ begin
 		    'clear_jobs', 'clean', 'clean_plan', 'clean_jobs', 'queue_remove',
 		    'progress', 'complete', 'review', 'review_dead', 'retry_dead', 'delete_dead', 'schedule_run', 'schedule_pause',
 		    'schedule_resume', 'schedule_put', 'schedule_remove', 'schedule_outcome', 'ready_of', 'why',
-		    'statistics_range', 'checkup', 'report', 'report_json',
+		    'statistics_take', 'statistics_range', 'checkup', 'report', 'report_json',
 		    'alert_ack', 'alert_silence', 'alert_unsilence', 'alert_set', 'alert_reset')
 	loop
 		execute format('alter function %s security definer set search_path = pg_catalog, pg_temp', f);

@@ -25,7 +25,7 @@ begin
 			('{jobq_admin}', '{workflow_cancel,workflow_retry,cancel,retry,delete,pause,resume,clear,clear_plan,
 			    clear_jobs,clean,clean_plan,clean_jobs,queue_remove,progress,complete,review,review_dead,
 			    retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,schedule_put,schedule_remove,
-			    alert_ack,alert_silence,alert_unsilence,alert_set,alert_reset}')
+			    alert_ack,alert_silence,alert_unsilence,alert_set,alert_reset,statistics_take}')
 		) g(roles, names) on p.proname = any (g.names)
 		where p.pronamespace = 'jobq'::regnamespace
 	loop
