@@ -126,6 +126,19 @@ INI
 	$pooled->stop;
 }
 
+# a host whose clock is wrong
+SKIP: {
+	my ($faketime) = glob '/usr/lib/*/faketime/libfaketime.so.1';
+	skip 'libfaketime is missing: apt-get install libfaketime', 2 unless $faketime;
+	my $early = Jobqd::Daemon->new(pg => $pg, name => 'early', config => config('early.json'), wrap => [ 'env', "LD_PRELOAD=$faketime",
+	    'FAKETIME=+90', map { "$_=1" } qw(FAKETIME_DONT_FAKE_MONOTONIC DONT_FAKE_MONOTONIC NO_FAKE_STAT) ]);
+	$early->start;
+	wait_for { problem('clock', 'early.json') ne '' } 'the clock to be noticed';
+	like problem('clock', 'early.json'), qr/^clock: this host's is (89|90) s ahead of the database's; have/, 'a wrong clock of a host';
+	is problem('clock'), '', '… which is no problem of another';
+	$early->stop;
+}
+
 # the whole node goes without a word
 $d->vanish;
 wait_for { check('leases') =~ /^bad not renewed: work on node for \d+ s\|/ } 'the lease to be missed';

@@ -17,6 +17,7 @@
 #include "monitor/health.h"
 
 #define DISK_LOW (INT64_C(1) << 30)	/* less is said */
+#define CLOCK_FAR INT64_C(2000000)	/* so is more than this */
 
 static void put_database(struct buf *, const struct health *);
 static void put_problems(struct buf *, const struct health *);
@@ -36,6 +37,12 @@ health_problems(struct buf *b, const struct health *h)
 		buf_str(b, "database: it is not there\n");
 	if (h->no_workers != NULL)
 		buf_printf(b, "workers: none in %s\n", h->no_workers);
+	if (h->clock_ahead_us > CLOCK_FAR || h->clock_ahead_us < -CLOCK_FAR)
+		buf_printf(b, "clock: this host's is %" PRId64 " s %s the "
+		    "database's; have both synchronised (NTP)\n",
+		    (int64_t)(h->clock_ahead_us < 0 ? -h->clock_ahead_us :
+		    h->clock_ahead_us) / 1000000,
+		    h->clock_ahead_us < 0 ? "behind" : "ahead of");
 	if (h->disk_free >= 0 && h->disk_free < DISK_LOW)
 		buf_printf(b, "disk: %" PRId64 " MiB are left for the "
 		    "database; make room, or set monitor.keep_size\n",

@@ -19,6 +19,7 @@ struct health {
 	const char *database_error;	/* why it is not up; NULL: it is */
 	const char *database_version;	/* NULL: not known */
 	int64_t database_latency_us;	/* of one statement; -1: not known */
+	int64_t clock_ahead_us;		/* at least so much of the database's; < 0: behind */
 	int64_t disk_free;		/* bytes, of an embedded one; -1: not known */
 	const char *no_workers;		/* queues without, "a, b"; NULL: none */
 	/* That it knows of, "subject: text", a line each; NULL: none. */

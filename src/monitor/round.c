@@ -38,6 +38,7 @@ struct round {
 	char *problems;			/* as the log knows them, a line each; NULL: none */
 	mono_t started;
 	mono_t asked;			/* when the health statement was sent */
+	dbtime_us asked_at;		/* the same by this host's clock */
 	unsigned busy;			/* statements of a round not yet answered */
 	bool taking;			/* statistics are on their way */
 	char down[512];			/* why there is no database; "": no reason known */
@@ -64,13 +65,13 @@ static dbtime_us wall_clock(void);
 #define HEALTH_COLUMNS \
     "queues, schedules, alerts, dead_letters, no_workers, " \
     "current_setting('server_version'), ready, running, problems, " \
-    "pg_backend_pid()"
+    "pg_backend_pid(), jobq.us(clock_timestamp())"
 #define HEALTH_FROM \
-    " FROM jobq.health($1::text[], $2::timestamptz, $3::int, $4::boolean)"
+    " FROM jobq.health($1::text[], $2::int, $3::boolean)"
 static const char health_statement[] = "SELECT " HEALTH_COLUMNS HEALTH_FROM;
 /* With a notification to ourselves. */
 static const char probing_statement[] =
-    "SELECT " HEALTH_COLUMNS ", pg_notify($5, $6)" HEALTH_FROM;
+    "SELECT " HEALTH_COLUMNS ", pg_notify($4, $5)" HEALTH_FROM;
 
 struct round *
 round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
@@ -194,16 +195,17 @@ ask_health(struct round *r)
 	for (size_t i = 0; i < r->conf->nqueues; i++)
 		if (r->conf->queues[i].enabled)
 			array_text(&names, r->conf->queues[i].name);
-	char at[WHEN_TEXT_MAX], pid[16];
+	char pid[16];
 	snprintf(pid, sizeof(pid), "%d", pg_client_pid(r->pg));
 	/* A pooler of transactions is as configured, not a finding. */
-	const char *params[] = { array_close(&names), when_text(at, wall_clock()),
+	const char *params[] = { array_close(&names),
 	    r->channel != NULL ? pid : NULL,
 	    !r->probed ? NULL : r->noticed && !r->wanders ? "t" : "f",
 	    r->channel, instance_id() };
 	r->asked = mono_now();
+	r->asked_at = wall_clock();
 	r->noticed = false;
-	if (pg_query(r->pg, r->health_sql, r->channel != NULL ? 6 : 4, params,
+	if (pg_query(r->pg, r->health_sql, r->channel != NULL ? 5 : 3, params,
 	    health_read, r, &e) == 0)
 		r->busy++;
 	array_clear(&names);
@@ -237,6 +239,12 @@ health_read(struct pg *pg, PGresult *res, void *arg)
 	if (r->server_pid != 0 && r->server_pid != pg_int(res, 0, 9))
 		r->wanders = true;
 	r->server_pid = pg_int(res, 0, 9);
+	/* It was said some time between our question and now. */
+	dbtime_us said = pg_int(res, 0, 10);
+	if (said < r->asked_at)
+		h.clock_ahead_us = r->asked_at - said;
+	else if (said > h.at)
+		h.clock_ahead_us = h.at - said;
 	h.queues = pg_text(res, 0, 0);
 	h.schedules = pg_text(res, 0, 1);
 	h.alerts = pg_text(res, 0, 2);

@@ -145,6 +145,28 @@ test_health_json_with_a_full_disk(void **state)
 }
 
 static void
+test_health_json_with_a_wrong_clock(void **state)
+{
+	static const struct { int64_t ahead_us; const char *text; } clocks[] = {
+		{ INT64_C(90500000), "clock: this host's is 90 s ahead of the " },
+		{ INT64_C(-3000000), "clock: this host's is 3 s behind the " },
+		{ INT64_C(2000000), NULL }, { INT64_C(-2000000), NULL },
+	};
+	struct health h = good();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
+		h.clock_ahead_us = clocks[i].ahead_us;
+		json_t *json = build(&h);
+		if (clocks[i].text != NULL)
+			assert_non_null(strstr(problem(json, 0), clocks[i].text));
+		else
+			assert_null(problem(json, 0));
+		json_decref(json);
+	}
+}
+
+static void
 test_health_problem_takes_line_by_line(void **state)
 {
 	const char *rest = "a: b: c\nno colon", *none = "", *line;
@@ -205,6 +227,7 @@ main(void)
 		cmocka_unit_test(test_health_json_with_a_queue_without_workers),
 		cmocka_unit_test(test_health_json_with_what_the_database_finds),
 		cmocka_unit_test(test_health_json_with_a_full_disk),
+		cmocka_unit_test(test_health_json_with_a_wrong_clock),
 		cmocka_unit_test(test_health_problem_takes_line_by_line),
 		cmocka_unit_test(test_health_write_replaces_the_file),
 	};
