@@ -149,13 +149,14 @@ begin
 		        when 'failure_rate' then c.failed / nullif(c.completed + c.failed, 0)::float8
 		        when 'error_count' then c.failed::float8
 		        when 'run_time_avg' then jobq.run_avg_ms(q.id, r.back) / 1000.0::float8
-		        else (c.lost + jobq.stalled_now(q.id))::float8 end,
+		        else (c.lost + coalesce(n.jobs, 0))::float8 end,
 		    case when r.metric <> 'stalled' then c.completed + c.failed end,
 		    case when r.metric in ('failure_rate', 'error_count')
 		        then format('%s of %s attempts failed', c.failed, c.completed + c.failed) end
 		from (select k.*, jobq.amount(k."window", 'time') * interval '1 second' as back from jobq.alert_rules k
 		    where k.metric in ('failure_rate', 'error_count', 'run_time_avg', 'stalled')) r
 		join jobq.queue q on r.queues is null or q.name = any (r.queues)
+		left join jobq.stalled_now() n on n.queue = q.id and 'stalled' = any (wanted)
 		cross join lateral (
 			select coalesce(sum(k.completed), 0)::bigint as completed, coalesce(sum(k.failed), 0)::bigint as failed,
 			    coalesce(sum(k.lost), 0)::bigint as lost
@@ -255,23 +256,25 @@ begin
 end
 $$;
 
--- Jobs of a queue that are leased to who does not renew, or that run for longer
--- than they may, stopping included.
-create function jobq.stalled_now(queue_id smallint) returns bigint
+-- The queues with jobs that are leased to who does not renew, or that run for
+-- longer than they may, stopping included.
+create function jobq.stalled_now(out queue smallint, out jobs bigint) returns setof record
 language sql stable as $$
-	select (
-		select count(*) from jobq.pool p join jobq.lease l on l.pool = p.id
-		where p.queue = queue_id and l.queue = queue_id
-		    and greatest(p.seen, l.at, pg_postmaster_start_time()) < clock_timestamp() - jobq.ms(p.lease_ms)
-	) + (
-		select count(*) from jobq.pool p
-		join jobq.queue q on q.id = p.queue
+	select k.queue, count(*)
+	from (
+		select p.queue
+		from jobq.pool p join jobq.lease l on l.pool = p.id
+		where greatest(p.seen, pg_postmaster_start_time()) < clock_timestamp() - jobq.ms(p.lease_ms)
+		    and l.at < clock_timestamp() - jobq.ms(p.lease_ms)
+		union all
+		select p.queue
+		from jobq.pool p
+		join jobq.queue q on q.id = p.queue and q.longest_ms > 0
 		join jobq.worker w on w.pool = p.id and w.job is not null
 		join lateral (select k.timeout_ms from jobq.job k where k.id = w.job limit 1) j on true
-		where p.queue = queue_id and q.longest_ms > 0
-		    and w.since < clock_timestamp() - jobq.ms(greatest(q.longest_ms, j.timeout_ms + q.longest_ms))
+		where w.since < clock_timestamp() - jobq.ms(coalesce(j.timeout_ms, 0) + q.longest_ms)
 		    and greatest(p.seen, pg_postmaster_start_time()) >= clock_timestamp() - jobq.ms(p.lease_ms)
-	)
+	) k group by k.queue
 $$;
 
 -- One look. The first row says whether this node holds the role (leader), how
