@@ -83,7 +83,7 @@ fails(q{jobq.alert_set('rat', '{}')}, qr/there is no alert "rat".*The alerts are
 sub look {
 	my ($node) = @_;
 	return map { [ split /\|/, $_, -1 ] } split /\n/, $pg->query(
-	    "SELECT leader, coalesce(name, ''), coalesce(queue, ''), value, sample, \"limit\", clear, since_us IS NOT NULL, due FROM jobq.alert_look('$node', 'i', 10000)");
+	    "SELECT leader, coalesce(name, ''), coalesce(queue, ''), value, sample, \"limit\", clear, since_us IS NOT NULL, due FROM jobq.alert_look('$node', 'i', 600000)");
 }
 my @rows = look('a');
 is_deeply [ map { $_->[1] } @rows ], [ '', 'down' ], 'nothing is wrong: one row, and the one of the database';
@@ -155,7 +155,7 @@ is q1("jobq.alert_ack('backlog', by => 'ann', note => 'on it')"), 1, 'acknowledg
 is q1("state || acknowledged_by FROM jobq.alerts"), 'acknowledgedann', '… by whom';
 q1("jobq.alert_silence('backlog', now() + interval '1 hour', 'work', 'import')");
 is q1("state || (silenced_until > now()) FROM jobq.alerts"), 'silencedtrue', 'silenced';
-is +(grep { ($_->[1] // '') eq 'backlog' } map { [ split /\|/ ] } split /\n/, $pg->query("SELECT 1, name, silenced, acknowledged FROM jobq.alert_look('a', 'i', 10000)"))[0][2], 't', '… which a look sees';
+is +(grep { ($_->[1] // '') eq 'backlog' } map { [ split /\|/ ] } split /\n/, $pg->query("SELECT 1, name, silenced, acknowledged FROM jobq.alert_look('a', 'i', 600000)"))[0][2], 't', '… which a look sees';
 is q1("jobq.alert_unsilence('backlog')::text || jobq.alert_unsilence('backlog', 'work')"), 'falsetrue', 'the silence is ended';
 q1("jobq.alert_silence('*', now() + interval '1 hour')");
 is q1("state FROM jobq.alerts"), 'silenced', 'all are silenced';

@@ -12,12 +12,15 @@ use Time::HiRes qw(time);
 
 my $pg = Jobqd::Postgres->new(settings => { track_functions => 'pl' });
 my $dir = temp_directory();
+# what a channel is sent, in one write
+spew("$dir/take", "#!/bin/sh\nx=\$(cat)\nprintf '%s\\n' \"\$x\" >> \$1\n");
+chmod 0755, "$dir/take";
 my $config = <<"YAML";
 handlers: {null: {driver: noop}}
 monitor: {interval: 1s, health_file: "$dir/health.json"}
 channels:
-  chat: {exec: [/bin/sh, -c, "cat >> $dir/chat; echo >> $dir/chat"]}
-  page: {exec: [/bin/sh, -c, "cat >> $dir/page; echo >> $dir/page"]}
+  chat: {exec: ["$dir/take", "$dir/chat"]}
+  page: {exec: ["$dir/take", "$dir/page"]}
 queues:
   work: {handler: null, lease: 3s}
   more: {handler: null, lease: 3s}

@@ -14,7 +14,7 @@ my $pg = Jobqd::Postgres->new;
 my $dir = temp_directory();
 my ($mails, $pages) = ("$dir/mails", "$dir/pages");
 mkdir $mails;
-spew("$dir/page", "#!/bin/sh\ncat >> $pages; echo >> $pages\n");
+spew("$dir/page", "#!/bin/sh\ncat >> $pages\n");
 chmod 0755, "$dir/page";
 %ENV = (%ENV, ALERT_INTERVAL => '1s', LEASE => '3s', MAIL_SERVER => "file:$mails", PAGE_PROGRAM => "$dir/page",
 	STALLED_FOR => '2s', STALLED_WINDOW => '10s', PAUSED_FOR => '2s', DATABASE_FOR => '2s', MISSED_ABOVE => '3s', PINNED_ABOVE => '3s');

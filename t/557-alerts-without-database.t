@@ -10,16 +10,20 @@ use Time::HiRes qw(time);
 
 my $pg = Jobqd::Postgres->new;
 my $dir = temp_directory();
+# what a channel is sent, in one write
+spew("$dir/take", "#!/bin/sh\nx=\$(cat)\nprintf '%s\\n' \"\$x\" >> \$1\n");
+chmod 0755, "$dir/take";
 # an interval so long that nothing here can be due to it
 my $config = <<"YAML";
 handlers: {null: {driver: noop}}
 monitor: {interval: 1h, health_file: "", quiet: "00:00-23:59"}
 channels:
-  chat: {exec: [/bin/sh, -c, "cat >> $dir/chat; echo >> $dir/chat"]}
-  page: {exec: [/bin/sh, -c, "cat >> $dir/page; echo >> $dir/page"]}
+  chat: {exec: ["$dir/take", "$dir/chat"]}
+  page: {exec: ["$dir/take", "$dir/page"]}
 queues: {work: {handler: null}}
 alerts:
   database: {metric: database_down, above: 0, for: 3s, severity: critical, notify: [chat], escalate: {after: 3s, notify: [page]}, repeat: 2s}
+  paused:   {metric: paused, above: 0, for: 2s}
 YAML
 my %node = map { $_ => Jobqd::Daemon->new(pg => $pg, name => $_, config => $config) } qw(a b);
 $_->start for values %node;
@@ -61,6 +65,12 @@ is $pg->query("SELECT string_agg(node, ' ' ORDER BY node) FROM jobq.alerts WHERE
     'a b', 'afterwards the database knows of it, from each node';
 is heard('chat', "started $_") . heard('chat', "ended $_") . heard('page', "escalated $_"), '111', "node $_ told all of it once" for sort keys %node;
 is $pg->query($rows), 2, 'and the short absence was none';
+
+# the look that is due when "for" is over does not wait for the interval
+$pg->query("SELECT jobq.pause('work')");
+$pg->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%monitor'");	# they look again
+wait_for { $pg->query("SELECT count(*) FROM jobq.alerts WHERE name = 'paused' AND state = 'firing'") == 1 } 'the paused queue';
+pass sprintf 'a "for" of 2 s is over after %.1f s, with an interval of 1 h', $pg->query("SELECT extract(epoch FROM fired_at - since) FROM jobq.alert WHERE name = 'paused'");
 
 # changed at run time: what a node has learnt counts while the database is away
 my ($status) = $node{a}->ctl('alert', 'set', 'database', 'severity=info', 'for=500ms');
