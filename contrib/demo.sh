@@ -103,7 +103,7 @@ mkdir -p "$run" "$state" "$state/mail" "$state/pictures" "$state/thumbnails" "$s
 cat >"$work/environment" <<END
 export TZ=UTC PYTHONDONTWRITEBYTECODE=1
 export FLEET_USER='$FLEET_USER' FLEET_GROUP='$(id -gn "$FLEET_USER")'
-export FLEET_RUN='$run' FLEET_LOG='$run/jobqd.log'
+export FLEET_RUN='$run' FLEET_LOG='$run/jobqd.log' FLEET_LOGS='$run'
 export FLEET_STATE='$state' FLEET_PROGRAMS='$source/contrib/demo'
 export DB_HOST='$run/postgres' DB_PORT=5432
 export DB_NAME=jobq DB_USER=jobq DB_PASSWORD=

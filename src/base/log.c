@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,9 +16,11 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
+#include "base/xalloc.h"
 
 #define RECORD_MAX 4095
 #define VALUE_MAX 2048
+#define OWN_FD 16		/* the lowest of an own log: os/proc.c */
 
 static struct {
 	char *target;			/* NULL: stderr */
@@ -34,13 +35,28 @@ static struct {
 } sink = { .level = LOG_LEVEL_INFO, .fd = STDERR_FILENO, .echo = -1,
 	.process = "jobqd" };
 
-static volatile sig_atomic_t reopen_wanted;
+/* A signal handler reads these: in a child the array stays as it is. */
+static struct own {
+	char *path;
+	int fd;				/* -1: closed */
+	bool used;			/* by this process */
+	unsigned long dropped;
+} *owns;
+static size_t nowns;
+
+static struct route {
+	char *key, *value;
+	struct own *to;
+} *routes;
+static size_t nroutes;
+static struct own *own;			/* of this process; NULL: the log */
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
 struct record {
 	char text[RECORD_MAX + 2];
-	size_t len;
+	size_t len, event;		/* where the event begins */
+	struct own *to;			/* NULL: the log */
 };
 
 static size_t
@@ -143,9 +159,10 @@ convert(char *value, const char **fmt, va_list *ap)
 	switch (*p) {
 	case 's': {
 		const char *s = va_arg(*ap, const char *);
+		bool null = s == NULL && sink.format == LOG_JSON;
 
-		snprintf(value, VALUE_MAX, "%s", s ? s : "-");
-		number = false;
+		snprintf(value, VALUE_MAX, "%s", null ? "null" : s ? s : "-");
+		number = null;
 		break;
 	}
 	case 'c':
@@ -179,6 +196,32 @@ convert(char *value, const char **fmt, va_list *ap)
 	return number;
 }
 
+/* A key of put_head(): an object has it once. */
+static bool
+is_taken(const char *key, size_t len)
+{
+	static const char *const taken[] = { "at", "level", "process", "pid",
+	    "event" };
+
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		if (strlen(taken[i]) == len && memcmp(taken[i], key, len) == 0)
+			return true;
+	return false;
+}
+
+/* Where the record goes, if what it says of the key decides it. */
+static void
+choose(struct record *r, const char *key, size_t len, const char *value)
+{
+	for (size_t i = 0; i < nroutes; i++)
+		if (strncmp(routes[i].key, key, len) == 0 &&
+		    routes[i].key[len] == '\0' &&
+		    strcmp(routes[i].value, value) == 0) {
+			r->to = routes[i].to;
+			return;
+		}
+}
+
 static void
 put_values(struct record *r, const char *fmt, va_list *ap)
 {
@@ -193,10 +236,13 @@ put_values(struct record *r, const char *fmt, va_list *ap)
 			abort();
 		fmt = equals + 1;
 		number = convert(value, &fmt, ap);
+		if (nroutes > 0 && !number)
+			choose(r, key, len, value);
 		/* Whole or not at all, but for strings, which can be cut. */
-		if (room(r) < len + 6 + (number ? strlen(value) : 0))
+		if (room(r) < len + 10 + (number ? strlen(value) : 0))
 			return;
-		put_str(r, sink.format == LOG_JSON ? ",\"" : " ");
+		put_str(r, sink.format != LOG_JSON ? " " :
+		    is_taken(key, len) ? ",\"its_" : ",\"");
 		put(r, key, len);
 		put_str(r, sink.format == LOG_JSON ? "\":" : "=");
 		put_value(r, value, number);
@@ -225,13 +271,25 @@ put_head(struct record *r, enum log_level level, const char *event)
 		put_quoted(r, event);
 		return;
 	}
-	if (sink.to_syslog)
-		snprintf(head, sizeof(head), "%s: ", sink.process);
-	else
-		snprintf(head, sizeof(head), "%s %-5s %s [%d]: ", at,
-		    level_names[level], sink.process, (int)getpid());
+	snprintf(head, sizeof(head), "%s %-5s %s [%d]: ", at,
+	    level_names[level], sink.process, (int)getpid());
 	put_str(r, head);
+	r->event = r->len;
 	put_str(r, event);
+}
+
+/* That records could not be written, in the next one that perhaps can. */
+static void
+put_lost(struct record *r, unsigned long *dropped)
+{
+	char lost[64];
+
+	snprintf(lost, sizeof(lost), sink.format == LOG_JSON ?
+	    ",\"records_lost\":%lu" : " records_lost=%lu", *dropped);
+	if (*dropped == 0 || strlen(lost) > room(r))
+		return;
+	*dropped = 0;
+	put_str(r, lost);
 }
 
 static int
@@ -252,67 +310,74 @@ use_fd(int fd)
 	sink.fd = fd;
 }
 
-static void
-reopen(void)
+/* The number stays, so that what was told to children stays true. */
+static int
+open_again(const char *path, int number, struct err *e)
 {
-	int fd;
+	int fd = open_file(path, e);
 
-	reopen_wanted = 0;
-	if (sink.target == NULL || (fd = open_file(sink.target, NULL)) < 0)
-		return;
-	/* The number stays, so that what was told to children stays true. */
-	dup3(fd, sink.fd, O_CLOEXEC);
-	if (sink.stdio) {
-		dup2(fd, STDOUT_FILENO);
-		dup2(fd, STDERR_FILENO);
-	}
+	if (fd < 0)
+		return -1;
+	dup3(fd, number, O_CLOEXEC);
 	close(fd);
+	return 0;
+}
+
+/* One write, of the whole line. */
+static void
+write_line(int fd, const struct record *r, unsigned long *dropped)
+{
+	ssize_t n;
+
+	do
+		n = write(fd, r->text, r->len + 1);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		(*dropped)++;		/* a full disk stops no job */
 }
 
 static void
 emit(enum log_level level, struct record *r)
 {
 	static const int priorities[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
-	ssize_t n;
 
 	if (sink.format == LOG_JSON)
 		r->text[r->len++] = '}';
 	r->text[r->len] = '\n';
 	r->text[r->len + 1] = '\0';
 	if (sink.echo >= 0 && level <= LOG_LEVEL_WARN)
-		n = write(sink.echo, r->text, r->len + 1);
-	if (sink.to_syslog) {
-		syslog(priorities[level], "%s", r->text);
-		return;
+		write_line(sink.echo, r, &(unsigned long){ 0 });
+	if (r->to != NULL) {
+		write_line(r->to->fd, r, &r->to->dropped);
+		if (level > LOG_LEVEL_WARN)
+			return;
 	}
-	do
-		n = write(sink.fd, r->text, r->len + 1);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		sink.dropped++;		/* a full disk stops no job */
+	if (!sink.to_syslog)
+		write_line(sink.fd, r, &sink.dropped);
+	else if (sink.format == LOG_JSON)
+		syslog(priorities[level], "%s", r->text);
+	else	/* which has the time and the level by itself */
+		syslog(priorities[level], "%s: %s", sink.process,
+		    r->text + r->event);
 }
 
 static void
 record(enum log_level level, const char *event, const char *fmt, va_list *ap)
 {
-	struct record r = { .len = 0 };
+	struct record r = { .to = own };
 	int saved = errno;
 
-	if (reopen_wanted)
-		reopen();
 	put_head(&r, level, event);
-	if (sink.dropped > 0 && !sink.to_syslog) {
-		unsigned long dropped = sink.dropped;
-		char lost[64];
-
-		sink.dropped = 0;
-		snprintf(lost, sizeof(lost), sink.format == LOG_JSON ?
-		    ",\"records_lost\":%lu" : " records_lost=%lu", dropped);
-		put_str(&r, lost);
-	}
 	put_values(&r, fmt, ap);
+	put_lost(&r, r.to != NULL ? &r.to->dropped : &sink.dropped);
 	emit(level, &r);
 	errno = saved;
+}
+
+static bool
+is_file(const char *target)
+{
+	return strcmp(target, "syslog") != 0 && strcmp(target, "stderr") != 0;
 }
 
 int
@@ -323,7 +388,7 @@ log_open(const char *target, enum log_level level, enum log_format format,
 	int fd = STDERR_FILENO;
 	char *copy = NULL;
 
-	if (!to_syslog && strcmp(target, "stderr") != 0) {
+	if (is_file(target)) {
 		if ((fd = open_file(target, e)) < 0)
 			return -1;
 		copy = strdup(target);
@@ -343,10 +408,125 @@ log_open(const char *target, enum log_level level, enum log_format format,
 	return 0;
 }
 
-void
-log_reopen(void)
+int
+log_check(const char *target, struct err *e)
 {
-	reopen_wanted = 1;
+	int fd;
+
+	if (!is_file(target))
+		return 0;
+	if ((fd = open_file(target, e)) < 0)
+		return -1;
+	close(fd);
+	return 0;
+}
+
+int
+log_reopen(struct err *e)
+{
+	int status = 0;
+
+	if (sink.target != NULL && open_again(sink.target, sink.fd, e) != 0)
+		status = -1;
+	if (sink.target != NULL && status == 0 && sink.stdio) {
+		dup2(sink.fd, STDOUT_FILENO);
+		dup2(sink.fd, STDERR_FILENO);
+	}
+	for (size_t i = 0; i < nowns; i++)
+		if (owns[i].fd >= 0 && open_again(owns[i].path, owns[i].fd,
+		    status == 0 ? e : NULL) != 0)
+			status = -1;
+	return status;
+}
+
+static struct own *
+own_at(const char *path)
+{
+	for (size_t i = 0; i < nowns; i++)
+		if (owns[i].fd >= 0 && strcmp(owns[i].path, path) == 0)
+			return &owns[i];
+	return NULL;
+}
+
+int
+log_own_open(const char *path, struct err *e)
+{
+	int fd, high;
+
+	if (own_at(path) != NULL)
+		return 0;
+	if ((fd = open_file(path, e)) < 0)
+		return -1;
+	high = fcntl(fd, F_DUPFD_CLOEXEC, OWN_FD);
+	if (high < 0)
+		err_errno(e, "cannot keep the log file %s", path);
+	close(fd);
+	if (high < 0)
+		return -1;
+	owns = xreallocarray(owns, nowns + 1, sizeof(*owns));
+	owns[nowns++] = (struct own){ .path = xstrdup(path), .fd = high };
+	return 0;
+}
+
+void
+log_own_close(const char *path)
+{
+	struct own *o = own_at(path);
+
+	if (o == NULL)
+		return;
+	close(o->fd);
+	free(o->path);
+	*o = owns[--nowns];
+}
+
+int
+log_own_fd(size_t n)
+{
+	return n < nowns ? owns[n].fd : -1;
+}
+
+void
+log_own(const char *path)
+{
+	struct own *o = own_at(path);
+
+	if (o == NULL)
+		return;
+	o->used = true;
+	own = o;
+}
+
+void
+log_route(const char *key, const char *value, const char *path)
+{
+	struct own *to = own_at(path);
+
+	if (to == NULL)
+		return;
+	to->used = true;
+	routes = xreallocarray(routes, nroutes + 1, sizeof(*routes));
+	routes[nroutes++] = (struct route){ .key = xstrdup(key),
+	    .value = xstrdup(value), .to = to };
+}
+
+void
+log_own_settled(void)
+{
+	for (size_t i = 0; i < nowns; i++) {
+		int fd = owns[i].fd;
+
+		if (fd < 0 || owns[i].used)
+			continue;
+		owns[i].fd = -1;	/* first: a signal may ask to reopen it */
+		close(fd);
+	}
+}
+
+void
+log_set_level(enum log_level level)
+{
+	sink.level = level;
 }
 
 void

@@ -6,10 +6,11 @@
  *
  * The second string names the values: words of the form key=%conversion, with
  * one space between them, or "" for none. Conversions: %s %c %d %u %x %ld %lu
- * %lld %llu %zu %zd %jd and %.Nf (a constant N). A NULL string is shown as "-".
- * In the text form a value with a space or a quote is quoted, in JSON numbers
- * are numbers. Values are cut at 2 KiB, a record at 4 KiB less one: there a
- * string is cut between characters, and what does not fit after it is left out.
+ * %lld %llu %zu %zd %jd and %.Nf (a constant N). A NULL string is shown as "-",
+ * in JSON as null. In the text form a value with a space or a quote is quoted;
+ * in JSON numbers are numbers, and a key that each record has, as pid, is
+ * its_pid. Values are cut at 2 KiB, a record at 4 KiB less one: there a string
+ * is cut between characters, and what does not fit after it is left out.
  *
  *	2026-11-21T10:00:00.123Z info  queue email [812]: worker ended worker=3 status=0
  *	{"at":"…","level":"info","process":"queue email","pid":812,
@@ -23,6 +24,7 @@
 #define BASE_LOG_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
@@ -36,9 +38,35 @@ enum log_format { LOG_TEXT, LOG_JSON };
  */
 int log_open(const char *target, enum log_level, enum log_format, struct err *e);
 
-/* Open the same target again, for log rotation: asked for in a signal
- * handler, done by the next record. */
-void log_reopen(void);
+/* Can it be opened? -1 with e. */
+int log_check(const char *target, struct err *e);
+
+/* Open the same files again, for log rotation; one that cannot be opened stays
+ * as it was (-1, e for the first of them). Without e, safe in a signal handler. */
+int log_reopen(struct err *e);
+
+/*
+ * Logs of their own, of a queue or a schedule: files beside the log, in the
+ * same format. The master opens them, unless they are open already (-1, e), and
+ * hands them on by fork; log_own_fd() is the descriptor of each, from 0 on,
+ * above every number with a meaning, and -1 when there are no more.
+ */
+int log_own_open(const char *path, struct err *e);
+void log_own_close(const char *path);
+int log_own_fd(size_t n);
+
+/*
+ * In a child: all records of this process go there and no longer to the log;
+ * those in which the string of that key has that value go to path, before
+ * that. Errors and warnings go to the log as well. A path that is not open,
+ * or "", changes nothing. Then close the files nothing goes to.
+ */
+void log_own(const char *path);
+void log_route(const char *key, const char *value, const char *path);
+void log_own_settled(void);
+
+/* From now on, whatever log_open() said. */
+void log_set_level(enum log_level);
 
 /* The name of this process in its records: "master", "queue email"; copied. */
 void log_process(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

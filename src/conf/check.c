@@ -24,6 +24,13 @@ check_not_empty(const char *text)
 }
 
 const char *
+check_own_log(const char *text)
+{
+	return strcmp(text, "stderr") == 0 || strcmp(text, "syslog") == 0 ?
+	    "needs the path of a file; without one it is log.file" : NULL;
+}
+
+const char *
 check_name(const char *text)
 {
 	if (!isalnum((unsigned char)*text) ||

@@ -171,6 +171,20 @@ conf_limit(const struct conf *conf, const char *name)
 	return NULL;
 }
 
+const char *
+conf_own_log(const struct conf *conf, size_t n)
+{
+	const char *log;
+
+	if (n < conf->nqueues)
+		log = conf->queues[n].enabled ? conf->queues[n].log : "";
+	else if (n - conf->nqueues < conf->nschedules)
+		log = conf->schedules[n - conf->nqueues].log;
+	else
+		return NULL;
+	return strcmp(log, conf->log.file) == 0 ? "" : log;
+}
+
 char *
 conf_restart_keys(const struct conf *old, const struct conf *new)
 {

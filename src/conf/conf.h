@@ -94,6 +94,7 @@ struct queue_conf {
 	const struct node *sandbox;	/* NULL: none */
 	struct sandbox_conf box;	/* the same, read */
 	char *log;			/* "" : the daemon's */
+	int log_level;			/* 0: the daemon's; else an enum log_level and 1 */
 	bool enabled;
 	/* Of everything that matters to its processes: also of its handlers,
 	 * what their *_file name, the policy, the database, the log. */
@@ -130,6 +131,7 @@ struct schedule_conf {
 	int64_t starts_ms, ends_ms;	/* 0: open */
 	char *only_if, *for_each;	/* "" : none */
 	char **requires_env; size_t nrequires_env;
+	char *log;			/* "" : the daemon's, or its queue's */
 };
 
 struct limit_conf {			/* 0: unlimited */
@@ -296,6 +298,10 @@ const struct queue_conf *conf_queue(const struct conf *, const char *name);
 const struct handler_conf *conf_handler(const struct conf *, const char *name);
 const struct limit_conf *conf_limit(const struct conf *, const char *name);
 const struct channel_conf *conf_channel(const struct conf *, const char *name);
+
+/* The n-th of the logs of their own that queues served here and schedules
+ * have, "" for one that has none, NULL: no more. One may come twice. */
+const char *conf_own_log(const struct conf *, size_t n);
 
 /* Keys whose change needs a restart and that differ between the two, as in
  * "daemon.pid_file, database.embedded", or NULL; caller frees. */

@@ -493,6 +493,13 @@ digest_queue(const struct conf *conf, struct queue_conf *q,
 				buf_put(&b, &conf->limits[i].rate_count,
 				    sizeof(struct limit_conf) -
 				    sizeof(char *));
+	/* Its leader writes the lines of their jobs. */
+	for (size_t i = 0; i < conf->nschedules; i++) {
+		const struct schedule_conf *s = &conf->schedules[i];
+
+		if (*s->log != '\0' && strcmp(s->queue, q->name) == 0)
+			buf_printf(&b, "%s\n%s\n", s->type, s->log);
+	}
 	q->digest = hash(&b);
 	dump_clear(&d);
 	wipe(&b);

@@ -10,6 +10,7 @@
 
 /* check.c: what is wrong with a text, or NULL. */
 const char *check_not_empty(const char *);
+const char *check_own_log(const char *);
 const char *check_name(const char *);
 const char *check_step_name(const char *);
 const char *check_queue_name(const char *);

@@ -56,6 +56,8 @@ TOGETHER(conf, read.alerts, read.nalerts);
 TOGETHER(conf, read.workflows, read.nworkflows);
 
 static const char *const levels[] = { "error", "warn", "info", "debug", NULL };
+static const char *const own_levels[] = { "inherit", "error", "warn", "info",
+    "debug", NULL };
 static const char *const formats[] = { "text", "json", NULL };
 static const char *const migrations[] = { "manual", "auto", NULL };
 static const char *const poolers[] = { "none", "transaction", NULL };
@@ -259,7 +261,9 @@ static const struct key queue_keys[] = {
 	{ "keep", KEY_MAP, .table = keep_keys },
 	{ "recycle", KEY_MAP, .table = recycle_keys },
 	{ "sandbox", KEY_MAP, .table = sandbox_keys },
-	{ "log", KEY_TEXT, Q(log), "", .flags = KEY_LATER },
+	{ "log", KEY_TEXT, Q(log), "", .check = check_own_log },
+	{ "log_level", KEY_CHOICE, Q(log_level), "inherit",
+	    .names = own_levels },
 	{ "enabled", KEY_BOOL, Q(enabled), "true" },
 	END
 };
@@ -290,6 +294,7 @@ static const struct key schedule_keys[] = {
 	{ "only_if", KEY_TEXT, S(only_if), "" },
 	{ "for_each", KEY_TEXT, S(for_each), "" },
 	{ "requires_env", KEY_WORDS, S(requires_env) },
+	{ "log", KEY_TEXT, S(log), "", .check = check_own_log },
 	{ "(data)", KEY_TEXT, S(data), .flags = KEY_RESULT },
 	END
 };

@@ -85,6 +85,7 @@ run(struct child *c)
 	int status = 2;
 
 	log_process("%s", c->name);
+	logs_use(c);
 	proc_title("jobqd: %s", c->name);
 	board_enter(has_channel(c->kind) ? c->seat : -1);
 	switch (c->kind) {

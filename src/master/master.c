@@ -162,12 +162,16 @@ static void
 reopen_logs(struct master *m)
 {
 	struct child *c;
+	struct err e;
+	int status = log_reopen(&e);
 
-	log_reopen();
 	TAILQ_FOREACH(c, &m->children, link)
 		if (c->kind != KIND_POSTGRES)
 			child_signal(c, SIGUSR1);
-	log_info("logs reopened", "");
+	if (status == 0)
+		log_info("logs reopened", "");
+	else
+		log_error("log not reopened", "reason=%s", e.msg);
 }
 
 static void
@@ -296,7 +300,7 @@ open_log(const struct master *m, const struct conf *conf, struct err *e)
 		log_moved(log_fd());
 		log_echo(m->relay);
 	}
-	return 0;
+	return logs_open(conf, e);
 }
 
 /* Was daemon.user written down, or is it only the default? */
@@ -348,6 +352,7 @@ give_up_root(struct master *m, const struct conf *conf, struct err *e)
 		return -1;
 	if (log_fd() > STDERR_FILENO && fchown(log_fd(), who.uid, who.gid) != 0)
 		log_warn("log file keeps its owner", "file=%s", conf->log.file);
+	logs_chown(who.uid, who.gid);
 	return priv_drop(&who, e);
 }
 

@@ -51,8 +51,10 @@ static void
 refuse(struct master *m, const char *reason)
 {
 	log_error("reload refused", "reason=%s", reason);
-	if (m->reload.next != NULL)
+	if (m->reload.next != NULL) {
+		logs_drop(m->reload.next->conf, m->current->conf);
 		generation_unref(m->reload.next);
+	}
 	forget_listener(m);
 	done(m);
 }
@@ -162,8 +164,15 @@ consider(struct master *m, struct conf *next)
 	char *keys = conf_restart_keys(old, next), *reason;
 	struct err e;
 
-	if (keys != NULL) {
+	if (logs_open(next, &e) != 0 ||
+	    (strcmp(old->log.file, next->log.file) != 0 &&
+	    log_check(next->log.file, &e) != 0)) {
+		logs_drop(next, old);
+		conf_free(next);
+		refuse(m, e.msg);
+	} else if (keys != NULL) {
 		reason = xasprintf("these need a restart: %s", keys);
+		logs_drop(next, old);
 		conf_free(next);
 		refuse(m, reason);
 		free(reason);
@@ -332,6 +341,7 @@ accept(struct master *m)
 		m->reload.listener = NULL;
 		m->reload.moves = false;
 	}
+	logs_drop(m->current->conf, gen->conf);
 	m->drained = false;
 	master_show(m);
 	apply(m, gen);

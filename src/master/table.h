@@ -216,6 +216,12 @@ void reload_prepared(struct master *, const struct child *setup);
 void reload_abandon(struct master *);
 void reload_populate(struct master *);	/* the units of the first configuration */
 
+/* logs.c: the logs of their own, of queues and schedules */
+int logs_open(const struct conf *, struct err *e);	/* those that are not open */
+void logs_chown(uid_t, gid_t);
+void logs_drop(const struct conf *, const struct conf *kept);	/* close what only the first has */
+void logs_use(const struct child *);		/* in it, after the fork */
+
 /* stop.c */
 void stop_begin(struct master *);
 void stop_now(struct master *);

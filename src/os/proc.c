@@ -35,11 +35,16 @@
 
 extern char **environ;
 
+static void close_others(const int *keep, size_t n);
+
 static void
 on_reopen(int signo)
 {
+	int saved = errno;
+
 	(void)signo;
-	log_reopen();
+	log_reopen(NULL);
+	errno = saved;
 }
 
 static void
@@ -82,6 +87,24 @@ settle(int fd, int number, bool keep_at_exec)
 		    strerror(errno));
 }
 
+/* All but what has a meaning, and the logs of their own. */
+static void
+close_rest(void)
+{
+	int *keep, fd;
+	size_t n = 0;
+
+	while (log_own_fd(n) >= 0)
+		n++;
+	keep = xcalloc(n + PROC_EXTRA_FD + 1, sizeof(*keep));
+	for (size_t i = 0; i < n; i++)
+		keep[i] = log_own_fd(i);
+	for (fd = PROC_CHANNEL_FD; fd <= PROC_EXTRA_FD; fd++)
+		keep[n++] = fd;
+	close_others(keep, n);
+	free(keep);
+}
+
 static void
 lay_out(int chan_fd, int extra_fd)
 {
@@ -101,7 +124,7 @@ lay_out(int chan_fd, int extra_fd)
 	settle(chan >= 0 ? chan : null, PROC_CHANNEL_FD, false);
 	settle(log, LOG_FD, false);
 	settle(extra, PROC_EXTRA_FD, false);
-	close_range(PROC_EXTRA_FD + 1, ~0u, 0);
+	close_rest();
 	if (log >= 0)
 		log_moved(LOG_FD);
 }

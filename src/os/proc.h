@@ -20,10 +20,10 @@
  * own process group, so that a terminal's interrupt reaches the master alone;
  * descriptors 0 (null device), 1 and 2 (the log, or stderr), 3 (chan_fd, or
  * the null device for -1), 4 (the log's file if there is one), extra_fd as 5
- * if not -1, all others closed; SIGTERM when the master dies (checked against
- * the race of a master already dead). `inherited` is the parent's loop, gone
- * in the child. The caller closes its chan_fd and extra_fd. Returns the pid,
- * 0 in the child, -1 with e.
+ * if not -1, the logs of their own, all others closed; SIGTERM when the master
+ * dies (checked against the race of a master already dead). `inherited` is the
+ * parent's loop, gone in the child. The caller closes its chan_fd and extra_fd.
+ * Returns the pid, 0 in the child, -1 with e.
  */
 struct loop;
 pid_t proc_fork(struct loop *inherited, int chan_fd, int extra_fd, struct err *e);

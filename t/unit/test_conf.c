@@ -478,6 +478,7 @@ static const char rich[] =
     "    sandbox: {memory: 1GiB, network: no}\n"
     "    cancel: {signal: sigint}\n"
     "    log: \"/var/log/a b.log\"\n"
+    "    log_level: debug\n"
     "  b: {handler: h, retry: p, priority_scale: fleettracker, priority: high, recycle: {age: 0}, unique_until: started}\n"
     "schedules:\n"
     "  s: {cron: \"0 9 * * 1-5\", queue: b, type: \"\\u00e9\\u2028\\ufeff\\x7f\", data: {a: \"1\", b: 1e3, c: [~, \"null\", null, TRUE], d: {}, \"e f\": \"\"}, starts: \"2026-01-01T00:00:00.250Z\"}\n"
@@ -596,6 +597,13 @@ test_conf_digest(void **state)
 	assert_int_not_equal(plain, digest_of("handler: h",
 	    "handlers: {h: {driver: email, password_file: key}}\n"
 	    "log: {level: debug}"));
+	/* Its leader writes to the log of a schedule's jobs. */
+	assert_int_not_equal(digest_of("handler: h", "handlers: {h: "
+	    "{driver: email, password_file: key}}\n"
+	    "schedules: {s: {cron: \"@daily\", queue: q, log: /a}}"),
+	    digest_of("handler: h", "handlers: {h: "
+	    "{driver: email, password_file: key}}\n"
+	    "schedules: {s: {cron: \"@daily\", queue: q, log: /b}}"));
 	/* And what does not. */
 	assert_int_equal(plain, digest_of("handler: h",
 	    "handlers: {h: {driver: email, password_file: key}, i: {driver: noop}}\n"
@@ -604,6 +612,29 @@ test_conf_digest(void **state)
 	/* A password changed in its file. */
 	confs_write("key", "two\n");
 	assert_int_not_equal(plain, digest_of("handler: h", h));
+}
+
+/* Of queues that are served, and of schedules; not the daemon's own. */
+static void
+test_conf_own_logs(void **state)
+{
+	struct conf *conf = confs_load("handlers: {h: {driver: noop}}\n"
+	    "log: {file: /main}\n"
+	    "queues:\n"
+	    "  a: {handler: h, log: /a, log_level: debug}\n"
+	    "  b: {handler: h}\n"
+	    "  c: {handler: h, log: /c, enabled: false}\n"
+	    "  d: {handler: h, log: /main}\n"
+	    "schedules: {s: {cron: \"@daily\", queue: a, log: /s}}\n");
+	static const char *const expected[] = { "/a", "", "", "", "/s" };
+
+	(void)state;
+	for (size_t i = 0; i < 5; i++)
+		assert_string_equal(conf_own_log(conf, i), expected[i]);
+	assert_null(conf_own_log(conf, 5));
+	assert_int_equal(conf->queues[0].log_level, LOG_LEVEL_DEBUG + 1);
+	assert_int_equal(conf->queues[1].log_level, 0);
+	conf_free(conf);
 }
 
 static void
@@ -724,6 +755,7 @@ main(void)
 		cmocka_unit_test(test_conf_include),
 		cmocka_unit_test(test_conf_embedded),
 		cmocka_unit_test(test_conf_notices),
+		cmocka_unit_test(test_conf_own_logs),
 		cmocka_unit_test(test_conf_unused),
 		cmocka_unit_test(test_conf_dump_is_stable),
 		cmocka_unit_test(test_conf_dump_is_complete),

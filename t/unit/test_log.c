@@ -91,7 +91,8 @@ check_json(const char *text)
 
 		assert_non_null(end);
 		assert_true(end - text < 4095);
-		record = json_loadb(text, (size_t)(end - text), 0, &why);
+		record = json_loadb(text, (size_t)(end - text),
+		    JSON_REJECT_DUPLICATES, &why);
 		if (record == NULL)
 			fail_msg("%s: …%s", why.text, end - 40);
 		assert_true(json_is_object(record));
@@ -142,12 +143,14 @@ test_log_conversions(void **state)
 static void
 test_log_json(void **state)
 {
+	const char *volatile none = NULL;
 	json_t *record;
 	char *text;
 
 	(void)state;
 	begin(LOG_LEVEL_INFO, LOG_JSON);
-	log_info("a \"b\"", "n=%d f=%.1f s=%s x=%x", -3, 2.5, "q\"\\\n\xff", 16u);
+	log_info("a \"b\"", "n=%d f=%.1f s=%s x=%x none=%s", -3, 2.5,
+	    "q\"\\\n\xff", 16u, none);
 	text = written();
 	record = json_loads(text, 0, NULL);
 	assert_non_null(record);
@@ -165,8 +168,28 @@ test_log_json(void **state)
 	    "q\"\\\n?");
 	assert_string_equal(json_string_value(json_object_get(record, "x")),
 	    "0x10");
+	assert_true(json_is_null(json_object_get(record, "none")));
 	json_decref(record);
 	free(text);
+}
+
+/* No key comes twice. */
+static void
+test_log_json_keys(void **state)
+{
+	char *text;
+
+	(void)state;
+	begin(LOG_LEVEL_INFO, LOG_JSON);
+	log_info("worker died", "pid=%d level=%s pids=%d", 7, "high", 8);
+	text = written();
+	assert_int_equal(check_json(text), 1);
+	assert_non_null(strstr(text,
+	    ",\"its_pid\":7,\"its_level\":\"high\",\"pids\":8}"));
+	free(text);
+	begin(LOG_LEVEL_INFO, LOG_TEXT);
+	log_info("worker died", "pid=%d", 7);
+	check_text("info  jobqd []: worker died pid=7\n");
 }
 
 /* Numbers that JSON does not have become strings. */
@@ -268,7 +291,7 @@ test_log_reopen(void **state)
 	assert_int_equal(rename(path, moved), 0);
 	log_info("second", "");
 	assert_int_equal(access(path, F_OK), -1);
-	log_reopen();
+	assert_int_equal(log_reopen(NULL), 0);
 	log_info("third", "");
 	assert_int_equal(log_fd(), fd);
 	text = written();
@@ -278,6 +301,114 @@ test_log_reopen(void **state)
 	assert_int_equal(stat(moved, &st), 0);
 	assert_true(st.st_size > 0);
 	unlink(moved);
+}
+
+/* What cannot be opened again is written on, and the first of them named. */
+static void
+test_log_reopen_failure(void **state)
+{
+	char moved[80], expected[120];
+	struct err e = { 0 };
+
+	(void)state;
+	begin(LOG_LEVEL_INFO, LOG_TEXT);
+	snprintf(moved, sizeof(moved), "%s.1", path);
+	assert_int_equal(rename(path, moved), 0);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(log_reopen(&e), -1);
+	snprintf(expected, sizeof(expected),
+	    "cannot open the log file %s: Is a directory", path);
+	assert_string_equal(e.msg, expected);
+	log_info("still here", "");
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(rename(moved, path), 0);
+	check_text("info  jobqd []: still here\n");
+}
+
+/* All that a file has. */
+static char *
+contents(const char *name)
+{
+	char *text = calloc(1, 1 << 16);
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+	assert_non_null(text);
+	assert_true(fd >= 0);
+	assert_true(read(fd, text, (1 << 16) - 1) >= 0);
+	close(fd);
+	return text;
+}
+
+static bool
+says(const char *name, const char *word)
+{
+	char *text = contents(name);
+	bool found = strstr(text, word) != NULL;
+
+	free(text);
+	return found;
+}
+
+/* In a child, since there is no way back: which record goes where. */
+static void
+test_log_own(void **state)
+{
+	char queue[80], schedule[80], none[80];
+	struct err e = { 0 };
+	const char *volatile nobody = NULL;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	snprintf(queue, sizeof(queue), "%s.queue", path);
+	snprintf(schedule, sizeof(schedule), "%s.schedule", path);
+	snprintf(none, sizeof(none), "%s.none", path);
+	begin(LOG_LEVEL_INFO, LOG_TEXT);
+	assert_int_equal(log_own_open("/nonexistent/own", &e), -1);
+	assert_int_equal(log_own_fd(0), -1);
+	assert_int_equal(log_own_open(queue, &e), 0);
+	assert_int_equal(log_own_open(queue, &e), 0);	/* shared */
+	assert_int_equal(log_own_open(none, &e), 0);
+	assert_int_equal(log_own_open(schedule, &e), 0);
+	assert_true(log_own_fd(0) >= 16 && log_own_fd(2) >= 16);
+	assert_int_equal(log_own_fd(3), -1);
+	log_own_close(none);
+	assert_int_equal(log_own_fd(2), -1);
+	assert_int_equal(log_own_open(none, &e), 0);
+	log_info("of the parent", "");
+	pid = fork();
+	if (pid == 0) {
+		log_own(queue);
+		log_own("/not/open");	/* changes nothing */
+		log_route("type", "tick", schedule);
+		log_route("type", "tack", "/not/open");
+		log_own_settled();
+		log_info("all else", "type=%s number=%d", "tack", 1);
+		log_info("of a type", "id=%d type=%s class=%s", 1, "tick", nobody);
+		log_warn("grave", "types=%s", "tick");
+		log_set_level(LOG_LEVEL_ERROR);
+		log_warn("not said", "");
+		rename(queue, none);
+		log_reopen(NULL);
+		log_error("anew", "type=%s", "ticks");
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(says(path, "of the parent"));
+	assert_false(says(path, "all else") || says(path, "of a type"));
+	assert_true(says(path, "grave") && says(path, "anew"));
+	assert_true(says(none, "all else type=tack number=1\n"));
+	assert_true(says(none, "grave") && !says(none, "of a type"));
+	assert_true(says(queue, "anew") && !says(queue, "grave"));
+	assert_true(says(schedule, "of a type id=1 type=tick class=-\n"));
+	assert_false(says(schedule, "grave") || says(schedule, "all else"));
+	log_own_close(queue);
+	log_own_close(schedule);
+	log_own_close(none);
+	unlink(queue);
+	unlink(schedule);
+	unlink(none);
 }
 
 static void
@@ -309,6 +440,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_log_text, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_conversions, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_json, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_log_json_keys, set_up,
+		    tear_down),
 		cmocka_unit_test_setup_teardown(test_log_json_without_numbers,
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_bounds, set_up, tear_down),
@@ -316,6 +449,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_log_open_failure_changes_nothing,
 		    set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_reopen, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_log_reopen_failure,
+		    set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_log_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_log_fatal, set_up, tear_down),
 	};
 

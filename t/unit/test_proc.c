@@ -146,6 +146,10 @@ test_proc_fork_log_and_extra_descriptor(void **state)
 	assert_int_equal(log_open(path, LOG_LEVEL_INFO, LOG_TEXT, &e), 0);
 	said = ask_child(fd);
 	assert_non_null(strstr(said, "fds=0 1 2 3 4 5 \n"));
+	assert_int_equal(log_own_open("/dev/null", &e), 0);
+	said = ask_child(fd);
+	assert_non_null(strstr(said, "fds=0 1 2 3 4 5 16 \n"));
+	log_own_close("/dev/null");
 	assert_int_equal(log_open("stderr", LOG_LEVEL_INFO, LOG_TEXT, &e), 0);
 	assert_int_equal(fstat(fd, &st), 0);
 	close(fd);
