@@ -41,41 +41,46 @@ backoff_of(const struct retry_policy *policy, enum job_class class)
 	return rule->has_backoff ? &rule->backoff : &policy->backoff;
 }
 
-static int64_t
-delay_ms(const struct retry_policy *policy, const struct run_result *result,
-    int failures, double unit)
+static void
+set_delay(struct decision *d, const struct retry_policy *policy,
+    const struct run_result *result, double unit)
 {
 	const struct class_rule *rule = &policy->on[result->class];
-	int64_t delay = backoff_delay_ms(backoff_of(policy, result->class),
-	    failures, unit);
 	int64_t asked = result->retry_after_ms;
 
-	if (!respects_retry_after(rule, result->class))
-		return delay;
+	d->outcome = OUTCOME_FAILED;
+	d->delay_ms = backoff_delay_ms(backoff_of(policy, result->class),
+	    d->failures, unit);
+	d->reason = "backoff";
 	if (asked > RETRY_AFTER_MAX_MS)
 		asked = RETRY_AFTER_MAX_MS;
-	return asked > delay ? asked : delay;
+	if (respects_retry_after(rule, result->class) && asked > d->delay_ms) {
+		d->delay_ms = asked;
+		d->reason = "Retry-After";
+	}
 }
 
 struct decision
 outcome_decide(const struct retry_policy *policy, const struct job *job,
     const struct run_result *result, double unit)
 {
-	int failures = job->charged + 1;
+	struct decision d = { .outcome = OUTCOME_DEAD };
 
 	if (result->class == CLASS_NONE)
 		return (struct decision){ .outcome = OUTCOME_COMPLETED };
 	if (result->class == CLASS_LOST)
-		return (struct decision){ .outcome = OUTCOME_LOST };
-	if (failures >= attempts_allowed(policy, job, result->class))
-		return (struct decision){ .outcome = OUTCOME_DEAD };
-	if (result->class == CLASS_CRASH && policy->max_crashes > 0 &&
+		return (struct decision){ .outcome = OUTCOME_LOST,
+		    .reason = "not charged" };
+	d.failures = job->charged + 1;
+	d.allowed = attempts_allowed(policy, job, result->class);
+	if (d.failures >= d.allowed)
+		d.reason = "attempts used up";
+	else if (result->class == CLASS_CRASH && policy->max_crashes > 0 &&
 	    job->crashes + 1 >= policy->max_crashes)
-		return (struct decision){ .outcome = OUTCOME_DEAD };
-	return (struct decision){
-		.outcome = OUTCOME_FAILED,
-		.delay_ms = delay_ms(policy, result, failures, unit),
-	};
+		d.reason = "max_crashes";
+	else
+		set_delay(&d, policy, result, unit);
+	return d;
 }
 
 int64_t

@@ -12,6 +12,8 @@
 struct decision {
 	enum outcome outcome;
 	int64_t delay_ms;	/* of the next run, for FAILED and LOST */
+	int failures, allowed;	/* attempts that count, this one too; 0: it does not */
+	const char *reason;	/* for the log: of the delay, or of the death; NULL: none */
 };
 
 /*

@@ -64,13 +64,14 @@ cancel_lease(struct pool *pool, int64_t id, int attempt)
 		return;
 	if (l->in == &pool->ready || l->in == &pool->alone ||
 	    l->in == &pool->paced) {
-		l->outcome = OUTCOME_CANCELLED;
-		l->delay_ms = -1;
 		l->ended = mono_now();
-		flush_ended(pool, l);
+		verdict_cancelled(pool, l);
 	} else if (l->slot != NULL && l->stop == STOP_NOT) {
-		log_info("job is being cancelled", "id=%lld attempt=%d",
-		    (long long)id, attempt);
+		if (tell_alone(pool, LOG_LEVEL_INFO, "job is being cancelled",
+		    l, NULL))
+			log_info("job is being cancelled", "id=%lld type=%s "
+			    "tenant=%s attempt=%d", (long long)id, l->job.type,
+			    l->job.tenant, attempt);
 		ladder_cancel(l, STOP_ASKED);
 	}
 }
@@ -118,6 +119,17 @@ oldest_batch(struct pool *pool)
 }
 
 static void
+note_paused(struct pool *pool, bool paused)
+{
+	if (paused && !pool->paused)
+		log_info("queue is paused", "queue=%s running=%d",
+		    pool->queue->name, slot_running(pool));
+	else if (!paused && pool->paused)
+		log_info("queue goes on", "queue=%s", pool->queue->name);
+	pool->paused = paused;
+}
+
+static void
 on_beat(struct pg *pg, PGresult *res, void *arg)
 {
 	struct pool *pool = arg;
@@ -130,7 +142,7 @@ on_beat(struct pg *pg, PGresult *res, void *arg)
 		lease_pool_lost(pool);
 		return;
 	}
-	pool->paused = pg_true(res, 0, 3);
+	note_paused(pool, pg_true(res, 0, 3));
 	breakers_stale(pool);
 	for (int row = 0; row < PQntuples(res); row++)
 		if (pg_text(res, row, 1) != NULL)
@@ -239,6 +251,13 @@ beat_rests(const struct pool *pool)
 }
 
 /* Each second, less often while the pool rests. */
+void
+beat_soon(struct pool *pool)
+{
+	pool->dirty = true;
+	pool_wants_turn(pool);
+}
+
 void
 beat_tick(struct pool *pool)
 {

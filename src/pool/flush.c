@@ -231,9 +231,10 @@ end_refused(struct flush *f, struct lease *l)
 	} else {
 		f->pool->lost++;
 		board_lease_lost(f->pool->board, 1);
-		log_warn("lease lost", "id=%lld attempt=%d reason=%s",
-		    (long long)l->job.id, l->job.attempt,
-		    "its end was not accepted");
+		if (tell_alone(f->pool, LOG_LEVEL_WARN, "lease lost", l, NULL))
+			log_warn("lease lost", "id=%lld type=%s attempt=%d "
+			    "reason=%s", (long long)l->job.id, l->job.type,
+			    l->job.attempt, "its end was not accepted");
 	}
 	lease_free(f->pool, l);
 }

@@ -9,6 +9,7 @@
  *	dispatch.c	which worker gets which job
  *	ladder.c	deadlines, and stopping runs
  *	verdict.c	what the end of a run means
+ *	tell.c	what the log is told of jobs and workers
  *	flush.c	ends of attempts and hand-backs on their way to the database
  *	notes.c	progress and output on their way there
  *	breaker.c	circuit breakers: what is not to run for now
@@ -32,6 +33,7 @@
 #include <sys/queue.h>
 #include <sys/tree.h>
 
+#include "base/log.h"
 #include "conf/conf.h"
 #include "core/job.h"
 #include "core/msg.h"
@@ -142,6 +144,8 @@ struct flush {
 struct notes;
 struct breakers;
 struct board_queue;
+struct told;
+struct decision;
 
 /* The statements of each job: prepared, but for behind a transaction pooler,
  * since to parse and plan one costs a fifth of a millisecond. */
@@ -213,6 +217,7 @@ struct pool {
 	struct notes *notes;
 	struct breakers *breakers;	/* NULL: the queue has none */
 	struct board_queue *board;	/* its counters */
+	struct told *told;
 
 	/* the process */
 	struct timer *turn, *tick, *stop_at, *give_up;
@@ -271,6 +276,7 @@ void beat_init(struct pool *);
 void beat_clear(struct pool *);
 void beat_send(struct pool *);
 void beat_tick(struct pool *);
+void beat_soon(struct pool *);		/* the answer may say something new */
 bool beat_rests(const struct pool *);	/* until somebody says something */
 void beat_cancels(struct pool *);	/* somebody asked to stop a job, perhaps ours */
 
@@ -320,8 +326,25 @@ void ladder_cancel(struct lease *, enum stop);	/* of one that is with a worker *
 /* verdict.c */
 void verdict_leave_slot(struct pool *, struct lease *);	/* the caller moves it on */
 void verdict_run_ended(struct pool *, struct lease *);	/* by its result */
+void verdict_cancelled(struct pool *, struct lease *);	/* before it began */
 void verdict_unsend(struct pool *, struct lease *);	/* it had not begun */
 void verdict_worker_died(struct slot *);	/* with all that it had */
+
+/* tell.c */
+void tell_init(struct pool *);
+void tell_clear(struct pool *);
+void tell_tick(struct pool *);
+void tell_started(const struct pool *, const struct lease *);
+void tell_ended(struct pool *, const struct lease *, const struct decision *);
+/*
+ * Is this to be said in a line of its own? No, when the log does not want the
+ * level, or when so much of the kind (event, class, type) was said in the last
+ * second that it is only counted, and told by number later on.
+ *	event	stays as long as the process
+ *	text	what the line would say: shown as that of one of them; NULL: nothing
+ */
+bool tell_alone(struct pool *, enum log_level, const char *event,
+    const struct lease *, const char *text);
 
 /* flush.c */
 void flush_init(struct pool *);

@@ -313,8 +313,12 @@ expire(struct pool *pool, struct lease *l)
 	l->outcome = OUTCOME_DEAD;
 	l->delay_ms = -1;
 	l->ended = mono_now();
-	log_info("job expired", "id=%lld type=%s late_ms=%lld",
-	    (long long)l->job.id, l->job.type, (long long)l->job.late_ms);
+	if (tell_alone(pool, LOG_LEVEL_WARN, "job expired", l, NULL))
+		log_warn("job expired", "id=%lld queue=%s type=%s tenant=%s "
+		    "late_ms=%lld expire_ms=%lld", (long long)l->job.id,
+		    pool->queue->name, l->job.type, l->job.tenant,
+		    (long long)l->job.late_ms,
+		    (long long)pool->queue->expire_ms);
 	flush_ended(pool, l);
 }
 

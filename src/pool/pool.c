@@ -101,6 +101,7 @@ pool_init(struct pool *pool, const struct conf *conf,
 	flush_init(pool);
 	notes_init(pool);
 	breakers_init(pool);
+	tell_init(pool);
 	loop_signal(pool->loop, SIGTERM, on_signal, pool);
 	loop_signal(pool->loop, SIGINT, on_signal, pool);
 	pool->master = chan_new(pool->loop, PROC_CHANNEL_FD, &master_ops, pool);
@@ -122,6 +123,7 @@ pool_clear(struct pool *pool)
 	flush_clear(pool);
 	notes_clear(pool);
 	breakers_clear(pool);
+	tell_clear(pool);
 	chan_free(pool->master);
 	timer_free(pool->turn);
 	timer_free(pool->tick);
@@ -278,6 +280,8 @@ on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
 		lease_wake(pool);
 	else if (strcmp(payload, "*cancel") == 0)
 		beat_cancels(pool);
+	else if (strcmp(payload, "*pause") == 0)
+		beat_soon(pool);
 	else if (strncmp(payload, "*breaker ", 9) == 0 &&
 	    strcmp(payload + 9, pool->queue->name) == 0)
 		breakers_stale(pool);
@@ -353,6 +357,7 @@ on_tick(void *arg)
 	lease_tick(pool);
 	beat_tick(pool);
 	breakers_tick(pool);
+	tell_tick(pool);
 	show_title(pool);
 	slot_show(pool);
 	if (beat_rests(pool)) {

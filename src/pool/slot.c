@@ -233,22 +233,32 @@ on_closed(struct chan *c, const char *reason, void *arg)
 		slot_kill(s);
 }
 
+/* Workers come and go all the time where jobs crash them. */
+static bool
+tell(const struct slot *s, enum log_level level, const char *event)
+{
+	return tell_alone(s->pool, level, event, NULL, NULL);
+}
+
 static void
 log_exit(const struct slot *s)
 {
 	int signo = WIFSIGNALED(s->status) ? WTERMSIG(s->status) : 0;
 	int status = WIFEXITED(s->status) ? WEXITSTATUS(s->status) : -1;
 
-	if (s->status == 0)
-		log_debug("worker left", "worker=%d pid=%d jobs=%lld", s->index,
-		    (int)s->pid, (long long)s->jobs_done);
-	else if (s->deliberate)
-		log_info("worker ended", "worker=%d pid=%d signal=%d status=%d",
-		    s->index, (int)s->pid, signo, status);
-	else
+	if (s->status == 0) {
+		if (tell(s, LOG_LEVEL_INFO, "worker left"))
+			log_info("worker left", "worker=%d pid=%d jobs=%lld",
+			    s->index, (int)s->pid, (long long)s->jobs_done);
+	} else if (s->deliberate) {
+		if (tell(s, LOG_LEVEL_INFO, "worker ended"))
+			log_info("worker ended", "worker=%d pid=%d signal=%d "
+			    "status=%d", s->index, (int)s->pid, signo, status);
+	} else if (tell(s, LOG_LEVEL_WARN, "worker died")) {
 		log_warn("worker died", "worker=%d pid=%d signal=%d status=%d "
 		    "running=%zu", s->index, (int)s->pid, signo, status,
 		    s->running.count);
+	}
 }
 
 /* Reaped and heard to the end. */
@@ -305,8 +315,12 @@ on_hello(struct slot *s, struct msg_reader *r)
 	free(destination);
 	s->at_once = (int)at_once;
 	s->hears = hears;
-	if (s->state == SLOT_STARTING)
+	if (s->state == SLOT_STARTING) {
 		set_state(s, SLOT_READY);
+		if (tell(s, LOG_LEVEL_INFO, "worker started"))
+			log_info("worker started", "worker=%d pid=%d at_once=%d",
+			    s->index, (int)s->pid, s->at_once);
+	}
 	pool_wants_turn(s->pool);
 }
 
@@ -323,9 +337,7 @@ on_started(struct slot *s, struct msg_reader *r)
 	lease_move(l, &s->running);
 	l->started = s->waiting_since = mono_now();
 	pool->dirty = true;
-	log_debug("job started", "id=%lld queue=%s type=%s attempt=%d worker=%d",
-	    (long long)l->job.id, pool->queue->name, l->job.type,
-	    l->job.attempt, s->index);
+	tell_started(pool, l);
 	if (l->stop != STOP_NOT)
 		ladder_cancel(l, l->stop);
 	else

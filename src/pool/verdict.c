@@ -40,53 +40,29 @@ set_message(struct lease *l, char *message)
 	l->result.message = message;
 }
 
-static void
+static struct decision
 decide(struct pool *pool, struct lease *l)
 {
 	double unit = l->result.class == CLASS_NONE ? 0 :
 	    (double)arc4random() / 4294967296.0;
-	struct decision d = outcome_decide(pool->queue->retry, &l->job,
-	    &l->result, unit);
 
-	l->outcome = d.outcome;
-	l->delay_ms = d.outcome == OUTCOME_FAILED || d.outcome == OUTCOME_LOST ?
-	    d.delay_ms : -1;
+	return outcome_decide(pool->queue->retry, &l->job, &l->result, unit);
 }
 
 static void
-log_end(const struct pool *pool, const struct lease *l)
+end_as(struct pool *pool, struct lease *l, const struct decision *d)
 {
-	static const char *const events[] = {
-		[OUTCOME_COMPLETED] = "job completed",
-		[OUTCOME_FAILED] = "job failed", [OUTCOME_DEAD] = "job dead",
-		[OUTCOME_CANCELLED] = "job cancelled", [OUTCOME_LOST] = "job lost",
-	};
-	const struct run_result *r = &l->result;
-	const char *queue = pool->queue->name;
-
-	if (l->outcome == OUTCOME_COMPLETED || l->outcome == OUTCOME_CANCELLED) {
-		(l->outcome == OUTCOME_COMPLETED ? log_debug : log_info)(
-		    events[l->outcome],
-		    "id=%lld queue=%s type=%s attempt=%d worker=%d "
-		    "duration_ms=%.1f", (long long)l->job.id, queue, l->job.type, l->job.attempt,
-		    l->worker, (double)l->run_us / 1000);
-		return;
-	}
-	log_info(events[l->outcome], "id=%lld queue=%s type=%s attempt=%d "
-	    "worker=%d duration_ms=%.1f class=%s error=%s retry_ms=%lld",
-	    (long long)l->job.id, queue, l->job.type, l->job.attempt, l->worker,
-	    (double)l->run_us / 1000, job_class_name(r->class), r->message,
-	    (long long)l->delay_ms);
-}
-
-static void
-end_as(struct pool *pool, struct lease *l, enum outcome outcome,
-    int64_t delay_ms)
-{
-	l->outcome = outcome;
-	l->delay_ms = delay_ms;
-	log_end(pool, l);
+	l->outcome = d->outcome;
+	l->delay_ms = d->outcome == OUTCOME_FAILED ||
+	    d->outcome == OUTCOME_LOST ? d->delay_ms : -1;
+	tell_ended(pool, l, d);
 	flush_ended(pool, l);
+}
+
+void
+verdict_cancelled(struct pool *pool, struct lease *l)
+{
+	end_as(pool, l, &(struct decision){ .outcome = OUTCOME_CANCELLED });
 }
 
 /*
@@ -96,6 +72,8 @@ end_as(struct pool *pool, struct lease *l, enum outcome outcome,
 void
 verdict_run_ended(struct pool *pool, struct lease *l)
 {
+	struct decision d;
+
 	l->ended = mono_now();
 	if (l->stop == STOP_LOST) {
 		lease_dropped(pool, l);
@@ -109,7 +87,7 @@ verdict_run_ended(struct pool *pool, struct lease *l)
 		return;
 	case STOP_ASKED:
 		l->result.class = CLASS_NONE;
-		end_as(pool, l, OUTCOME_CANCELLED, -1);
+		verdict_cancelled(pool, l);
 		return;
 	case STOP_TIMEOUT:
 		l->result.class = CLASS_TIMEOUT;
@@ -120,9 +98,8 @@ verdict_run_ended(struct pool *pool, struct lease *l)
 		break;
 	}
 	breakers_ended(pool, l);
-	decide(pool, l);
-	log_end(pool, l);
-	flush_ended(pool, l);
+	d = decide(pool, l);
+	end_as(pool, l, &d);
 }
 
 /* Its lease is not ours any more. */
@@ -168,7 +145,8 @@ lose(struct pool *pool, struct lease *l, const char *why, bool alone)
 	l->result.class = CLASS_LOST;
 	set_message(l, xstrdup(why));
 	l->makes_alone = alone;
-	end_as(pool, l, OUTCOME_LOST, 0);
+	end_as(pool, l, &(struct decision){ .outcome = OUTCOME_LOST,
+	    .reason = "not charged" });
 }
 
 /* One that was running in a worker that died. */
@@ -206,7 +184,7 @@ verdict_unsend(struct pool *pool, struct lease *l)
 		lease_dropped(pool, l);
 	} else if (l->stop == STOP_ASKED) {
 		l->ended = mono_now();
-		end_as(pool, l, OUTCOME_CANCELLED, -1);
+		verdict_cancelled(pool, l);
 	} else if (pool->draining) {
 		flush_release(pool, l);
 	} else {

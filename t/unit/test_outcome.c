@@ -236,11 +236,39 @@ test_outcome_least_delay(void **state)
 	}
 }
 
+/* What the log says: S1-47. */
+static void
+test_outcome_reason(void **state)
+{
+	struct retry_policy policy = sample_policy();
+	struct job job = { .attempt = 3, .charged = 1, .crashes = 2 };
+	struct decision d = decide(&policy, job, CLASS_RATE_LIMIT, 1000);
+
+	(void)state;
+	assert_string_equal(d.reason, "backoff");
+	assert_int_equal(d.failures, 2);
+	assert_int_equal(d.allowed, 3);
+	d = decide(&policy, job, CLASS_RATE_LIMIT, 5000);
+	assert_string_equal(d.reason, "Retry-After");
+	assert_int_equal(d.delay_ms, 5000);
+	assert_string_equal(decide(&policy, job, CLASS_ERROR, 5000).reason,
+	    "backoff");
+	assert_string_equal(decide(&policy, job, CLASS_CRASH, -1).reason,
+	    "max_crashes");
+	assert_string_equal(decide(&policy, job, CLASS_LOST, -1).reason,
+	    "not charged");
+	job.charged = 2;
+	assert_string_equal(decide(&policy, job, CLASS_ERROR, -1).reason,
+	    "attempts used up");
+	assert_null(decide(&policy, job, CLASS_NONE, -1).reason);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_outcome_completed),
+		cmocka_unit_test(test_outcome_reason),
 		cmocka_unit_test(test_outcome_retries_then_dead),
 		cmocka_unit_test(test_outcome_lost_charges_nothing),
 		cmocka_unit_test(test_outcome_validation),

@@ -343,6 +343,7 @@ begin
 		update jobq.queue k set paused = true, pause_reason = pause.reason, paused_by = jobq.actor(),
 		    paused_at = clock_timestamp(), paused_until = pause.until
 		where q in (0, k.id);
+		perform pg_notify('jobq', '*pause');	-- the leaders' logs have it
 	end if;
 	perform jobq.audit_add('pause', jobq.part_of_queue(queue, type, tenant),
 	    concat_ws(', ', nullif(reason, ''), 'until ' || until));
@@ -390,6 +391,7 @@ begin
 	where queue_id in (0, k.id) and not k.paused;
 	-- who saw it paused may still commit jobs that nobody is told of
 	perform pg_notify('jobq', '*awake');
+	perform pg_notify('jobq', '*pause');
 end
 $$;
 
