@@ -402,7 +402,7 @@ log_end(const struct plan *p, enum end how, const PGresult *res, int row)
 		log_info("schedule fired late", "schedule=%s late_ms=%jd "
 		    "job=%s jobs=%s", p->name, (intmax_t)late_ms, job, jobs);
 	else if (how == END_FIRED)
-		log_debug("schedule fired", "schedule=%s job=%s jobs=%s",
+		log_info("schedule fired", "schedule=%s job=%s jobs=%s",
 		    p->name, job, jobs);
 }
 
