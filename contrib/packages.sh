@@ -13,8 +13,8 @@ set -eu
 build='autoconf automake pkg-config gcc libc6-dev make libpq-dev libevent-dev
 	libyaml-dev libcurl4-openssl-dev libesmtp-dev libjansson-dev libssl-dev
 	libbsd-dev zlib1g-dev postgresql python3'
-test='libcmocka-dev perl pgbouncer procps mandoc postfix python3-croniter tzdata faketime xz-utils
-	valgrind prometheus python3-prometheus-client'
+test='libcmocka-dev perl pgbouncer procps mandoc postfix logrotate faketime tzdata xz-utils valgrind
+	python3-croniter prometheus python3-prometheus-client'
 bench='perl procps redis-server ruby-sidekiq ruby-hiredis'
 # Node may be here from elsewhere, with an npm of its own.
 command -v node >/dev/null || bench="$bench nodejs"

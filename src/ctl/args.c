@@ -53,6 +53,9 @@ static const struct option options[] = {
 	{ "print", 0, NULL, "print the SQL instead of running it" },
 	{ "roles", 0, NULL, "also create jobq_producer, jobq_reader, jobq_admin" },
 	{ "follow", 'f', NULL, "go on as the log grows" },
+	{ "lines", 'n', "N", "so many from before; 20" },
+	{ "level", 0, "LEVEL", "only error, warn, info or debug, and worse" },
+	{ "schedule", 0, "NAME", "only of this schedule" },
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(*options))
 
@@ -169,7 +172,9 @@ find(const char *word, const char *allowed, const char **value, struct err *e)
 			*value = name + len + 1;
 	} else {
 		for (size_t i = 0; i < OPTION_COUNT; i++)
-			if (options[i].letter == word[1])
+			if (options[i].letter == word[1] && (o == NULL ||
+			    (allowed != NULL && listed(allowed,
+			    options[i].name, strlen(options[i].name)))))
 				o = &options[i];
 		if (word[2] != '\0')
 			*value = word + 2;

@@ -15,7 +15,7 @@
 
 struct option {
 	const char *name;	/* "queue": --queue */
-	char letter;		/* -f; 0: none */
+	char letter;		/* -f; 0: none; of two, the command's own */
 	const char *value;	/* what it takes, "NAME"; NULL: nothing */
 	const char *help;
 };

@@ -125,7 +125,7 @@ static const struct ctl_command commands[] = {
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },
-	{ "tail", "[QUEUE]", 0, 1, "follow limit",
+	{ "tail", "[QUEUE]", 0, 1, "follow lines level schedule",
 	    "the end of the daemon's log, or what it says of a queue",
 	    tail_run },
 };

@@ -42,6 +42,18 @@ test_args_sorts_options_from_operands(void **state)
 	assert_null(args_get(&args, "type"));
 }
 
+/* A letter that two options have is the command's own. */
+static void
+test_args_letter_of_the_command(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE("lines", "-n", "5"), 0);
+	assert_string_equal(args_get(&args, "lines"), "5");
+	assert_null(args_get(&args, "limit"));
+	assert_int_equal(PARSE("limit", "-n", "5"), 0);
+	assert_string_equal(args_get(&args, "limit"), "5");
+}
+
 static void
 test_args_end_with_two_dashes(void **state)
 {
@@ -119,6 +131,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_args_sorts_options_from_operands),
+		cmocka_unit_test(test_args_letter_of_the_command),
 		cmocka_unit_test(test_args_end_with_two_dashes),
 		cmocka_unit_test(test_args_takes_values_as_they_are),
 		cmocka_unit_test(test_args_refuses_mistakes),
