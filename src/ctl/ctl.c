@@ -128,6 +128,8 @@ static const struct ctl_command commands[] = {
 	{ "tail", "[QUEUE]", 0, 1, "follow lines level schedule",
 	    "the end of the daemon's log, or what it says of a queue",
 	    tail_run },
+	{ "doctor", "", 0, 0, "",
+	    "look for what is wrong with jobqd and its database", doctor_run },
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
@@ -235,23 +237,33 @@ ctl_misuse(const char *fmt, ...)
 }
 
 int
-ctl_configure(struct ctl *ctl)
+ctl_load(struct ctl *ctl, char **complaints)
 {
 	static const struct conf_drivers drivers = {
 		.names = driver_names, .check = check_options,
 	};
-	char *complaints = NULL;
 
+	*complaints = NULL;
 	if (ctl->conf != NULL)
 		return 0;
-	ctl->conf = conf_load(ctl->conf_path, &drivers, &complaints);
-	if (ctl->conf == NULL) {
+	ctl->conf = conf_load(ctl->conf_path, &drivers, complaints);
+	if (ctl->conf == NULL)
+		return -1;
+	if (ctl->schema == NULL)
+		ctl->schema = ctl->conf->database.schema;
+	return 0;
+}
+
+int
+ctl_configure(struct ctl *ctl)
+{
+	char *complaints;
+
+	if (ctl_load(ctl, &complaints) < 0) {
 		if (complaints != NULL)
 			fputs(complaints, stderr);
 		ctl_fail("cannot read the configuration %s; name another by -c "
 		    "FILE, or the database by --database URL", ctl->conf_path);
-	} else if (ctl->schema == NULL) {
-		ctl->schema = ctl->conf->database.schema;
 	}
 	free(complaints);
 	return ctl->conf == NULL ? -1 : 0;

@@ -52,6 +52,8 @@ int ctl_misuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Load the configuration, unless it is loaded; -1: said why. */
 int ctl_configure(struct ctl *);
+/* The same; -1 with the complaints, as conf_load() has them. */
+int ctl_load(struct ctl *, char **complaints);
 
 /*
  * Connect, unless connected, and make sure the schema is there; -1: said why.
@@ -141,5 +143,6 @@ int alert_set(struct ctl *, const struct args *);
 int alert_reset(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
+int doctor_run(struct ctl *, const struct args *);
 
 #endif
