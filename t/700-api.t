@@ -116,6 +116,27 @@ is $r->{status}, 200, '… gets its answer from the process that is about to go'
 is $r->{headers}{connection}, 'close', '… which says so';
 is $http->get('/healthz')->{status}, 200, 'others are with the new one';
 
+# Reload upon reload, and a client that never stops asking.
+my $asker = fork // die "fork: $!\n";
+if ($asker == 0) {
+	my ($n, $bad) = (0, 0);
+	until (-e "$dir/enough") {
+		my $r = eval { $http->get('/healthz') };
+		$n++;
+		$bad++ unless $r && $r->{status} == 200;
+	}
+	spew("$dir/asked", "$n $bad");
+	POSIX::_exit(0);
+}
+for my $n (1 .. 15) {
+	(my $text = with("127.0.0.1:$port")) =~ s/workers: 2/'workers: ' . (3 - $n % 2)/e;
+	reload($text, qr/: reloaded /);
+}
+spew("$dir/enough", '');
+waitpid $asker, 0;
+my ($asked, $bad) = split ' ', slurp("$dir/asked");
+is $bad, 0, "15 reloads, $asked requests meanwhile, without an answer: $bad";
+
 # Another address: the new one first, the old one gone.
 my $other = free_port();
 reload(with("127.0.0.1:$other"), qr/: reloaded /);

@@ -16,12 +16,13 @@ handlers: {null: {driver: noop}}
 queues:
   work:  {handler: null, workers: 2, retry: {attempts: 2, backoff: fixed, base: 0s, jitter: 0%}}
   other: {handler: null, workers: 1}
+  typed: {types: {greeting: null}}
 schedules: {yearly: {cron: "0 0 1 1 *", queue: other}}
 api: {listen: "127.0.0.1:$port"}
 YAML
 my $d = Jobqd::Daemon->new(pg => $pg, config => $config);
 $d->start;
-my $http = Http->new("127.0.0.1:$port");
+our $http = Http->new("127.0.0.1:$port");
 
 # name{labels} => value of a scrape.
 sub scrape {
@@ -61,6 +62,7 @@ wait_for { value('jobqd_job_wait_seconds_count{queue="work"}') >= 200 } 'waits o
 $v = scrape();
 cmp_ok abs($v->{'jobqd_job_wait_seconds_count{queue="work"}'} - 307), '<=', 107,
     "waits, by a job of each claim: $v->{'jobqd_job_wait_seconds_count{queue=\"work\"}'} of 307 first runs";
+is $v->{ finished('typed', 'greeting', 'dead') }, 0, 'a type of the configuration is told before it has come';
 is $v->{'jobqd_lease_lost_total'}, 0, 'no lease was lost';
 wait_value('jobqd_workers{queue="work",state="idle"}', 2);
 
@@ -78,6 +80,8 @@ is value('jobqd_oldest_ready_seconds{queue="work"}'), 0, '… is 0 where there i
 is value('jobqd_queue_served{queue="work"}'), 1, 'the queue is served';
 is value('jobqd_schedule_late_seconds{schedule="yearly"}'), 0, 'a schedule that is not late';
 is value('jobqd_schedule_missed_total{schedule="yearly"}'), 0, '… and missed nothing';
+is int value('jobqd_schedule_next_run_timestamp_seconds{schedule="yearly"}'),
+    $pg->query("SELECT extract(epoch FROM next_run)::bigint FROM jobq.schedules WHERE name = 'yearly'"), '… and when it runs next';
 $pg->query("INSERT INTO jobq.alert (name, queue, state, value) VALUES ('backlog', 'other', 'firing', 5)");
 wait_value('jobqd_alert_firing{alert="backlog",queue="other"}', 1);
 my $session = $pg->session;
@@ -88,6 +92,17 @@ $session->close;
 is value('jobqd_database_up'), 1, 'the database is up';
 cmp_ok value('jobqd_gauges_age_seconds'), '<', 60, 'the age of these values';
 $pg->query("SELECT jobq.resume('other')");
+
+
+# Somebody takes the pool for dead while a job of it runs.
+my $long = $pg->query("SELECT jobq.enqueue('work', 'long', '{\"sleep_ms\": 600000}')");
+wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $long") eq 'running' } 'a long job to run';
+wait_value('jobqd_workers{queue="work",state="busy"}', 1);
+$pg->query("SELECT jobq.reap(p.id) FROM jobq.pool p JOIN jobq.queue q ON q.id = p.queue WHERE q.name = 'work'");
+wait_value('jobqd_lease_lost_total', 1);
+wait_for { $pg->query("SELECT attempt FROM jobq.jobs WHERE id = $long AND state = 'running'") eq '2' } 'it to run again';
+$pg->query("SELECT jobq.cancel($long)");
+wait_value(finished('work', 'long', 'cancelled'), 1);
 
 #
 # the reader's side
@@ -222,6 +237,40 @@ cmp_ok $v->{'process_cpu_seconds_total'}, '>', 0, "CPU seconds of all: $v->{'pro
 cmp_ok $v->{'process_resident_memory_bytes'}, '>', 1 << 20, 'resident memory of all';
 cmp_ok abs($v->{'process_start_time_seconds'} - (stat "/proc/$d->{pid}")[9]), '<', 60, 'when the master was started';
 cmp_ok $v->{'process_open_fds'}, '>', 5, 'descriptors' if $> == 0 || defined $v->{'process_open_fds'};
+#
+# two nodes: each counts its own, and both know the whole
+#
+my $port2 = free_port();
+my $d2 = Jobqd::Daemon->new(pg => $pg, name => 'two', config => $more =~ s/:$port"/:$port2"/r);
+$d2->start;
+my $http2 = Http->new("127.0.0.1:$port2");
+sub both {
+	my ($name) = @_;
+	my @values = (value($name));
+	{
+		local $http = $http2;
+		push @values, value($name);
+	}
+	return @values;
+}
+my ($waits) = both('jobqd_job_wait_seconds_count{queue="work"}');
+my $jobs = 0;
+my @counts;
+wait_for {
+	$pg->query("SELECT jobq.enqueue('work', 'both', '{\"sleep_ms\": 5}') FROM generate_series(1, 40)");
+	$jobs += 40;
+	@counts = map { $_ // 0 } both(finished('work', 'both', 'completed'));
+	$counts[0] && $counts[1];
+} 'both to have done some';
+wait_for { @counts = both(finished('work', 'both', 'completed')); $counts[0] + $counts[1] == $jobs } 'both to have done all';
+pass "$jobs jobs, $counts[0] by one and $counts[1] by the other";
+my @waited;
+wait_for { @waited = both('jobqd_job_wait_seconds_count{queue="work"}'); $waited[0] - $waits >= $counts[0] && $waited[1] >= $counts[1] } 'the waits of both';
+is $waited[0] - $waits + $waited[1], $jobs, 'a wait counts where the job was taken';
+wait_for { my @c = both('jobqd_jobs{queue="work",state="completed"}'); defined $c[0] && defined $c[1] && $c[0] == $c[1] && $c[0] >= 300 + $jobs } 'both to know the whole';
+pass 'both tell of the whole cluster';
+is $d2->stop, 0, 'exit 0';
+$v = scrape();
 my ($build) = grep { /^jobqd_build_info/ } keys %$v;
 like $build, qr/^jobqd_build_info\{version="[\d.]+\S*",node="node"\}$/, 'the version and the node';
 is $d->stop, 0, 'exit 0';

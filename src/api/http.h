@@ -78,7 +78,7 @@ int http_accepts(const char *accept, const char *type);
 
 const char *http_reason(int status);	/* "Not Found" */
 
-#define HTTP_DATE_MAX 32
+#define HTTP_DATE_MAX 48
 /* "Sun, 06 Nov 1994 08:49:37 GMT"; returns buf. */
 char *http_date(char buf[HTTP_DATE_MAX], int64_t seconds);
 

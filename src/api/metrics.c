@@ -50,6 +50,8 @@ static const struct {
 	    "How late the schedule is, or was at its last run." }, "schedule", NULL },
 	[GAUGE_SCHEDULE_MISSED] = { { "jobqd_schedule_missed", COUNTER, "",
 	    "Runs that were left out." }, "schedule", NULL },
+	[GAUGE_SCHEDULE_NEXT] = { { "jobqd_schedule_next_run_timestamp_seconds", GAUGE,
+	    "seconds", "When the schedule runs next, in Unix time." }, "schedule", NULL },
 	[GAUGE_ALERT_FIRING] = { { "jobqd_alert_firing", GAUGE, "",
 	    "Whether the alert has begun and not ended." }, "alert", "queue" },
 	[GAUGE_OLDEST_SNAPSHOT] = { { "jobqd_oldest_snapshot_seconds", GAUGE, "seconds",

@@ -21,7 +21,7 @@
 #include "base/xalloc.h"
 #include "os/listen.h"
 
-#define READ_SIZE 16384
+#define UNUSED_BODY_MAX 4096	/* of a GET: read to its end, and of no use */
 #define ACCEPTS_A_TURN 64	/* then others on the loop get a chance */
 #define ACCEPT_PAUSE (100 * MONO_MS)	/* when the system has no descriptor */
 #define LINGER (2 * MONO_SECOND)	/* for a refused client to read why */
@@ -41,6 +41,7 @@ struct connection {
 	struct watch *watch;
 	struct timer *deadline;
 	bool begun;		/* bytes of the next request are here */
+	bool served;		/* it has had an answer, and may be closed while idle */
 	bool closing;		/* after this answer */
 	struct buf in, out;
 	size_t seen, sent;
@@ -101,15 +102,11 @@ server_free(struct server *s)
 	while (!TAILQ_EMPTY(&s->connections))
 		connection_free(TAILQ_FIRST(&s->connections));
 	watch_free(s->watch);
+	if (s->fd >= 0)
+		close(s->fd);
 	timer_free(s->again);
 	timer_free(s->finish);
 	free(s);
-}
-
-size_t
-server_connections(const struct server *s)
-{
-	return s->count;
 }
 
 static void
@@ -130,11 +127,15 @@ server_stop(struct server *s, void (*done)(void *), void *arg)
 	s->stopping = true;
 	s->done = done;
 	s->done_arg = arg;
-	watch_set(s->watch, 0);
+	/* Whoever connects from now on is not to wait for us. */
+	watch_free(s->watch);
+	s->watch = NULL;
+	close(s->fd);
+	s->fd = -1;
 	timer_stop(s->again);
 	TAILQ_FOREACH_SAFE(c, &s->connections, link, next) {
 		c->closing = true;
-		if (c->stage == STAGE_HEAD && !c->begun)
+		if (c->stage == STAGE_HEAD && !c->begun && c->served)
 			connection_free(c);
 	}
 	if (s->count == 0)
@@ -205,6 +206,17 @@ on_connect(int fd, unsigned what, void *arg)
 /*
  * Connections
  */
+
+static struct exchange *
+exchange_new(struct connection *c)
+{
+	struct exchange *x = xcalloc(1, sizeof(*x));
+
+	x->connection = c;
+	x->began = mono_now();
+	c->exchange = x;
+	return x;
+}
 
 static void
 exchange_free(struct exchange *x)
@@ -288,22 +300,18 @@ go_on(struct connection *c)
 static bool
 receive(struct connection *c)
 {
-	size_t room = HTTP_HEAD_MAX + 1 - c->in.len;
-	ssize_t n;
+	/* Not into the buffer, which for most is to stay small. */
+	static char data[HTTP_HEAD_MAX + 1];
+	ssize_t n = recv(c->fd, data, sizeof(data) - c->in.len, 0);
 
-	if (c->stage == STAGE_LINGER) {
-		buf_reset(&c->in);
-		room = READ_SIZE;
-	}
-	buf_grow(&c->in, room);
-	n = recv(c->fd, c->in.data + c->in.len, room, 0);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
 		connection_free(c);
 		return false;
 	}
-	c->in.len += (size_t)n;
+	if (c->stage != STAGE_LINGER)
+		buf_put(&c->in, data, (size_t)n);
 	return true;
 }
 
@@ -318,10 +326,14 @@ on_ready(int fd, unsigned what, void *arg)
 		go_on(c);
 }
 
+/* Most of the time there is nothing more. */
 static void
 used(struct connection *c, size_t len)
 {
-	buf_drop(&c->in, len);
+	if (len == c->in.len)
+		buf_clear(&c->in);
+	else
+		buf_drop(&c->in, len);
 	c->seen = 0;
 }
 
@@ -344,9 +356,7 @@ take_head(struct connection *c)
 	len = http_head_end(c->in.data, c->in.len, &c->seen);
 	if (len == 0 && c->in.len <= HTTP_HEAD_MAX)
 		return false;
-	x = c->exchange = xcalloc(1, sizeof(*x));
-	x->connection = c;
-	x->began = mono_now();
+	x = exchange_new(c);
 	if (len < 0) {
 		refuse(c, 400, "a line does not end with CR LF, or has a control character");
 		return true;
@@ -371,6 +381,16 @@ put_text(struct connection *c, const char *text)
 	buf_str(&c->out, text);
 }
 
+static size_t
+body_limit(const struct connection *c)
+{
+	const char *method = c->exchange->request.method;
+	size_t max = c->server->options.body_max;
+
+	return max > UNUSED_BODY_MAX && (strcmp(method, "GET") == 0 ||
+	    strcmp(method, "HEAD") == 0) ? UNUSED_BODY_MAX : max;
+}
+
 /* The head is fine: is there somebody to answer, and is there a body? */
 static void
 begin_answer(struct connection *c)
@@ -382,7 +402,7 @@ begin_answer(struct connection *c)
 	TAILQ_INSERT_TAIL(&c->server->connections, c, link);
 	if (!x->request.keep_alive)
 		c->closing = true;
-	http_body_init(&c->body, &x->request, o->body_max);
+	http_body_init(&c->body, &x->request, body_limit(c));
 	x->answer = o->route(x, o->arg);
 	if (x->answer == NULL) {
 		/* Its body, if there is one, is not waited for. */
@@ -390,7 +410,7 @@ begin_answer(struct connection *c)
 		exchange_done(x);
 		return;
 	}
-	if ((uint64_t)x->request.length > o->body_max) {
+	if ((uint64_t)x->request.length > c->body.max) {
 		refuse(c, 413, "the body of the request is too large");
 		return;
 	}
@@ -417,7 +437,8 @@ take_body(struct connection *c)
 	ssize_t n;
 
 	send_continue(c);
-	n = http_body_take(&c->body, c->in.data, c->in.len, &x->content);
+	n = http_body_take(&c->body, c->in.len > 0 ? c->in.data : "", c->in.len,
+	    &x->content);
 	if (n == -2) {
 		refuse(c, 413, "the body of the request is too large");
 		return true;
@@ -462,6 +483,7 @@ write_answer(struct connection *c)
 		return false;
 	}
 	c->begun = false;
+	c->served = true;
 	set_stage(c, STAGE_HEAD);
 	timer_set(c->deadline, c->server->options.idle_within);
 	return true;
@@ -489,7 +511,6 @@ advance(struct connection *c)
 static void
 put_head(struct connection *c, const struct exchange *x)
 {
-	bool keeps = !c->closing;
 	char date[HTTP_DATE_MAX];
 
 	buf_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n"
@@ -497,7 +518,7 @@ put_head(struct connection *c, const struct exchange *x)
 	    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
 	    x->status, http_reason(x->status),
 	    http_date(date, (int64_t)time(NULL)), x->type, x->body.len);
-	if (!keeps)
+	if (c->closing)
 		put_text(c, "Connection: close\r\n");
 	else if (x->request.minor == 0)
 		put_text(c, "Connection: keep-alive\r\n");
@@ -527,6 +548,7 @@ exchange_done(struct exchange *x)
 	put_head(c, x);
 	if (strcmp(x->request.method, "HEAD") != 0)
 		buf_put(&c->out, x->body.data, x->body.len);
+	buf_clear(&x->body);
 	set_stage(c, STAGE_WRITE);
 	timer_set(c->deadline, c->server->options.write_within);
 }
@@ -555,15 +577,10 @@ exchange_problem(struct exchange *x, int status, const char *fmt, ...)
 static void
 refuse(struct connection *c, int status, const char *why)
 {
-	struct exchange *x = c->exchange;
+	struct exchange *x = c->exchange ? c->exchange : exchange_new(c);
 
-	if (x == NULL) {
-		x = c->exchange = xcalloc(1, sizeof(*x));
-		x->connection = c;
-		x->began = mono_now();
-	}
 	c->closing = true;
-	buf_reset(&c->in);
+	buf_clear(&c->in);
 	exchange_problem(x, status, "%s", why);
 	exchange_done(x);
 }

@@ -48,12 +48,11 @@ struct server_options {
 	mono_t head_within, body_within, write_within, idle_within;
 };
 
-/* fd listens, and stays its owner's; options are copied. */
+/* Takes fd, which listens; options are copied. */
 struct server *server_new(struct loop *, int fd, const struct server_options *);
 /* Accept no more, let what is being answered be answered; then call done. */
 void server_stop(struct server *, void (*done)(void *arg), void *arg);
 void server_free(struct server *);
-size_t server_connections(const struct server *);
 
 void exchange_done(struct exchange *);
 /* The answer is a problem document (RFC 9457). */

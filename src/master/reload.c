@@ -224,14 +224,23 @@ reload_begin(struct master *m)
 }
 
 static void
+count_queue(const struct queue_conf *queue)
+{
+	if (board_add(queue->name) != 0)
+		log_warn("the queue is not counted", "queue=%s reason=%s",
+		    queue->name, "there is room again after a restart");
+	for (size_t i = 0; i < queue->ntypes; i++)
+		if (*queue->types[i].type != '\0')
+			board_expect(queue->name, queue->types[i].type);
+}
+
+static void
 use_queue(struct master *m, struct generation *gen,
     const struct queue_conf *queue)
 {
 	struct unit *u = unit_find(m, KIND_POOL, queue->name);
 
-	if (board_add(queue->name) != 0)
-		log_warn("the queue is not counted", "queue=%s reason=%s",
-		    queue->name, "there is room again after a restart");
+	count_queue(queue);
 	if (u == NULL) {
 		u = unit_new(m, KIND_POOL, queue);
 		if (m->stage != STAGE_STARTING)

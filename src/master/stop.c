@@ -1,9 +1,9 @@
 /*
  * Coming to an end. Graceful: leaders stop leasing and have shutdown_timeout
  * for what runs, then their cancel ladder, then they hand back; whoever is
- * left a second after the longest grace is killed. The monitor and the api go when
- * the queues have gone, a database of our own last of all. Never longer than
- * shutdown_timeout, the longest grace and two seconds together.
+ * left a second after the longest grace is killed. The monitor and the api go
+ * when the queues have gone, a database of our own last of all. Never longer
+ * than shutdown_timeout, the longest grace and two seconds together.
  */
 #include "config.h"
 

@@ -162,7 +162,7 @@ void master_step(struct master *);
 void master_give_up(struct master *, const char *why);
 /* Say on the board what state this is. */
 void master_show(const struct master *);
-/* The socket of the configuration's api; NULL without e: it is off. */
+/* The socket that api.listen, which is not off, asks for; NULL with e. */
 struct listener *master_listen(const struct conf *, struct err *e);
 /* Create the schema, register the queues; then everything may run. */
 void master_prepare(struct master *);

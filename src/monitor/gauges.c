@@ -15,6 +15,10 @@
 #include "monitor/gauges.h"
 #include "os/board.h"
 
+/* A backlog of millions takes seconds to be counted: no more of the time than
+ * one part in so many is spent on it. */
+#define SPARING 20
+
 struct watched {
 	const char *name;
 	struct board_queue *board;
@@ -27,6 +31,7 @@ struct gauges {
 	struct watched *queues;
 	size_t nqueues;
 	unsigned busy;		/* statements not answered yet */
+	mono_t asked, not_before;	/* of the gauges */
 	bool full;		/* said once until it fits again */
 };
 
@@ -36,6 +41,7 @@ static const char *const names[GAUGE_KINDS] = {
 	[GAUGE_DEAD_LETTERS] = "dead_letters", [GAUGE_QUEUE_PAUSED] = "paused",
 	[GAUGE_QUEUE_SERVED] = "served", [GAUGE_SCHEDULE_LATE] = "schedule_late",
 	[GAUGE_SCHEDULE_MISSED] = "schedule_missed",
+	[GAUGE_SCHEDULE_NEXT] = "schedule_next",
 	[GAUGE_ALERT_FIRING] = "alert_firing",
 	[GAUGE_OLDEST_SNAPSHOT] = "oldest_snapshot",
 };
@@ -102,8 +108,11 @@ gauges_read(struct gauges *g)
 {
 	if (g == NULL || g->busy > 0)
 		return;
-	if (pg_query(g->pg, g->gauges_sql, 0, NULL, gauges_answered, g, NULL) == 0)
+	if (mono_now() >= g->not_before && pg_query(g->pg, g->gauges_sql, 0,
+	    NULL, gauges_answered, g, NULL) == 0) {
+		g->asked = mono_now();
 		g->busy++;
+	}
 	ask_waits(g);
 }
 
@@ -127,6 +136,7 @@ gauges_down(struct gauges *g)
 
 	if (g == NULL)
 		return;
+	g->not_before = 0;
 	board_gauge(&b, GAUGE_DATABASE_UP, NULL, NULL, 0);
 	publish(g, &b);
 	buf_clear(&b);
@@ -142,6 +152,7 @@ gauges_answered(struct pg *pg, PGresult *res, void *arg)
 	g->busy--;
 	if (!pg_ok(res, "gauges"))
 		return;
+	g->not_before = mono_now() + SPARING * (mono_now() - g->asked);
 	board_gauge(&b, GAUGE_DATABASE_UP, NULL, NULL, 1);
 	for (int i = 0; i < PQntuples(res); i++)
 		for (int kind = 0; kind < GAUGE_KINDS; kind++)

@@ -216,6 +216,13 @@ find_type(struct board_queue *q, const char *name)
 	return &q->other;
 }
 
+void
+board_expect(const char *queue, const char *type)
+{
+	if (board != NULL)
+		find_type(board_queue(queue), type);
+}
+
 /* Jobs of one type come in rows. */
 static struct board_type *
 type_of(struct board_queue *q, const char *name)

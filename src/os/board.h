@@ -76,6 +76,8 @@ struct board_queue {
  */
 int board_make(size_t queues, struct err *e);
 int board_add(const char *queue);	/* again is fine; -1: the board is full */
+/* A type of it that will come: it has its place, and is told as 0 until then. */
+void board_expect(const char *queue, const char *type);
 void board_set_state(enum board_state);
 void board_beat(void);			/* the master lives */
 /* A place for the workers of one leader; 0: none is free. It is taken before
@@ -112,7 +114,8 @@ mono_t board_read(enum board_page, struct buf *);
 enum board_gauge_kind {
 	GAUGE_DATABASE_UP, GAUGE_JOBS, GAUGE_OLDEST_READY, GAUGE_DEAD_LETTERS,
 	GAUGE_QUEUE_PAUSED, GAUGE_QUEUE_SERVED, GAUGE_SCHEDULE_LATE,
-	GAUGE_SCHEDULE_MISSED, GAUGE_ALERT_FIRING, GAUGE_OLDEST_SNAPSHOT,
+	GAUGE_SCHEDULE_MISSED, GAUGE_SCHEDULE_NEXT, GAUGE_ALERT_FIRING,
+	GAUGE_OLDEST_SNAPSHOT,
 	GAUGE_KINDS
 };
 struct board_gauge {

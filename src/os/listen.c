@@ -97,6 +97,16 @@ bind_inet(const struct addrinfo *a, bool every)
 	return -1;
 }
 
+/* Of a name that is several addresses, the one that most clients use. */
+static const struct addrinfo *
+choose(const struct addrinfo *list)
+{
+	for (const struct addrinfo *a = list; a != NULL; a = a->ai_next)
+		if (a->ai_family == AF_INET)
+			return a;
+	return list;
+}
+
 static int
 open_inet(const char *address, struct err *e)
 {
@@ -114,7 +124,7 @@ open_inet(const char *address, struct err *e)
 	if ((rc = getaddrinfo(every ? "::" : host, port, &hints, &list)) != 0)
 		return err_set(e, "cannot listen on %s: %s", address,
 		    gai_strerror(rc));
-	fd = bind_inet(list, every);
+	fd = bind_inet(choose(list), every);
 	freeaddrinfo(list);
 	/* A machine without IPv6. */
 	if (fd < 0 && every && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL) &&

@@ -13,8 +13,9 @@ struct listener;
 
 /*
  * Bind and listen. mode: the permissions of a unix socket, which is made
- * anew when nobody answers at the one that is there. ERR_BUSY: the address is
- * another's. Looking up a host's name blocks.
+ * anew when nobody answers at the one that is there. Looking up a host's name
+ * blocks; of its addresses one is taken, of IPv4 if there is any. ERR_BUSY:
+ * the address is another's.
  */
 struct listener *listener_open(const char *address, mode_t mode, struct err *e);
 /* Closes it, and removes a unix socket that is still ours. NULL is fine. */

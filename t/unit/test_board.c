@@ -105,6 +105,9 @@ test_board_types_are_bounded(void **state)
 	}
 	assert_int_equal(named, BOARD_TYPES);
 	assert_int_equal(q->other.finished[BOARD_FAILED], 2 * (1000 - BOARD_TYPES));
+	board_add("told");
+	board_expect("told", "mail");
+	assert_int_equal(type_named(board_queue("told"), "mail")->finished[0], 0);
 	/* Types by turns, the one without a name after the others, too. */
 	board_add("turns");
 	q = board_queue("turns");

@@ -55,6 +55,14 @@ test_listen_on_a_port(void **state)
 	l = listener_open(address, 0600, &e);
 	assert_non_null(l);
 	listener_free(l);
+	/* A name is the address of IPv4. */
+	snprintf(address, sizeof(address), "localhost:%d", listen_free_port(0));
+	l = listener_open(address, 0600, &e);
+	assert_non_null(l);
+	memmove(address, "127.0.0.1", 9);
+	assert_null(listener_open(address, 0600, &e));
+	assert_int_equal(e.code, ERR_BUSY);
+	listener_free(l);
 	/* Every address, of IPv6, too, where there is one. */
 	snprintf(address, sizeof(address), "*:%d", listen_free_port(0));
 	l = listener_open(address, 0600, &e);

@@ -28,6 +28,9 @@ language sql stable as $$
 	union all
 	select 'schedule_missed', s.name, null, s.missed from jobq.schedules s where s.served
 	union all
+	select 'schedule_next', s.name, null, extract(epoch from s.next_run)::float8
+	from jobq.schedules s where s.served and s.enabled and not s.paused and s.next_run is not null
+	union all
 	select 'alert_firing', k.name, k.queue, (k.state <> 'ended')::int from jobq.alerts k
 	union all
 	-- what this role may see of others: with pg_read_all_stats, all
