@@ -127,7 +127,7 @@ fire_tick(struct fire *f, dbtime_us now, bool leader, int64_t version)
 	if (!f->listed)
 		return;
 
-	/* Nobody has ever led: all the schedules are new. */
+	/* 0: nobody has ever led, and the schedules are new. */
 	bool gap = f->covered > 0 && now - f->covered > GAP_US;
 	if (!f->live || gap)
 		plans_settle(f, gap);

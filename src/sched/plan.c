@@ -334,6 +334,9 @@ settle(struct plan *p, bool gap, struct skips *skips)
 {
 	dbtime_us now = p->fire->now;
 
+	/* Made before the first scheduler ever came. */
+	if (p->fire->covered == 0 && p->last < now - OVERDUE_US)
+		gap = true;
 	if (p->last == 0) {
 		p->last = now;
 	} else if (!gap) {
