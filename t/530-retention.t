@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Test::More tests => 13;
+use Test::More tests => 15;
 
 my $pg = Jobqd::Postgres->new;
 my $d = Jobqd::Daemon->new(pg => $pg, config => <<'YAML');
@@ -49,4 +49,7 @@ is $pg->query("SELECT jobq.retry($dead)"), 't', 'a dead letter that did can be r
 # two hours later
 $pg->query("UPDATE jobq.part SET cut_at = cut_at - interval '2 hours' WHERE id = 1");
 like $d->wait_log(qr/dropped the history of partition 1/), qr/maintenance/, 'history goes when its time is over';
+sub audit { return $pg->query("SELECT actor || ' ' || detail FROM jobq.audit WHERE action = 'drop' AND target = '$_[0]'") }
+like audit('partition 1'), qr/^jobq \{"jobs": \{"work": 501\}, "stay": 2, "bytes": \d+, "early": false\}/, 'the audit tells what went';
+like audit('history of partition 1'), qr/^jobq \{"jobs": \{"work": 501\}, "bytes": \d+, "early": false\}/, '… and its history';
 is $d->stop, 0, 'stops with status 0';

@@ -69,6 +69,12 @@ comes('queues', qr/jobs wait in queues that no node serves: lonely/);
 $pg->query("SELECT jobq.clear('lonely')");
 goes('queues');
 
+# workers
+like check('workers'), qr/^ok 2 alive/, 'all workers are there';
+$pg->query("UPDATE jobq.queue SET workers = 5 WHERE name = 'work'");
+like check('workers'), qr/^warn fewer than wanted: work 2 of 5\|/, '… or fewer than wanted';
+$pg->query("UPDATE jobq.queue SET workers = 2 WHERE name = 'work'");
+
 # clocks, and what is between
 like check('clock', "now() + interval '1 minute'"), qr/^warn .*(59|60)\.\d s ahead of/, 'a clock that is wrong';
 like check('clock', "clock_timestamp()"), qr/^ok .* agree to \d+ ms/, '… or right';
