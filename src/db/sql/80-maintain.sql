@@ -97,29 +97,43 @@ begin
 end
 $$;
 
--- The jobs of a partition that must stay: not finished, or kept longer; and how
--- many of each queue go. early: there is no room, only what is not finished
--- and what is dead and nobody has reviewed must stay.
-create function jobq.part_keepers(part_id int, early boolean, out keep bigint[], out gone jsonb)
+-- The jobs of a partition that must stay: not finished, or kept longer. early:
+-- there is no room, only what is not finished and what is dead and nobody has
+-- reviewed must stay.
+create function jobq.part_keepers(part_id int, early boolean) returns bigint[]
 language plpgsql as $$
+declare
+	keep bigint[];
 begin
 	execute format($q$
-		with k as (
-			select q.name, array_agg(j.id) filter (where s.stays) as stay, count(*) filter (where not s.stays) as gone
-			from jobq.job_%1$s j
-			join jobq.queue q on q.id = j.queue
-			left join jobq.attempt_%1$s a on a.job = j.id and a.outcome in (1, 3, 4, 6),
-			lateral (select case a.outcome
-			    when 1 then not $1 and a.finished_at > now() - jobq.ms(q.keep_completed_ms)
-			    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms) and not ($1 and jobq.is_reviewed(j.id))
-			    when 4 then not $1 and a.finished_at > now() - jobq.ms(q.keep_cancelled_ms)
-			    when 6 then false
-			    else true end) s(stays)
-			group by q.name
-		)
-		select array(select unnest(k.stay) from k), (select jsonb_object_agg(k.name, k.gone) from k where k.gone > 0)$q$,
-	    part_id) using early into keep, gone;
-	gone := coalesce(gone, '{}');
+		select array_agg(j.id)
+		from jobq.job_%1$s j
+		join jobq.queue q on q.id = j.queue
+		left join jobq.attempt_%1$s a on a.job = j.id and a.outcome in (1, 3, 4, 6)
+		where case a.outcome
+		    when 1 then not $1 and a.finished_at > now() - jobq.ms(q.keep_completed_ms)
+		    when 3 then a.finished_at > now() - jobq.ms(q.keep_dead_ms) and not ($1 and jobq.is_reviewed(j.id))
+		    when 4 then not $1 and a.finished_at > now() - jobq.ms(q.keep_cancelled_ms)
+		    when 6 then false
+		    else true end$q$, part_id) using early into keep;
+	return coalesce(keep, '{}');
+end
+$$;
+
+-- How many jobs of each queue a partition has beside these.
+create function jobq.part_counts(part_id int, keep bigint[]) returns jsonb
+language plpgsql as $$
+declare
+	counts jsonb;
+begin
+	execute format($q$
+		select jsonb_object_agg(q.name, k.n - coalesce(s.n, 0))
+		from (select j.queue, count(*) as n from jobq.job_%1$s j group by j.queue) k
+		join jobq.queue q on q.id = k.queue
+		left join (select j.queue, count(*) as n from unnest($1) u(id) join jobq.job_%1$s j on j.id = u.id
+		    group by j.queue) s on s.queue = k.queue
+		where k.n > coalesce(s.n, 0)$q$, part_id) using keep into counts;
+	return coalesce(counts, '{}');
 end
 $$;
 
@@ -157,11 +171,12 @@ begin
 	if not found or not pg_try_advisory_xact_lock(jobq.claim_lock(), -2 - p.id) then
 		return null;
 	end if;
-	select k.keep, k.gone into keep, went from jobq.part_keepers(p.id, early) k;
+	keep := jobq.part_keepers(p.id, early);
 	if cardinality(keep) > 20000 then
 		update jobq.part k set checked_at = clock_timestamp() where k.id = p.id;
 		return null;
 	end if;
+	went := jobq.part_counts(p.id, keep);
 	if not jobq.try_lock('job', 'attempt', 'history', 'job_default', 'attempt_default', 'history_default',
 	    'job_' || p.id, 'attempt_' || p.id) then
 		return null;
