@@ -18,6 +18,7 @@ queues:
   other: {handler: null, workers: 1}
   typed: {types: {greeting: null}}
 schedules: {yearly: {cron: "0 0 1 1 *", queue: other}}
+alerts: {held: {metric: paused, queues: [typed], above: 0}}
 api: {listen: "127.0.0.1:$port"}
 YAML
 my $d = Jobqd::Daemon->new(pg => $pg, config => $config);
@@ -82,8 +83,13 @@ is value('jobqd_schedule_late_seconds{schedule="yearly"}'), 0, 'a schedule that 
 is value('jobqd_schedule_missed_total{schedule="yearly"}'), 0, '… and missed nothing';
 is int value('jobqd_schedule_next_run_timestamp_seconds{schedule="yearly"}'),
     $pg->query("SELECT extract(epoch FROM next_run)::bigint FROM jobq.schedules WHERE name = 'yearly'"), '… and when it runs next';
-$pg->query("INSERT INTO jobq.alert (name, queue, state, value) VALUES ('backlog', 'other', 'firing', 5)");
-wait_value('jobqd_alert_firing{alert="backlog",queue="other"}', 1);
+# twice, since one that has ended is remembered
+for (1, 2) {
+	$pg->query("SELECT jobq.pause('typed')");
+	wait_value('jobqd_alert_firing{alert="held",queue="typed"}', 1);
+	$pg->query("SELECT jobq.resume('typed')");
+	wait_value('jobqd_alert_firing{alert="held",queue="typed"}', 0);
+}
 my $session = $pg->session;
 $session->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobq.queue');
 wait_for { value('jobqd_oldest_snapshot_seconds') >= 1 } 'a snapshot that is held to be seen';

@@ -393,8 +393,9 @@ language sql as $$
 $$;
 
 -- The schedules that are late: how long their next instant has passed and they
--- were not fired. Also of those that nobody serves any more, that no scheduler
--- can read, and that none has seen since they were made.
+-- were not fired. Also of those whose nodes are gone, that no scheduler can
+-- read, and that none has seen since they were made; but not of those that were
+-- taken out of every configuration.
 create function jobq.schedule_late(out name text, out seconds float8) returns setof record
 language sql stable as $$
 	select s.name, extract(epoch from clock_timestamp() - l.since)::float8
@@ -406,6 +407,7 @@ language sql stable as $$
 		    then s.changed_at end as since
 	) l
 	where s.enabled and not s.paused and l.since < clock_timestamp()
+	    and (s.origin = 'sql' or exists (select from jobq.fires f where f.schedule = s.name))
 $$;
 
 -- Run a schedule now, whatever it says of the time and of only_if. Returns its

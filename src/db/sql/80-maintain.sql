@@ -432,6 +432,35 @@ exception when lock_not_available then
 end
 $$;
 
+-- Who keeps vacuum from removing what is dead, and slots of turn and claim from
+-- being emptied: since when (null: not known), for how many transactions, and
+-- what to do about it. What other roles do is told in transaction ids only,
+-- unless we may see it (pg_read_all_stats).
+create function jobq.snapshots()
+returns table (since timestamptz, ids int, who text, advice text)
+language sql stable as $$
+	select a.xact_start, greatest(age(a.backend_xmin), age(a.backend_xid)), format('a transaction of process %s (%s, user %s)',
+	    a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename),
+	    format('end it: select pg_terminate_backend(%s)', a.pid)
+	from pg_stat_activity a
+	where a.backend_type not in ('walsender', 'autovacuum worker') and (a.backend_xmin is not null or a.backend_xid is not null)
+	    and a.pid <> pg_backend_pid() and a.datname = current_database()
+	union all
+	select p.prepared, age(p.transaction), format('the prepared transaction "%s" of %s', p.gid, p.owner),
+	    'end it: commit prepared or rollback prepared'
+	from pg_prepared_xacts p where p.database = current_database()
+	union all
+	select null, greatest(age(r.xmin), age(r.catalog_xmin)), format('the replication slot "%s"%s', r.slot_name,
+	    case when not r.active then ', which nobody uses,' else '' end),
+	    case when r.active then 'see whether its standby is behind, or has long queries (hot_standby_feedback)'
+	        else 'drop it: select pg_drop_replication_slot(…)' end
+	from pg_replication_slots r where r.xmin is not null
+	union all
+	select null, age(a.backend_xmin), format('the standby "%s"', a.application_name),
+	    'see whether it has long queries (hot_standby_feedback)'
+	from pg_stat_activity a where a.backend_type = 'walsender' and a.backend_xmin is not null
+$$;
+
 -- Sum the tally up into pieces of five minutes.
 create function jobq.tally_fold() returns void
 language sql as $$

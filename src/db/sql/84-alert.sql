@@ -228,27 +228,16 @@ begin
 		where r.metric = 'schedule_late'
 		group by r.name, q.name;
 	end if;
-	-- other roles' sessions are seen with the rights of pg_read_all_stats only
 	if wanted && '{oldest_snapshot_age}' then
 		return query
 		select r.name, '', coalesce(extract(epoch from moment - o.since), 0)::float8, null::bigint, o.who
 		from jobq.alert_rules r
-		left join (
-			select a.xact_start as since, concat_ws(', ', 'pid ' || a.pid, a.usename, nullif(a.application_name, ''), a.state) as who
-			from pg_stat_activity a
-			where a.datname = current_database() and a.pid <> pg_backend_pid()
-			    and (a.backend_xmin is not null or a.backend_xid is not null)
-			union all
-			select p.prepared, format('prepared transaction %s of %s', p.gid, p.owner)
-			from pg_prepared_xacts p where p.database = current_database()
-			order by since limit 1
-		) o on true
+		left join (select * from jobq.snapshots() k where k.since is not null order by k.since limit 1) o on true
 		where r.metric = 'oldest_snapshot_age';
 	end if;
 	if wanted && '{table_size}' then
 		return query
-		select r.name, '', (select sum(pg_total_relation_size(c.oid)) from pg_class c
-		        where c.relnamespace = 'jobq'::regnamespace and c.relkind = 'r')::float8, null::bigint, null::text
+		select r.name, '', jobq.bytes()::float8, null::bigint, null::text
 		from jobq.alert_rules r where r.metric = 'table_size';
 	end if;
 	return query

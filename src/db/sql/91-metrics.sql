@@ -22,21 +22,19 @@ language sql stable as $$
 	from jobq.queue k
 	union all
 	-- one that has not come yet is late by now; else, as late as the last one was
-	select 'schedule_late', s.name, null, greatest(s.lateness_ms / 1000.0,
-	    extract(epoch from clock_timestamp() - s.next_run))::float8
-	from jobq.schedules s where s.served and s.enabled and not s.paused
+	select 'schedule_late', s.name, null, greatest(s.lateness_ms / 1000.0, l.seconds)::float8
+	from jobq.schedules s left join jobq.schedule_late() l on l.name = s.name
+	where s.served and s.enabled and not s.paused
 	union all
 	select 'schedule_missed', s.name, null, s.missed from jobq.schedules s where s.served
 	union all
 	select 'schedule_next', s.name, null, extract(epoch from s.next_run)::float8
 	from jobq.schedules s where s.served and s.enabled and not s.paused and s.next_run is not null
 	union all
-	select 'alert_firing', k.name, k.queue, (k.state <> 'ended')::int from jobq.alerts k
+	select 'alert_firing', k.name, k.queue, max((k.state <> 'ended')::int) from jobq.alerts k group by k.name, k.queue
 	union all
-	-- what this role may see of others: with pg_read_all_stats, all
-	select 'oldest_snapshot', null, null, coalesce(extract(epoch from clock_timestamp() -
-	    (select min(p.xact_start) from pg_stat_activity p
-	    where p.backend_xmin is not null and p.pid <> pg_backend_pid())), 0)::float8
+	select 'oldest_snapshot', null, null, coalesce(extract(epoch from clock_timestamp() - min(k.since)), 0)::float8
+	from jobq.snapshots() k
 $$;
 
 -- How long jobs waited, from their time until this node took them for their

@@ -199,10 +199,11 @@ declare
 	n bigint;
 	chief text := (select l.node from jobq.leader l where l.role = 'scheduler' and l.until > clock_timestamp());
 begin
-	select string_agg(format('%s by %s s', s.name, round(extract(epoch from clock_timestamp() - s.next_run))),
-	    ', ' order by s.next_run) filter (where s.next_run < clock_timestamp() - interval '10 seconds'), count(*)
+	select string_agg(format('%s by %s s', l.name, round(l.seconds)), ', ' order by l.seconds desc)
+	    filter (where l.seconds > 10), count(*)
 	into late, n
-	from jobq.schedules s where s.enabled and s.served and not s.paused;
+	from jobq.schedules s left join jobq.schedule_late() l on l.name = s.name
+	where s.enabled and not s.paused;
 	if chief is null
 	    and exists (select from jobq.node k
 	        where k.seen > now() - interval '30 seconds' and k.started_at < now() - interval '10 seconds')
@@ -219,43 +220,16 @@ begin
 end
 $$;
 
--- Who keeps vacuum from removing what is dead, and slots of turn and claim from
--- being emptied. What other roles do is told in transaction ids only, unless
--- we may see it (pg_read_all_stats).
 create function jobq.check_snapshots(longest interval default '10 minutes') returns setof jobq.finding
 language plpgsql stable as $$
 declare
 	s record;
 begin
-	select * into s from (
-		select format('a transaction of process %s (%s, user %s) is open for %s', a.pid,
-		        coalesce(nullif(a.application_name, ''), 'no name'), a.usename, jobq.said(clock_timestamp() - a.xact_start)) as what,
-		    format('end it: select pg_terminate_backend(%s)', a.pid) as advice,
-		    clock_timestamp() - a.xact_start as age,
-		    greatest(age(a.backend_xmin), age(a.backend_xid)) as ids
-		from pg_stat_activity a
-		where a.backend_type not in ('walsender', 'autovacuum worker') and (a.backend_xmin is not null or a.backend_xid is not null)
-		    and a.pid <> pg_backend_pid() and a.datname = current_database()
-		union all
-		select format('the prepared transaction "%s" of %s is open for %s', p.gid, p.owner,
-		        jobq.said(clock_timestamp() - p.prepared)),
-		    'end it: commit prepared or rollback prepared', clock_timestamp() - p.prepared, age(p.transaction)
-		from pg_prepared_xacts p where p.database = current_database()
-		union all
-		select format('the replication slot "%s"%s holds what is %s transactions old', r.slot_name,
-		        case when not r.active then ', which nobody uses,' else '' end, greatest(age(r.xmin), age(r.catalog_xmin))),
-		    case when r.active then 'see whether its standby is behind, or has long queries (hot_standby_feedback)'
-		        else 'drop it: select pg_drop_replication_slot(…)' end,
-		    null, greatest(age(r.xmin), age(r.catalog_xmin))
-		from pg_replication_slots r where r.xmin is not null
-		union all
-		select format('the standby "%s" holds what is %s transactions old', a.application_name, age(a.backend_xmin)),
-		    'see whether it has long queries (hot_standby_feedback)', null, age(a.backend_xmin)
-		from pg_stat_activity a where a.backend_type = 'walsender' and a.backend_xmin is not null
-	) k
-	order by k.age is null, k.age desc, k.ids desc limit 1;
+	select *, clock_timestamp() - k.since as age into s
+	from jobq.snapshots() k order by k.since nulls last, k.ids desc limit 1;
 	if s.age > longest or s.age is null and s.ids > 1000000 then
-		return next ('snapshots', 'warn', s.what || '; nothing that became dead since then can be removed, the tables grow',
+		return next ('snapshots', 'warn', format('%s %s; nothing that became dead since then can be removed, the tables grow',
+		    s.who, coalesce('is open for ' || jobq.said(s.age), format('holds what is %s transactions old', s.ids))),
 		    s.advice)::jobq.finding;
 	else
 		return next ('snapshots', 'ok', format('the oldest transaction is %s old', coalesce(jobq.said(s.age), '0 s')), '')::jobq.finding;
@@ -420,7 +394,7 @@ begin
 		    'next_run', s.next_run, 'lateness_ms', s.lateness_ms, 'missed', s.missed) order by s.name), '[]')
 		from jobq.schedules s
 		where s.served and (s.missed > 0 or s.lateness_ms > 10000
-		    or s.enabled and not s.paused and s.next_run < till - interval '10 seconds')),
+		    or s.name in (select l.name from jobq.schedule_late() l where l.seconds > 10))),
 	    'dead_letters', (select count(*) from jobq.dead_letters d where d.reviewed_at is null),
 	    'series', (
 		select coalesce(jsonb_agg(jsonb_build_object('at', t.at, 'completed', coalesce(e.completed, 0),
