@@ -97,7 +97,9 @@ my ($status, $out, $err) = ctl('alert', 'ack', 'paused', '--queue', 'more', '--b
 is "$status $out", "0 alert paused of queue more: acknowledged\n", 'alert ack';
 wait_for { $pg->query("SELECT count(*) FROM jobq.alert_notice WHERE sent_at IS NULL") == 0 } 'what is on its way';
 my $before = sent('paused');
+my $looks = looks();
 $pg->query('SELECT pg_sleep(4)');
+cmp_ok looks() - $looks, '<=', 8, sprintf 'acknowledged: %d looks in 4 s', looks() - $looks;
 is sent('paused'), $before, 'acknowledged: no more reminders';
 is state_of('paused'), 'acknowledged', '… and the state says so';
 like ctl('alert', 'show', 'paused'), qr/more\s+acknowledged\s.*ann/, 'alert show';

@@ -57,21 +57,22 @@ rule_step(const struct rule *r, struct rule_state *s,
 }
 
 int64_t
-rule_wait(const struct rule *r, const struct rule_state *s, int64_t now)
+rule_wait(const struct rule *r, const struct rule_state *s,
+    const struct rule_look *look, int64_t now)
 {
 	int64_t at = INT64_MAX;
 
 	if (!s->broken)
 		return -1;
-	if (!s->firing) {
+	if (!s->firing)
 		at = s->since + r->for_us;
-	} else {
-		if (r->repeat_us > 0 && s->told)
-			at = s->told_at + r->repeat_us;
-		if (r->escalate_us > 0 && !s->escalated &&
-		    s->fired_at + r->escalate_us < at)
-			at = s->fired_at + r->escalate_us;
-	}
+	else if (look->silenced || look->acknowledged)
+		return -1;
+	if (s->firing && r->repeat_us > 0)
+		at = s->told_at + r->repeat_us;
+	if (s->firing && r->escalate_us > 0 && !s->escalated &&
+	    s->fired_at + r->escalate_us < at)
+		at = s->fired_at + r->escalate_us;
 	if (at == INT64_MAX)
 		return -1;
 	return at > now ? at - now : 0;

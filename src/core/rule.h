@@ -61,7 +61,9 @@ const char *rule_event_name(enum rule_event);	/* "fires" */
 enum rule_event rule_step(const struct rule *, struct rule_state *,
     const struct rule_look *, int64_t now, bool *tell);
 
-/* How long from now on nothing happens by time alone; -1: never does. */
-int64_t rule_wait(const struct rule *, const struct rule_state *, int64_t now);
+/* After that, and as long as the next look finds the same: how long nothing
+ * happens; -1: never does. */
+int64_t rule_wait(const struct rule *, const struct rule_state *,
+    const struct rule_look *, int64_t now);
 
 #endif

@@ -291,7 +291,7 @@ consider(struct alerts *a, const PGresult *res, int row, int64_t now)
 	o.event = rule_step(&rule, &state, &seen, now, &tell);
 	if (o.event != RULE_SAME)
 		change(a, &o, tell);
-	return rule_wait(&rule, &state, now);
+	return rule_wait(&rule, &state, &seen, now);
 }
 
 static void

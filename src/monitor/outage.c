@@ -54,7 +54,7 @@ struct outage {
 };
 
 static void look(void *arg);
-static void step(struct outage *, struct watch_down *, mono_t now);
+static mono_t step(struct outage *, struct watch_down *, mono_t now);
 static void tell(struct outage *, char *const *channels, size_t count,
     const char *severity, enum rule_event, const struct wording *);
 static void remember(struct outage *, struct watch_down *,
@@ -154,11 +154,8 @@ look(void *arg)
 	mono_t now = mono_now(), next = -1;
 
 	for (size_t i = 0; i < o->nwatches; i++) {
-		struct watch_down *w = &o->watches[i];
-		mono_t wait;
+		mono_t wait = step(o, &o->watches[i], now);
 
-		step(o, w, now);
-		wait = rule_wait(&w->rule, &w->state, now);
 		if (wait >= 0 && (next < 0 || wait < next))
 			next = wait;
 	}
@@ -177,7 +174,8 @@ wall_clock(void)
 	return (dbtime_us)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
-static void
+/* Returns when something happens by time alone; -1: nothing does. */
+static mono_t
 step(struct outage *o, struct watch_down *w, mono_t now)
 {
 	struct rule_look seen = { .known = true, .value = o->down ? 1 : 0,
@@ -190,7 +188,7 @@ step(struct outage *o, struct watch_down *w, mono_t now)
 
 	event = rule_step(&w->rule, &w->state, &seen, now, &told);
 	if (event == RULE_SAME || event == RULE_BREAKS || event == RULE_MENDS)
-		return;
+		return rule_wait(&w->rule, &w->state, &seen, now);
 	occasion = (struct occasion){
 		.alert = w->conf->name, .queue = "",
 		.node = o->conf->daemon.node, .severity = w->severity,
@@ -211,6 +209,7 @@ step(struct outage *o, struct watch_down *w, mono_t now)
 	if (event == RULE_ENDS)
 		remember(o, w, &before, told, now);
 	wording_clear(&words);
+	return rule_wait(&w->rule, &w->state, &seen, now);
 }
 
 static void

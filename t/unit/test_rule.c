@@ -9,6 +9,7 @@
 
 #define S INT64_C(1000000)
 
+static const struct rule_look calm = { 0 };	/* nobody has said anything */
 static const struct rule simple = { .over = true, .limit = 10, .clear = 10 };
 
 static enum rule_event
@@ -52,14 +53,14 @@ test_rule_waits_for_its_time(void **state)
 
 	(void)state;
 	r.for_us = 30 * S;
-	assert_int_equal(rule_wait(&r, &s, 0), -1);
+	assert_int_equal(rule_wait(&r, &s, &calm, 0), -1);
 	STEP(11, 10 * S, RULE_BREAKS, false);
-	assert_int_equal(rule_wait(&r, &s, 15 * S), 25 * S);
+	assert_int_equal(rule_wait(&r, &s, &calm, 15 * S), 25 * S);
 	STEP(11, 39 * S, RULE_SAME, false);
 	STEP(9, 39 * S, RULE_MENDS, false);
 	STEP(11, 50 * S, RULE_BREAKS, false);
 	STEP(11, 80 * S, RULE_FIRES, true);
-	assert_int_equal(rule_wait(&r, &s, 80 * S), -1);
+	assert_int_equal(rule_wait(&r, &s, &calm, 80 * S), -1);
 	/* what is bad for a moment's rest is bad for as long again */
 	STEP(10, 81 * S, RULE_ENDS, true);
 	STEP(11, 82 * S, RULE_BREAKS, false);
@@ -159,11 +160,11 @@ test_rule_reminds_and_escalates(void **state)
 	r.repeat_us = 40 * S;
 	r.escalate_us = 60 * S;
 	assert_int_equal(rule_step(&r, &s, &look, 100 * S, &tell), RULE_FIRES);
-	assert_int_equal(rule_wait(&r, &s, 100 * S), 40 * S);
+	assert_int_equal(rule_wait(&r, &s, &calm, 100 * S), 40 * S);
 	assert_int_equal(rule_step(&r, &s, &look, 139 * S, &tell), RULE_SAME);
 	assert_int_equal(rule_step(&r, &s, &look, 140 * S, &tell), RULE_REMINDS);
 	assert_true(tell);
-	assert_int_equal(rule_wait(&r, &s, 140 * S), 20 * S);
+	assert_int_equal(rule_wait(&r, &s, &calm, 140 * S), 20 * S);
 	assert_int_equal(rule_step(&r, &s, &look, 160 * S, &tell),
 	    RULE_ESCALATES);
 	assert_true(tell);
@@ -171,9 +172,29 @@ test_rule_reminds_and_escalates(void **state)
 	assert_int_equal(rule_step(&r, &s, &look, 200 * S, &tell), RULE_REMINDS);
 	look.acknowledged = true;
 	assert_int_equal(rule_step(&r, &s, &look, 900 * S, &tell), RULE_SAME);
+	assert_int_equal(rule_wait(&r, &s, &look, 900 * S), -1);
 	look.value = 0;
 	assert_int_equal(rule_step(&r, &s, &look, 901 * S, &tell), RULE_ENDS);
 	assert_true(tell);
+}
+
+/* What rule_wait() says is so: nothing before, something then. */
+static void
+check_wait(const struct rule *r, const struct rule_state *s,
+    const struct rule_look *look, int64_t now)
+{
+	int64_t wait = rule_wait(r, s, look, now);
+	struct rule_state later = *s;
+	bool tell;
+
+	assert_true(wait >= -1);
+	if (wait != 0)
+		assert_int_equal(rule_step(r, &later, look, wait > 0 ?
+		    now + wait - 1 : now + 1000000, &tell), RULE_SAME);
+	later = *s;
+	if (wait >= 0)
+		assert_int_not_equal(rule_step(r, &later, look, now + wait,
+		    &tell), RULE_SAME);
 }
 
 /* Whatever comes: each start has one end, and each is told once at most. */
@@ -261,7 +282,7 @@ test_rule_by_chance(void **state)
 			}
 			assert_int_equal(s.firing, firing);
 			assert_int_equal(s.broken, broken);
-			assert_true(rule_wait(&r, &s, now) >= -1);
+			check_wait(&r, &s, &look, now);
 			/* what is bad for long enough fires */
 			assert_false(bad && !firing &&
 			    (!broken || now - since >= r.for_us));
