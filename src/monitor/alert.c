@@ -152,7 +152,9 @@ alerts_up(struct alerts *a)
 {
 	outage_over(a->outage);
 	mark(a);
-	timer_set(a->timer, 0);
+	/* Who has no alerts has no channels for those of others. */
+	if (a->conf->read.nalerts > 0)
+		timer_set(a->timer, 0);
 }
 
 void
