@@ -108,4 +108,5 @@ like $e->{'database.url'}, qr/host=db\.example\.com port=5432 dbname=other/, 'â€
 is $e->{'handlers.mailer.server'}, 'file:/tmp/mail', 'mail as files in development';
 is $c->{'limits.teams-api.rate'}, '50/s', 'limit of the Teams API';
 is $c->{'limits.outlook-api.min_gap'}, '60ms', 'â€¦ of the Outlook API';
+is $c->{'alerts.failures.above'}, '5%', 'S0-71 an alert from 5 % failures on';
 done_testing;
