@@ -130,7 +130,7 @@ put(q{'work'});
 like $listener->query('SELECT 1'), qr/notification "jobq" with payload "work"/, '… but when a leader does';
 $pg->query("SELECT jobq.pause('work')");
 put(q{'work'});
-unlike $listener->query('SELECT 1'), qr/notification/, '… and the queue is not paused';
+unlike $listener->query('SELECT 1'), qr/payload "work"/, '… and the queue is not paused';
 $pg->query("SELECT jobq.resume('work')");
 like $listener->query('SELECT 1'), qr/notification "jobq" with payload "work".*notification "jobq" with payload "\*awake"/s,
     '… and when it is resumed, the schedulers too';

@@ -32,7 +32,7 @@
 
 /* The daemon's processes, by their titles. */
 struct processes {
-	bool seen, sched, monitor;
+	bool seen, sched, monitor, api;
 	struct { bool leader; int workers; } *queues;	/* as conf->queues */
 };
 
@@ -155,6 +155,8 @@ note_title(const struct conf *conf, const char *title, struct processes *p)
 		p->sched = true;
 	else if (strncmp(title, "jobqd: monitor", 14) == 0)
 		p->monitor = true;
+	else if (strncmp(title, "jobqd: api", 10) == 0)
+		p->api = true;
 	for (size_t i = 0; i < conf->nqueues; i++) {
 		if (sscanf(title, "jobqd: queue %63[^ ]", name) == 1 &&
 		    strcmp(name, conf->queues[i].name) == 0)
@@ -171,6 +173,7 @@ judge_processes(struct doctor *d, const struct processes *p)
 	static const char again[] = "it is started again by itself; the log says "
 	    "why it ended";
 	const struct conf *conf = d->ctl->conf;
+	bool api = p->api || strcmp(conf->api.listen, "off") == 0;
 	int missing = 0, workers = 0, leaders = 0;
 
 	if (!p->seen) {
@@ -202,7 +205,9 @@ judge_processes(struct doctor *d, const struct processes *p)
 		doctor_say(d, FOUND_BAD, "processes", again, "no scheduler");
 	if (!p->monitor)
 		doctor_say(d, FOUND_BAD, "processes", again, "no monitor");
-	if (missing == 0 && p->sched && p->monitor)
+	if (!api)
+		doctor_say(d, FOUND_BAD, "processes", again, "no api");
+	if (missing == 0 && p->sched && p->monitor && api)
 		doctor_say(d, FOUND_OK, "processes", NULL, "%d leaders, %d "
 		    "workers, scheduler, monitor", leaders, workers);
 }
