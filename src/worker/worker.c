@@ -14,7 +14,6 @@
  */
 #include "config.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -30,7 +29,9 @@
 #include "os/loop.h"
 #include "os/proc.h"
 #include "worker/direct.h"
+#include "worker/handlers.h"
 #include "worker/recent.h"
+#include "worker/shut.h"
 #include "worker/worker.h"
 
 #define ALARM_SLACK 60			/* seconds; see begin_blocking() */
@@ -50,12 +51,6 @@ struct task {
 };
 TAILQ_HEAD(tasks, task);
 
-/* A handler of the queue, opened at its first job. */
-struct opened {
-	struct driver_ctx ctx;
-	bool open;
-};
-
 struct worker {
 	const struct conf *conf;
 	const struct queue_conf *queue;
@@ -68,7 +63,7 @@ struct worker {
 	struct timer *overdue;		/* without a leader: our own ladder */
 	struct buf body;		/* of the message being made */
 
-	struct opened *handlers;	/* one for each entry of queue->types */
+	struct handlers *handlers;
 	size_t limit;			/* jobs at once */
 	struct tasks waiting, running;
 	size_t nrunning;
@@ -79,8 +74,7 @@ struct worker {
 
 	struct recent recent;		/* endings the leader may not have saved */
 
-	char **shut;			/* destinations no job is to go to, in order */
-	size_t nshut;
+	struct shut shut;		/* where no job is to go to */
 };
 
 static void on_message(struct chan *, uint32_t, const void *, size_t, int, void *);
@@ -272,12 +266,6 @@ host_previous(struct run *run, char **result, struct err *e)
 	return direct_previous(&d, run->job, result, e);
 }
 
-static int
-name_cmp(const void *a, const void *b)
-{
-	return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* Without a leader nobody could run it later. */
 static bool
 host_goes_to(struct run *run, const char *destination)
@@ -289,8 +277,7 @@ host_goes_to(struct run *run, const char *destination)
 		return true;
 	free(t->destination);
 	t->destination = xstrdup(destination);
-	return t->job.probe || w->nshut == 0 || bsearch(&destination, w->shut,
-	    w->nshut, sizeof(*w->shut), name_cmp) == NULL;
+	return t->job.probe || !shut_has(&w->shut, destination);
 }
 
 static void
@@ -326,21 +313,6 @@ end_early(struct task *t, enum job_class class, const char *message)
 	host_end(&t->run, &r);
 }
 
-/* The index of the entry of types: for this type, -1 if there is none. */
-static int
-find_type(const struct queue_conf *q, const char *type)
-{
-	int any = -1;
-
-	for (size_t i = 0; i < q->ntypes; i++) {
-		if (strcmp(q->types[i].type, type) == 0)
-			return (int)i;
-		if (q->types[i].type[0] == '\0')
-			any = (int)i;
-	}
-	return any;
-}
-
 static void
 refuse_type(struct task *t)
 {
@@ -353,39 +325,6 @@ refuse_type(struct task *t)
 		buf_printf(&b, "%s %s", i > 0 ? "," : "", q->types[i].type);
 	end_early(t, CLASS_VALIDATION, b.data);
 	buf_clear(&b);
-}
-
-/* Two types of one handler share what is open. */
-static struct driver_ctx *
-open_handler(struct worker *w, size_t type, struct err *e)
-{
-	const struct handler_conf *h = w->queue->types[type].handler;
-	struct opened *o = &w->handlers[type];
-
-	for (size_t i = 0; i < w->queue->ntypes; i++)
-		if (w->queue->types[i].handler == h) {
-			o = &w->handlers[i];
-			break;
-		}
-	if (o->open)
-		return &o->ctx;
-	o->ctx.driver = driver_find(h->driver);
-	o->ctx.handler = h;
-	o->ctx.queue = w->queue;
-	o->ctx.loop = w->loop;
-	o->ctx.ops = &host_ops;
-	o->ctx.host = w;
-	if (o->ctx.driver == NULL) {
-		err_set(e, "handler %s: this build has no driver %s", h->name,
-		    h->driver);
-		return NULL;
-	}
-	if (o->ctx.driver->open != NULL && o->ctx.driver->open(&o->ctx, e) < 0) {
-		err_prepend(e, "handler %s", h->name);
-		return NULL;
-	}
-	o->open = true;
-	return &o->ctx;
 }
 
 /*
@@ -440,7 +379,7 @@ begin(struct worker *w, struct task *t)
 	TAILQ_INSERT_TAIL(&w->running, t, link);
 	w->nrunning++;
 	t->started = mono_now();
-	index = find_type(w->queue, t->job.type);
+	index = handlers_find(w->queue, t->job.type);
 	if (index < 0) {
 		refuse_type(t);
 		return;
@@ -451,7 +390,7 @@ begin(struct worker *w, struct task *t)
 	    type->timeout_ms ? type->timeout_ms : w->queue->timeout_ms;
 	job_token(t->run.token, sizeof(t->run.token), t->pool, t->job.batch,
 	    t->job.attempt);
-	t->run.ctx = open_handler(w, (size_t)index, &e);
+	t->run.ctx = handlers_open(w->handlers, (size_t)index, &e);
 	if (t->run.ctx == NULL)
 		end_early(t, CLASS_ERROR, e.msg);
 	else
@@ -554,36 +493,6 @@ on_recall(struct worker *w, struct msg_reader *r)
 }
 
 static void
-forget_shut(struct worker *w)
-{
-	for (size_t i = 0; i < w->nshut; i++)
-		free(w->shut[i]);
-	free(w->shut);
-	w->shut = NULL;
-	w->nshut = 0;
-}
-
-static void
-on_shut(struct worker *w, struct msg_reader *r)
-{
-	uint32_t n = msg_get_u32(r);
-
-	forget_shut(w);
-	while (n-- > 0 && !r->bad) {
-		char *name = msg_get_short(r, BREAKER_NAME_MAX);
-
-		if (name == NULL)
-			break;
-		w->shut = xreallocarray(w->shut, w->nshut + 1,
-		    sizeof(*w->shut));
-		w->shut[w->nshut++] = name;
-	}
-	if (!msg_end(r))
-		fatal("the leader sent malformed destinations", "bytes=%zu",
-		    r->left);
-}
-
-static void
 on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
     void *arg)
 {
@@ -605,7 +514,9 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 		on_recall(w, &r);
 		break;
 	case MSG_SHUT:
-		on_shut(w, &r);
+		if (shut_read(&w->shut, &r) < 0)
+			fatal("the leader sent malformed destinations",
+			    "bytes=%zu", r.left);
 		break;
 	case MSG_LEAVE:
 		w->leaving = true;
@@ -733,40 +644,6 @@ handle_term(void)
 	sigaction(SIGTERM, &act, NULL);
 }
 
-/* What the queue's drivers have in common. */
-static unsigned
-common_flags(const struct queue_conf *q)
-{
-	unsigned flags = DRIVER_MULTIPLEX | DRIVER_ASYNC;
-
-	for (size_t i = 0; i < q->ntypes; i++) {
-		const struct driver *d = driver_find(q->types[i].handler->driver);
-
-		flags &= d == NULL ? 0 : d->flags;
-	}
-	return flags;
-}
-
-/* Where all jobs of the queue go; false: it depends, or has no name. */
-static bool
-common_destination(const struct queue_conf *q, char *name, size_t size)
-{
-	char other[BREAKER_NAME_MAX + 1];
-
-	for (size_t i = 0; i < q->ntypes; i++) {
-		const struct handler_conf *h = q->types[i].handler;
-		const struct driver *d = driver_find(h->driver);
-
-		if (d == NULL || d->destination == NULL || !d->destination(
-		    h->options, i == 0 ? name : other, i == 0 ? size :
-		    sizeof(other)))
-			return false;
-		if (i > 0 && strcmp(name, other) != 0)
-			return false;
-	}
-	return q->ntypes > 0;
-}
-
 static void
 say_hello(struct worker *w)
 {
@@ -774,22 +651,11 @@ say_hello(struct worker *w)
 
 	msg_put_i64(&w->body, getpid());
 	msg_put_u32(&w->body, (uint32_t)w->limit);
-	msg_put_u32(&w->body, common_flags(w->queue) != 0);
-	msg_put_str(&w->body, w->queue->breaker && common_destination(w->queue,
-	    destination, sizeof(destination)) ? destination : NULL);
+	msg_put_u32(&w->body, handlers_flags(w->queue) != 0);
+	msg_put_str(&w->body, w->queue->breaker &&
+	    handlers_destination(w->queue, destination, sizeof(destination)) ?
+	    destination : NULL);
 	send_soon(w, MSG_HELLO);
-}
-
-static void
-close_handlers(struct worker *w)
-{
-	for (size_t i = 0; i < w->queue->ntypes; i++) {
-		struct driver_ctx *ctx = &w->handlers[i].ctx;
-
-		if (w->handlers[i].open && ctx->driver->close != NULL)
-			ctx->driver->close(ctx);
-	}
-	free(w->handlers);
 }
 
 static void
@@ -802,9 +668,9 @@ worker_init(struct worker *w, const struct conf *conf,
 	w->index = index;
 	w->loop = loop_new();
 	w->flush = timer_new(w->loop, on_flush, w);
-	w->limit = common_flags(queue) & DRIVER_MULTIPLEX ?
+	w->limit = handlers_flags(queue) & DRIVER_MULTIPLEX ?
 	    (size_t)queue->concurrency : 1;
-	w->handlers = xcalloc(queue->ntypes, sizeof(*w->handlers));
+	w->handlers = handlers_new(queue, w->loop, &host_ops, w);
 	TAILQ_INIT(&w->waiting);
 	TAILQ_INIT(&w->running);
 	w->leader = chan_new(w->loop, PROC_CHANNEL_FD, &leader_ops, w);
@@ -830,10 +696,10 @@ worker_main(const struct conf *conf, const struct queue_conf *queue, int index)
 		complete_recent(w);
 	}
 	proc_kill_children(NULL, 0);
-	close_handlers(w);
+	handlers_free(w->handlers);
 	chan_free(w->leader);
 	recent_clear(&w->recent);
-	forget_shut(w);
+	shut_clear(&w->shut);
 	timer_free(w->flush);
 	if (w->overdue != NULL)
 		timer_free(w->overdue);
