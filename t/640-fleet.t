@@ -101,6 +101,8 @@ is $c->{'schedules.webhook-renewal.data.threshold_hours'}, 12, 'threshold of ren
 is $e->{'schedules.webhook-renewal.data.threshold_hours'}, 6, '… or WEBHOOK_RENEWAL_THRESHOLD_HOURS';
 is $c->{'schedules.teams-sync.data.webhook_fallback'}, 'true', 'feature flag';
 is $e->{'schedules.teams-sync.data.webhook_fallback'}, 'false', '… or USE_WEBHOOK_FALLBACK';
+like $c->{'schedules.teams-sync.only_if'}, qr/^.?not true or not exists .*queue = 'webhooks' and outcome = 'completed'/s, 'S0-28: no sync while webhooks do it';
+like $e->{'schedules.teams-sync.only_if'}, qr/^.?not false or/, '… but without the fallback, always';
 is $c->{"schedules.$_.log"}, "/var/log/jobqd/$_.log", "S0-59: $_ has a log of its own"
     for qw(teams-sync report-scheduler alert-checker outlook-sync scheduling-reminders);
 like $c->{'database.url'}, qr/host=fleet-postgres-service port=5432 dbname=fleetdb user=fleetadmin/, 'the database';
