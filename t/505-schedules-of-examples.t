@@ -85,7 +85,7 @@ for my $case (@cases) {
 	# Two nodes, of which one leads.
 	my @nodes;
 	for my $node ("$name-a", "$name-b") {
-		local @ENV{qw(FLEET_RUN TRACKER_RUN RTO_RUN FLEET_STATE)} = (temp_directory()) x 4;
+		local @ENV{qw(FLEET_RUN TRACKER_RUN RTO_RUN FLEET_STATE FLEET_LOGS)} = (temp_directory()) x 5;
 		local $ENV{HOSTNAME} = $node;
 		my $d = Jobqd::Daemon->new(pg => $pg, name => $node, config => slurp("$examples/$name.yml"));
 		push @nodes, $d;

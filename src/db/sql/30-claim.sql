@@ -477,11 +477,14 @@ end
 $$;
 
 -- How many jobs of a queue are ready, and since when the oldest of them is.
+-- As in a claim, ends are looked for up to the last job that was withdrawn only.
 create function jobq.ready_of(queue_id smallint, out ready bigint, out oldest_ready_at timestamptz)
 language sql stable as $$
 	select count(*), (
 		select min(coalesce(j.run_at, j.created_at))
 		from jobq.job j where j.id = any ((array_agg(o.job))[1:50]))
 	from jobq.open_turns(queue_id) o
-	where not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0)
+	where o.job > (select case when exists (select from jobq.uncrashed u where u.queue = queue_id)
+	        then coalesce(max(w.job), 0) else 9223372036854775807 end from jobq.withdrawn w where w.queue = queue_id)
+	    or not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0)
 $$;
