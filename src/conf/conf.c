@@ -193,3 +193,16 @@ conf_restart_keys(const struct conf *old, const struct conf *new)
 	keys_restart(conf_keys, "", old, new, &out);
 	return out.len == 0 ? NULL : buf_detach(&out);
 }
+
+bool
+conf_key_restarts(const char *section, const char *name)
+{
+	for (const struct key *map = conf_keys; map->name != NULL; map++) {
+		if (map->type != KEY_MAP || strcmp(map->name, section) != 0)
+			continue;
+		for (const struct key *key = map->table; key->name != NULL; key++)
+			if (strcmp(key->name, name) == 0)
+				return (key->flags & KEY_RESTART) != 0;
+	}
+	return false;
+}

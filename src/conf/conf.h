@@ -306,5 +306,7 @@ const char *conf_own_log(const struct conf *, size_t n);
 /* Keys whose change needs a restart and that differ between the two, as in
  * "daemon.pid_file, database.embedded", or NULL; caller frees. */
 char *conf_restart_keys(const struct conf *old, const struct conf *new);
+/* Is a key of a section ("daemon", "pid_file") one of those? */
+bool conf_key_restarts(const char *section, const char *name);
 
 #endif

@@ -520,8 +520,10 @@ put_secret_files(struct buf *b, const struct node *n)
 
 		put_secret_files(b, entry->value);
 		if (len < 5 || strcmp(entry->key + len - 5, "_file") != 0 ||
-		    entry->value->kind != NODE_SCALAR)
-			continue;
+		    entry->value->kind != NODE_SCALAR ||
+		    strcmp(entry->key, "pid_file") == 0 ||
+		    strcmp(entry->key, "health_file") == 0)
+			continue;	/* those two are jobqd's to write */
 		fd = open(entry->value->text, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 		if (fd < 0)
 			continue;

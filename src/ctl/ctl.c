@@ -125,6 +125,8 @@ static const struct ctl_command commands[] = {
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },
+	{ "diff", "[FILE]", 0, 1, "", "what a reload with this configuration "
+	    "would change", diff_run },
 	{ "tail", "[QUEUE]", 0, 1, "follow lines level schedule",
 	    "the end of the daemon's log, or what it says of a queue",
 	    tail_run },
@@ -134,6 +136,7 @@ static const struct ctl_command commands[] = {
 #define COMMAND_COUNT (sizeof(commands) / sizeof(*commands))
 
 static int run(struct ctl *, int argc, char **argv);
+static PGresult *begin_session(struct ctl *, struct err *);
 static void check_options(const char *driver, const struct node *,
     struct conf_sink *);
 static int help(const struct args *);
@@ -236,37 +239,53 @@ ctl_misuse(const char *fmt, ...)
 	return CTL_USAGE;
 }
 
-int
-ctl_load(struct ctl *ctl, char **complaints)
+static struct conf *
+read_conf(const char *path, char **complaints)
 {
 	static const struct conf_drivers drivers = {
 		.names = driver_names, .check = check_options,
 	};
 
 	*complaints = NULL;
-	if (ctl->conf != NULL)
-		return 0;
-	ctl->conf = conf_load(ctl->conf_path, &drivers, complaints);
-	if (ctl->conf == NULL)
-		return -1;
-	if (ctl->schema == NULL)
-		ctl->schema = ctl->conf->database.schema;
-	return 0;
+	return conf_load(path, &drivers, complaints);
+}
+
+struct conf *
+ctl_conf(const char *path)
+{
+	char *complaints;
+	struct conf *conf = read_conf(path, &complaints);
+
+	if (complaints != NULL)
+		fputs(complaints, stderr);
+	if (conf == NULL)
+		ctl_fail("cannot read the configuration %s; name another by -c "
+		    "FILE, or the database by --database URL", path);
+	free(complaints);
+	return conf;
+}
+
+static int
+adopt(struct ctl *ctl, struct conf *conf)
+{
+	ctl->conf = conf;
+	if (conf != NULL && ctl->schema == NULL)
+		ctl->schema = conf->database.schema;
+	return conf == NULL ? -1 : 0;
+}
+
+int
+ctl_load(struct ctl *ctl, char **complaints)
+{
+	*complaints = NULL;
+	return ctl->conf != NULL ? 0 :
+	    adopt(ctl, read_conf(ctl->conf_path, complaints));
 }
 
 int
 ctl_configure(struct ctl *ctl)
 {
-	char *complaints;
-
-	if (ctl_load(ctl, &complaints) < 0) {
-		if (complaints != NULL)
-			fputs(complaints, stderr);
-		ctl_fail("cannot read the configuration %s; name another by -c "
-		    "FILE, or the database by --database URL", ctl->conf_path);
-	}
-	free(complaints);
-	return ctl->conf == NULL ? -1 : 0;
+	return ctl->conf != NULL ? 0 : adopt(ctl, ctl_conf(ctl->conf_path));
 }
 
 int
@@ -302,24 +321,18 @@ ctl_connect_bare(struct ctl *ctl)
 int
 ctl_connect(struct ctl *ctl)
 {
-	const struct passwd *who = getpwuid(getuid());
-	const char *params[2];
 	PGresult *res;
 	bool there;
+	struct err e;
 
 	if (ctl->db != NULL)
 		return 0;
 	if (ctl_connect_bare(ctl) < 0)
 		return -1;
-	params[0] = ctl->schema;
-	params[1] = who == NULL ? "" : who->pw_name;
-	/* Compiling the views' statements takes longer than running them. */
-	res = ctl_query(ctl, "SELECT set_config('TimeZone', 'UTC', false), "
-	    "to_regclass(quote_ident($1) || '.queues') IS NOT NULL, "
-	    "set_config($1 || '.actor', $2, false), "
-	    "set_config('jit', 'off', false)", 2, params);
-	if (res == NULL)
+	if ((res = begin_session(ctl, &e)) == NULL) {
+		ctl_fail("%s", e.msg);
 		return -1;
+	}
 	there = *PQgetvalue(res, 0, 1) == 't';
 	PQclear(res);
 	if (there)
@@ -468,6 +481,20 @@ ctl_parse_id(const char *text, int64_t *id)
 		return 0;
 	ctl_misuse("\"%s\" is no id, which is a number", text);
 	return -1;
+}
+
+/* What a session is set to; whether the schema is there, in column 1. */
+static PGresult *
+begin_session(struct ctl *ctl, struct err *e)
+{
+	const struct passwd *who = getpwuid(getuid());
+	const char *params[] = { ctl->schema, who == NULL ? "" : who->pw_name };
+
+	/* Compiling the views' statements takes longer than running them. */
+	return pgsync_query(ctl->db, "SELECT set_config('TimeZone', 'UTC', false), "
+	    "to_regclass(quote_ident($1) || '.queues') IS NOT NULL, "
+	    "set_config($1 || '.actor', $2, false), "
+	    "set_config('jit', 'off', false)", 2, params, e);
 }
 
 static void

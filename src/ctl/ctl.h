@@ -50,7 +50,9 @@ int ctl_missing(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a mistake in the call, with where to find help; CTL_USAGE. */
 int ctl_misuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Load the configuration, unless it is loaded; -1: said why. */
+/* Load a configuration; NULL: said why. ctl_configure() loads ctl's own,
+ * unless it is loaded. */
+struct conf *ctl_conf(const char *path);
 int ctl_configure(struct ctl *);
 /* The same; -1 with the complaints, as conf_load() has them. */
 int ctl_load(struct ctl *, char **complaints);
@@ -142,6 +144,7 @@ int alert_unsilence(struct ctl *, const struct args *);
 int alert_set(struct ctl *, const struct args *);
 int alert_reset(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
+int diff_run(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 int doctor_run(struct ctl *, const struct args *);
 

@@ -5,6 +5,7 @@
 
 #include <sys/ioctl.h>
 
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,20 @@ out_text(FILE *f, const char *text)
 		buf_char(&b, '\n');
 	fwrite(b.data, 1, b.len, f);
 	buf_clear(&b);
+}
+
+void
+out_line(const char *fmt, ...)
+{
+	va_list ap;
+	char *text;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) >= 0) {
+		out_text(stdout, text);
+		free(text);
+	}
+	va_end(ap);
 }
 
 void

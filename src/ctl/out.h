@@ -18,6 +18,8 @@ void out_escape(struct buf *, const char *text, bool lines);
 
 /* The text alone, escaped, as it is in lines; ends with a line end. */
 void out_text(FILE *, const char *text);
+/* The same to standard output, of printf()'s words. */
+void out_line(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * All rows as a table: the columns' names as headings, numbers to the right.

@@ -272,6 +272,46 @@ longest_ms(const struct queue_conf *q)
 	return ms + q->grace_ms + LADDER_MARGIN_MS;
 }
 
+int
+migrate_running(PGconn *db, const struct conf *conf, struct err *e)
+{
+	struct buf digests = { 0 };
+	const char *params[3];
+	char *text = NULL, *sql;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	PGresult *res;
+
+	if (f == NULL)
+		return err_set(e, "no memory");
+	conf_dump(conf, f);
+	fclose(f);
+	migrate_digests(conf, &digests);
+	params[0] = conf->daemon.node;
+	params[1] = text;
+	params[2] = digests.data;
+	sql = stmt_in_schema("SELECT jobq.running_put($1, $2, $3::jsonb)",
+	    conf->database.schema);
+	res = pgsync_query(db, sql, 3, params, e);
+	free(sql);
+	free(text);
+	buf_clear(&digests);
+	PQclear(res);
+	return res == NULL ? -1 : 0;
+}
+
+void
+migrate_digests(const struct conf *conf, struct buf *b)
+{
+	buf_printf(b, "{\"%s\":\"%016" PRIx64 "\",\"%s\":\"%016" PRIx64 "\"",
+	    DIGEST_WHOLE, conf->whole_digest, DIGEST_SHARED,
+	    conf->shared_digest);
+	for (size_t i = 0; i < conf->nqueues; i++)
+		buf_printf(b, ",\"%s\":\"%016" PRIx64 "\"",
+		    conf->queues[i].name, conf->queues[i].digest);
+	buf_char(b, '}');
+}
+
 static void
 put_queue(struct buf *b, const struct queue_conf *q)
 {

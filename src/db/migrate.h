@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 #include <stdio.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "conf/conf.h"
 
@@ -25,5 +26,12 @@ int migrate_roles(PGconn *, const char *schema, struct err *e);
 /* The configuration's queues and schedules, into their tables. Names no longer
  * there stay, not served. */
 int migrate_register(PGconn *, const struct conf *, struct err *e);
+/* Say that this configuration is what the node runs: for "jobqctl diff". */
+int migrate_running(PGconn *, const struct conf *, struct err *e);
+/* The digests that it tells, a JSON object: those of the queues by their
+ * names, and two by names that no queue has. */
+#define DIGEST_WHOLE "*"
+#define DIGEST_SHARED "*shared"
+void migrate_digests(const struct conf *, struct buf *);
 
 #endif

@@ -87,7 +87,9 @@ prepare(PGconn *db, const struct conf *conf, struct err *e)
 		return -1;
 	if (reseat(db, schema, e) < 0)
 		return -1;
-	return migrate_register(db, conf, e);
+	if (migrate_register(db, conf, e) < 0)
+		return -1;
+	return migrate_running(db, conf, e);
 }
 
 /* Is this still the cluster the schema was used in? */

@@ -87,6 +87,17 @@ create table jobq.serves (
 	primary key (node, queue)
 );
 
+-- The configuration that each has taken: see 92-running. No role but the
+-- owner's reads it.
+create table jobq.running (
+	node smallint primary key references jobq.node on delete cascade,
+	at timestamptz not null default clock_timestamp(),
+	version text not null default '',
+	config text not null,		-- as "jobqd -T" prints it: no secrets
+	salt uuid not null,
+	digests jsonb not null		-- name → hash of salt and digest: see running_put()
+);
+
 -- Job ids. A new partition of job begins by moving this sequence to its start.
 create sequence jobq.job_id;
 
