@@ -52,6 +52,7 @@ static const struct option options[] = {
 	{ "edges", 0, NULL, "also tell of the next changes of the clocks, on standard error" },
 	{ "print", 0, NULL, "print the SQL instead of running it" },
 	{ "roles", 0, NULL, "also create jobq_producer, jobq_reader, jobq_admin" },
+	{ "compare", 0, "FILE", "with this inventory, made by --json" },
 	{ "follow", 'f', NULL, "go on as the log grows" },
 	{ "lines", 'n', "N", "so many from before; 20" },
 	{ "level", 0, "LEVEL", "only error, warn, info or debug, and worse" },

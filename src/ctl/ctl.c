@@ -127,6 +127,9 @@ static const struct ctl_command commands[] = {
 	    migrate_command },
 	{ "diff", "[FILE]", 0, 1, "", "what a reload with this configuration "
 	    "would change", diff_run },
+	{ "inventory", "", 0, 0, "compare",
+	    "all queues, types, schedules, workers and the like, or what "
+	    "differs", inventory_run },
 	{ "tail", "[QUEUE]", 0, 1, "follow lines level schedule",
 	    "the end of the daemon's log, or what it says of a queue",
 	    tail_run },

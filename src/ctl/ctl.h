@@ -145,6 +145,7 @@ int alert_set(struct ctl *, const struct args *);
 int alert_reset(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 int diff_run(struct ctl *, const struct args *);
+int inventory_run(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 int doctor_run(struct ctl *, const struct args *);
 

@@ -18,7 +18,8 @@ begin
 		    'progress', 'complete', 'review', 'review_dead', 'retry_dead', 'delete_dead', 'schedule_run', 'schedule_pause',
 		    'schedule_resume', 'schedule_put', 'schedule_remove', 'schedule_outcome', 'ready_of', 'why',
 		    'statistics_take', 'statistics_range', 'checkup', 'report', 'report_json',
-		    'alert_ack', 'alert_silence', 'alert_unsilence', 'alert_set', 'alert_reset')
+		    'alert_ack', 'alert_silence', 'alert_unsilence', 'alert_set', 'alert_reset',
+		    'inventory')
 	loop
 		execute format('alter function %s security definer set search_path = pg_catalog, pg_temp', f);
 	end loop;
