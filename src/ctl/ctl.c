@@ -125,6 +125,8 @@ static const struct ctl_command commands[] = {
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },
+	{ "top", "", 0, 0, "interval count",
+	    "what happens now, as it changes; ? shows its keys", top_run },
 	{ "diff", "[FILE]", 0, 1, "", "what a reload with this configuration "
 	    "would change", diff_run },
 	{ "inventory", "", 0, 0, "compare",
@@ -344,6 +346,26 @@ ctl_connect(struct ctl *ctl)
 	    "see it); start jobqd or run \"jobqctl migrate\"", ctl->schema,
 	    PQdb(ctl->db));
 	return -1;
+}
+
+int
+ctl_reconnect(struct ctl *ctl, int timeout_ms, struct err *e)
+{
+	const char *url = ctl->url != NULL ? ctl->url : ctl->conf->database.url;
+	PGresult *res;
+
+	if (ctl->db != NULL)
+		PQfinish(ctl->db);
+	ctl->db = pgsync_open(url, "jobqctl", timeout_ms, e);
+	if (ctl->db == NULL)
+		return -1;
+	if ((res = begin_session(ctl, e)) == NULL) {
+		PQfinish(ctl->db);
+		ctl->db = NULL;
+		return -1;
+	}
+	PQclear(res);
+	return 0;
 }
 
 PGresult *

@@ -63,6 +63,8 @@ int ctl_load(struct ctl *, char **complaints);
  */
 int ctl_connect(struct ctl *);
 int ctl_connect_bare(struct ctl *);
+/* Once it was connected: again, for who goes on without. -1 with e. */
+int ctl_reconnect(struct ctl *, int timeout_ms, struct err *e);
 
 /*
  * Run a statement, connecting first. Tables and functions are written with
@@ -148,5 +150,6 @@ int diff_run(struct ctl *, const struct args *);
 int inventory_run(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 int doctor_run(struct ctl *, const struct args *);
+int top_run(struct ctl *, const struct args *);
 
 #endif

@@ -1,0 +1,181 @@
+-- What "jobqctl top" shows. It is asked every second, so nothing of it depends
+-- on how many jobs there are: what is many is estimated.
+
+-- As ready_of(), but it counts about `most` jobs only; exact tells whether
+-- that was all of them. How many come behind those of a lane is guessed from
+-- how far their ids are apart.
+create function jobq.ready_about(queue_id smallint, most int, out ready bigint, out exact boolean,
+    out oldest_ready_at timestamptz)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	last jobq.claim := jobq.last_claim(queue_id);
+	gone bigint := (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = queue_id);
+	newest bigint;
+	held bigint;
+	l record;
+	s record;
+begin
+	ready := 0;
+	exact := true;
+	for l in
+		with recursive lanes as (
+			(select t.lane from jobq.turn t where t.queue = queue_id order by t.lane limit 1)
+			union all
+			select (select t.lane from jobq.turn t where t.queue = queue_id and t.lane > p.lane
+			    order by t.lane limit 1)
+			from lanes p where p.lane is not null
+		)
+		select k.lane, coalesce(c.xid, '0'::xid8) as xid, coalesce(c.job, 0) as job
+		from lanes k left join unnest(last.lanes, last.cursor_xid, last.cursor_job) c(lane, xid, job)
+		    on c.lane = k.lane
+		where k.lane is not null order by k.lane
+	loop
+		select count(*) as seen, min(t.job) as low, max(t.job) as high,
+		    array_agg(t.job) filter (where t.open) as jobs, count(*) filter (where t.open) as open
+		into s
+		from (
+			select u.job, u.job > gone or not exists (select from jobq.attempt a
+			    where a.job = u.job and a.attempt = u.attempt offset 0) as open
+			from (
+				select k.xid, k.job, k.attempt from jobq.turn k
+				where k.queue = queue_id and k.lane = l.lane and (k.xid, k.job) > (l.xid, l.job)
+				order by k.xid, k.job limit most
+			) u
+			union all
+			select u.job, not exists (select from jobq.attempt a
+			    where a.job = u.job and a.attempt = u.attempt offset 0)
+			from (
+				select w.xid, 0::bigint as job from unnest(last.waiting) w(xid) where w.xid < l.xid
+				union all
+				select h.xid, h.job from unnest(last.late_lane, last.late_xid, last.late_job) h(lane, xid, job)
+				where h.lane = l.lane
+			) h, lateral (
+				select k.job, k.attempt from jobq.turn k where k.queue = queue_id and k.lane = l.lane
+				    and k.xid = h.xid and k.job > h.job order by k.job limit most
+			) u
+		) t;
+		continue when s.seen = 0;
+		oldest_ready_at := least(oldest_ready_at, (
+			select min(coalesce(j.run_at, j.created_at)) from jobq.job j where j.id = any (s.jobs[1:50])));
+		ready := ready + s.open;
+		continue when s.seen < most;
+		exact := false;
+		select k.job into newest from jobq.turn k
+		where k.queue = queue_id and k.lane = l.lane order by k.xid desc, k.job desc limit 1;
+		ready := ready + (greatest(0, newest - s.high) * (s.open::float8 / (s.high - s.low + 1)))::bigint;
+		most := greatest(most / 2, 20);
+	end loop;
+	select count(*) into held from (select from jobq.parked p where p.queue = queue_id limit most) k;
+	ready := ready + held;
+	exact := exact and held < most;
+end
+$$;
+
+-- How much of a table is to be read so that it is no more than 256 pages: a
+-- percentage for tablesample.
+create function jobq.sample_of(name regclass) returns float8
+language sql stable as $$
+	select least(100, 100 * 256.0 * current_setting('block_size')::int / greatest(1, pg_relation_size(name)))::float8
+$$;
+
+-- Everything of the moment: at, queues, workers (200 at most), nodes, alerts.
+-- completed and failed are counted from since on, to five minutes: what grows
+-- between two calls is what ended between them. estimated: ready is.
+create function jobq.top(since timestamptz) returns jsonb
+language plpgsql stable set jit = off as $$
+declare
+	timers float8 := jobq.sample_of('jobq.timer');
+	letters float8 := jobq.sample_of('jobq.dead');
+	from_ timestamptz := jobq.five_minutes(since);
+	queues jsonb;
+	workers jsonb;
+begin
+	select coalesce(jsonb_agg(jsonb_build_object('name', q.name, 'paused', q.paused, 'pause_reason', q.pause_reason,
+	    'holds', (select count(*) from jobq.hold h where h.queue in (0, q.id)),
+	    'served', exists (select from jobq.serves s join jobq.node n on n.id = s.node
+	        where s.queue = q.id and n.seen > now() - interval '1 minute'),
+	    'ready', r.ready, 'estimated', not r.exact, 'running', coalesce(l.running, 0),
+	    'retrying', coalesce(t.retrying, 0), 'scheduled', coalesce(t.scheduled, 0), 'dead', coalesce(d.dead, 0),
+	    'oldest_ready_ms', (extract(epoch from clock_timestamp() - r.oldest_ready_at) * 1000)::bigint,
+	    'workers', coalesce(w.workers, 0), 'busy', coalesce(w.busy, 0),
+	    'completed', coalesce(e.completed, 0), 'failed', coalesce(e.failed, 0)) order by q.name), '[]')
+	into queues
+	from jobq.queue q
+	left join lateral jobq.ready_about(q.id, 1000) r on true
+	left join (select k.queue, count(*) as running from jobq.lease k group by 1) l on l.queue = q.id
+	left join (
+		select k.queue, round(count(*) filter (where k.attempt = 1) * 100 / timers)::bigint as scheduled,
+		    round(count(*) filter (where k.attempt > 1) * 100 / timers)::bigint as retrying
+		from jobq.timer k tablesample system (timers) group by 1) t on t.queue = q.id
+	left join (
+		select k.queue, round(count(*) * 100 / letters)::bigint as dead
+		from jobq.dead k tablesample system (letters) join jobq.queue o on o.id = k.queue
+		where k.died_at > now() - jobq.ms(o.keep_dead_ms) group by 1) d on d.queue = q.id
+	left join (
+		select p.queue, count(*) as workers, count(*) filter (where k.job is not null) as busy
+		from jobq.worker k join jobq.pool p on p.id = k.pool group by 1) w on w.queue = q.id
+	left join (
+		select k.queue, sum(k.completed)::bigint as completed, sum(k.failed + k.dead)::bigint as failed
+		from (
+			select a.queue, a.completed, a.failed, a.dead from jobq.total a where a.at >= from_
+			union all
+			select a.queue, a.completed, a.failed, a.dead from jobq.tally a where a.at >= from_
+		) k group by 1) e on e.queue = q.id;
+	select coalesce(jsonb_agg(jsonb_build_object('node', w.node, 'queue', w.queue, 'worker', w.worker,
+	    'state', w.state, 'job_id', w.job_id, 'type', j.type,
+	    'since_ms', (extract(epoch from clock_timestamp() - w.since) * 1000)::bigint)
+	    order by w.job_id is null, w.since, w.worker), '[]')
+	into workers
+	from (select * from jobq.workers k order by k.job_id is null, k.since limit 200) w
+	left join lateral (select k.type from jobq.job k where k.id = w.job_id limit 1) j on true;
+	return jsonb_build_object('at', clock_timestamp(), 'database', current_database(), 'queues', queues,
+	    'workers', workers,
+	    'nodes', (select coalesce(jsonb_agg(jsonb_build_object('name', n.name, 'version', n.version,
+	        'alive', n.alive, 'seen', n.seen) order by n.name), '[]') from jobq.nodes n),
+	    'alerts', (select coalesce(jsonb_agg(jsonb_build_object('name', a.name, 'queue', a.queue, 'state', a.state,
+	        'value', a.value, 'since', a.since) order by a.name, a.queue), '[]')
+	        from jobq.alerts a where a.state <> 'ended'));
+end
+$$;
+
+-- More of one queue: which jobs run, what failed last (given up, or to be tried
+-- again), and its types in the last hour. null: there is no such queue.
+create function jobq.top_queue(name text) returns jsonb
+language sql stable set jit = off as $$
+	select jsonb_build_object(
+	'jobs', (
+		select coalesce(jsonb_agg(jsonb_build_object('job_id', l.job, 'attempt', l.attempt, 'type', j.type,
+		    'tenant', j.tenant, 'for_ms', (extract(epoch from clock_timestamp() - l.at) * 1000)::bigint,
+		    'progress', p.pct, 'progress_note', p.note, 'worker', w.slot) order by l.at, l.job), '[]')
+		from (select * from jobq.lease k where k.queue = q.id order by k.at limit 20) l
+		left join lateral (select * from jobq.job k where k.id = l.job limit 1) j on true
+		left join jobq.progress p on p.job = l.job and p.attempt >= l.attempt
+		left join jobq.worker w on w.pool = l.pool and w.job = l.job),
+	'failures', (
+		select coalesce(jsonb_agg(jsonb_build_object('job_id', a.job, 'type', j.type, 'at', a.finished_at,
+		    'state', f.state, 'class', nullif(jobq.class_name(a.class), ''), 'error', left(a.error, 500))
+		    order by a.finished_at desc), '[]')
+		from (
+			(select d.job, d.attempt, 'dead' as state from jobq.dead d
+			where d.queue = q.id order by d.died_at desc limit 10)
+			union all
+			(select t.job, (t.attempt - 1)::smallint, 'retrying'
+			from (select k.job, k.queue, k.attempt from jobq.timer k order by k.run_at limit 1000) t
+			where t.queue = q.id and t.attempt > 1 limit 10)
+		) f
+		join lateral (select * from jobq.attempt k where k.job = f.job and k.attempt = f.attempt
+		    and k.outcome in (2, 3) limit 1) a on true
+		left join lateral (select * from jobq.job k where k.id = f.job limit 1) j on true),
+	'types', (
+		select coalesce(jsonb_agg(jsonb_build_object('type', s.type, 'completed', s.completed, 'failed', s.failed,
+		    'run_p50_ms', s.run_p50_ms, 'run_p95_ms', s.run_p95_ms) order by s.completed + s.failed desc), '[]')
+		from (
+			select k.type, sum(k.completed)::bigint as completed, sum(k.failed + k.dead)::bigint as failed,
+			    jobq.quantile(jobq.histogram_sum(k.runs), 0.5, max(k.run_max_ms)) as run_p50_ms,
+			    jobq.quantile(jobq.histogram_sum(k.runs), 0.95, max(k.run_max_ms)) as run_p95_ms
+			from jobq.statistic k where k.at > now() - interval '1 hour' and k.queue = q.name
+			group by 1 order by 2 + 3 desc limit 10
+		) s))
+	from jobq.queue q where q.name = top_queue.name
+$$;
