@@ -160,6 +160,19 @@ args_option(const char *name, size_t len)
 	return NULL;
 }
 
+const struct option *
+args_letter(char letter, const char *allowed)
+{
+	const struct option *o = NULL;
+
+	for (size_t i = 0; letter != '\0' && i < OPTION_COUNT; i++)
+		if (options[i].letter == letter && (o == NULL ||
+		    (allowed != NULL && listed(allowed, options[i].name,
+		    strlen(options[i].name)))))
+			o = &options[i];
+	return o;
+}
+
 /* --name, --name=value, -x, -xvalue. */
 static const struct option *
 find(const char *word, const char *allowed, const char **value, struct err *e)
@@ -173,11 +186,7 @@ find(const char *word, const char *allowed, const char **value, struct err *e)
 		if (name[len] == '=')
 			*value = name + len + 1;
 	} else {
-		for (size_t i = 0; i < OPTION_COUNT; i++)
-			if (options[i].letter == word[1] && (o == NULL ||
-			    (allowed != NULL && listed(allowed,
-			    options[i].name, strlen(options[i].name)))))
-				o = &options[i];
+		o = args_letter(word[1], allowed);
 		if (word[2] != '\0')
 			*value = word + 2;
 		name = word;

@@ -53,5 +53,7 @@ int args_number(const struct args *, const char *name, long min, long max,
 
 /* The option of that name; a name of a command's list is always there. */
 const struct option *args_option(const char *name, size_t len);
+/* The one with that letter, rather one of the list than another; NULL: none. */
+const struct option *args_letter(char letter, const char *allowed);
 
 #endif

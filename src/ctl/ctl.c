@@ -132,6 +132,8 @@ static const struct ctl_command commands[] = {
 	{ "inventory", "", 0, 0, "compare",
 	    "all queues, types, schedules, workers and the like, or what "
 	    "differs", inventory_run },
+	{ "completion", "bash|zsh|fish", 1, 1, "",
+	    "the script that lets a shell complete words", completion_run },
 	{ "tail", "[QUEUE]", 0, 1, "follow lines level schedule",
 	    "the end of the daemon's log, or what it says of a queue",
 	    tail_run },
@@ -178,6 +180,8 @@ run(struct ctl *ctl, int argc, char **argv)
 	struct err e;
 	int words;
 
+	if (argc > 0 && strcmp(argv[0], "complete") == 0)
+		return completion_words(argc - 1, argv + 1);
 	if (args_parse(&args, argc, argv, NULL, &e) < 0)
 		return ctl_misuse("%s", e.msg);
 	if (args_has(&args, "version")) {
@@ -208,6 +212,13 @@ run(struct ctl *ctl, int argc, char **argv)
 	if (ctl->conf_path == NULL)
 		ctl->conf_path = conf_default_path();
 	return c->run(ctl, &args);
+}
+
+const struct ctl_command *
+ctl_commands(size_t *count)
+{
+	*count = COMMAND_COUNT;
+	return commands;
 }
 
 int

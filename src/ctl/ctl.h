@@ -44,6 +44,9 @@ struct ctl_command {
 	int (*run)(struct ctl *, const struct args *);
 };
 
+/* The table of them. */
+const struct ctl_command *ctl_commands(size_t *count);
+
 /* One line on stderr, "jobqctl: …", escaped; return CTL_FAILED and CTL_NOT_FOUND. */
 int ctl_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int ctl_missing(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -146,6 +149,9 @@ int alert_unsilence(struct ctl *, const struct args *);
 int alert_set(struct ctl *, const struct args *);
 int alert_reset(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
+/* What a shell asks: the words behind "jobqctl complete". */
+int completion_words(int argc, char **argv);
+int completion_run(struct ctl *, const struct args *);
 int diff_run(struct ctl *, const struct args *);
 int inventory_run(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
