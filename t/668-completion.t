@@ -44,6 +44,7 @@ job: show retry cancel delete log
 queue: list show pause resume drain clear clean remove
 dead: list show retry review delete
 schedule: list next run pause resume explain
+worker: list
 END
 for (split /\n/, $named =~ s/\s*#.*//r) {
 	my ($group, $words) = /^(\w+): (.*)/ ? ("$1 ", $2) : ('', $_);

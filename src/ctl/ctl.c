@@ -104,6 +104,8 @@ static const struct ctl_command commands[] = {
 	{ "workflow retry", "ID", 1, 1, "",
 	    "take a failed or cancelled workflow up where it stood",
 	    workflow_retry },
+	{ "worker list", "", 0, 0, "queue",
+	    "the processes that run jobs, and what each does", worker_list },
 	{ "channel test", "NAME", 1, 1, "",
 	    "send a notice to a channel, here and now", channel_test },
 	{ "alert list", "", 0, 0, "all queue limit",

@@ -139,6 +139,7 @@ int workflow_show(struct ctl *, const struct args *);
 int workflow_run(struct ctl *, const struct args *);
 int workflow_cancel(struct ctl *, const struct args *);
 int workflow_retry(struct ctl *, const struct args *);
+int worker_list(struct ctl *, const struct args *);
 int channel_test(struct ctl *, const struct args *);
 int alert_list(struct ctl *, const struct args *);
 int alert_rules(struct ctl *, const struct args *);
