@@ -38,13 +38,14 @@ for my $group (sort keys %first) {
 	is answers($group, ''), join(' ', @second), "every command of $group" if @second;
 }
 my %there = map { $_ => 1 } @commands;
-my $named = <<'END';	# of the interface: all but those of alerts and the doctor, which are another part
-status top tail inventory migrate diff enqueue jobs
+my $named = <<'END';	# of the interface
+status top doctor tail inventory migrate diff enqueue jobs
 job: show retry cancel delete log
 queue: list show pause resume drain clear clean remove
 dead: list show retry review delete
 schedule: list next run pause resume explain
 worker: list
+alert: list ack silence set
 END
 for (split /\n/, $named =~ s/\s*#.*//r) {
 	my ($group, $words) = /^(\w+): (.*)/ ? ("$1 ", $2) : ('', $_);

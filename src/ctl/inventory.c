@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/xalloc.h"
 #include "core/job.h"
+#include "core/metric.h"
 #include "ctl/ctl.h"
 #include "ctl/out.h"
 
@@ -298,7 +299,7 @@ put_rest(json_t *all, const struct conf *conf)
 		const struct alert_conf *a = &conf->read.alerts[i];
 
 		put(all, "alerts", json_pack("{s:s,s:s,s:s,s:s,s:o}",
-		    "name", a->name, "metric", conf_metrics[a->metric],
+		    "name", a->name, "metric", metric_at(a->metric)->name,
 		    "above", a->above, "below", a->below,
 		    "notify", words(a->notify, a->nnotify)));
 	}
