@@ -35,18 +35,18 @@ wait_for { count('completed') == 200 } 'the jobs';
 is $pg->query('SELECT count(DISTINCT node) FROM jobq.attempts'), 2, 'two nodes serve the queue';
 enqueue(500, q{data => '{"sleep_ms": 20}'});
 $pg->query("SELECT jobq.pause('work', 'for the test')");
-# what had been claimed by then runs to its end; nothing is claimed from then on
-my $claims = $pg->query("SELECT max(batch) FROM jobq.claim c JOIN jobq.queue q ON q.id = c.queue WHERE q.name = 'work'");
+# what had been claimed by then, or was just being claimed, runs to its end;
+# nothing is claimed from then on
 wait_for { idle() } 'what runs to end';
+my $claimed = "SELECT max(batch) FROM jobq.claim c JOIN jobq.queue q ON q.id = c.queue WHERE q.name = 'work' AND cardinality(c.jobs) > 0";
+my $claims = $pg->query($claimed);
 my $left = count('ready');
 cmp_ok $left, '>', 0, "paused in the midst: $left of 500 wait";
 enqueue(1);
 my $from = time;
-wait_for { time - $from > 1.2 || $pg->query("SELECT max(batch) FROM jobq.claim c JOIN jobq.queue q ON q.id = c.queue WHERE q.name = 'work'") > $claims } 'a moment';
+wait_for { time - $from > 1.2 || $pg->query($claimed) > $claims } 'a moment';
 is count('ready'), $left + 1, '… on both nodes, and what comes waits as well';
-is $pg->query("SELECT max(batch) FROM jobq.claim c JOIN jobq.queue q ON q.id = c.queue WHERE q.name = 'work' AND cardinality(c.jobs) > 0"),
-    $pg->query("SELECT max(batch) FROM jobq.claim c JOIN jobq.queue q ON q.id = c.queue WHERE q.name = 'work' AND cardinality(c.jobs) > 0 AND c.at < (SELECT paused_at FROM jobq.queue WHERE name = 'work')"),
-    '… nothing was claimed after the pause';
+is $pg->query($claimed), $claims, '… nothing was claimed after the pause';
 is $_->stop, 0, "$_->{name} stops" for @nodes;
 $_->start for @nodes;
 is count('ready'), $left + 1, 'it outlives the restart of both';
