@@ -24,12 +24,12 @@ my $job = put('work');
 why($job, qr/^queue "work" has no workers at the moment, though node test serves it$/, 'no workers');
 $pg->query("UPDATE jobq.node SET seen = seen - interval '5 minutes'");
 why($job, qr/^no node that serves queue "work" is alive: test was last seen at $T$/, 'the node that serves it is not alive');
-$pg->query("UPDATE jobq.node SET seen = now() + interval '1 hour'");	# however long this takes
 
 # a limit, a key, a hold
 q1(q{jobq.register('{"node": "test", "limits": [{"name": "few", "concurrency": 1}, {"name": "rare", "rate": 2, "period_ms": 3600000}],
 	"queues": [{"name": "few", "limits": ["few"]}, {"name": "rare", "limits": ["rare"]}, {"name": "keyed", "key": "data.k"},
 	{"name": "work", "lease_ms": 5000}, {"name": "paused"}, {"name": "later"}]}')});
+$pg->query("UPDATE jobq.node SET seen = now() + interval '1 hour'");	# however long this takes
 {
 	my %pool = map { $_ => [ pool($pg, $_) ] } qw(few rare keyed);
 	$pg->query("INSERT INTO jobq.worker (pool, slot, pid, state) SELECT id, 0, 1, 'idle' FROM jobq.pool");
