@@ -93,7 +93,7 @@ $s->shows(qr/^gate\/[01] +node +busy +\d+ +\d+\w* +film$/m, 'a worker, busy with
 $s->shows(qr/^q quit .* s sort \(name\)$/m, 'the keys');
 like $s->raw, qr/\e\[\?1049h/, 'it takes the other screen';
 is scalar(split /\n/, $s->frame), 40, 'every row is drawn';
-$pg->query("INSERT INTO jobq.alert (name, queue, state, value) VALUES ('backlog', 'gate', 'firing', 3)");
+$pg->query("INSERT INTO jobq.alert (name, queue, node, metric, fired_at, value) VALUES ('backlog', 'gate', 'node', 'backlog', now(), 3)");
 $s->shows(qr/^alerts: backlog \(gate\)$/m, 'an alert that fires');
 
 # Jobs end: rates and the sparkline.
