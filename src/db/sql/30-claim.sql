@@ -426,6 +426,32 @@ begin
 end
 $$;
 
+-- The lanes of a queue in which there are turns, and up to where each is claimed.
+create function jobq.open_lanes(queue_id smallint, last jobq.claim)
+returns table (lane smallint, xid xid8, job bigint)
+language sql as $$
+	with recursive lanes as (
+		(select t.lane from jobq.turn t where t.queue = queue_id order by t.lane limit 1)
+		union all
+		select (select t.lane from jobq.turn t where t.queue = queue_id and t.lane > p.lane
+		    order by t.lane limit 1)
+		from lanes p where p.lane is not null
+	)
+	select k.lane, coalesce(c.xid, '0'::xid8), coalesce(c.job, 0)
+	from lanes k left join unnest((last).lanes, (last).cursor_xid, (last).cursor_job) c(lane, xid, job)
+	    on c.lane = k.lane
+	where k.lane is not null order by k.lane
+$$;
+
+-- Up to which job ends are to be looked for among the turns of a queue: see
+-- withdraw(). After a crash of the server, and until the first claim, of all.
+create function jobq.withdrawn_to(queue_id smallint) returns bigint
+language sql stable as $$
+	select case when exists (select from jobq.uncrashed u where u.queue = queue_id)
+	    then coalesce(max(w.job), 0) else 9223372036854775807 end
+	from jobq.withdrawn w where w.queue = queue_id
+$$;
+
 -- Turns of a queue that nobody has claimed, in order of their lanes. Turns of
 -- jobs that were cancelled or deleted meanwhile are among them. Not stable: a
 -- slot that is emptied while a statement waits for its lock is empty for older
@@ -438,19 +464,7 @@ declare
 	last jobq.claim := jobq.last_claim(queue_id);
 	l record;
 begin
-	for l in
-		with recursive lanes as (
-			(select t.lane from jobq.turn t where t.queue = queue_id order by t.lane limit 1)
-			union all
-			select (select t.lane from jobq.turn t where t.queue = queue_id and t.lane > p.lane
-			    order by t.lane limit 1)
-			from lanes p where p.lane is not null
-		)
-		select k.lane, coalesce(c.xid, '0'::xid8) as xid, coalesce(c.job, 0) as job
-		from lanes k left join unnest(last.lanes, last.cursor_xid, last.cursor_job) c(lane, xid, job)
-		    on c.lane = k.lane
-		where k.lane is not null order by k.lane
-	loop
+	for l in select * from jobq.open_lanes(queue_id, last) loop
 		return query
 		select distinct on (t.xid, t.job) t.lane, t.xid, t.job, t.attempt from jobq.turn t
 		where t.queue = queue_id and t.lane = l.lane and (t.xid, t.job) > (l.xid, l.job)
@@ -484,7 +498,6 @@ language sql stable as $$
 		select min(coalesce(j.run_at, j.created_at))
 		from jobq.job j where j.id = any ((array_agg(o.job))[1:50]))
 	from jobq.open_turns(queue_id) o
-	where o.job > (select case when exists (select from jobq.uncrashed u where u.queue = queue_id)
-	        then coalesce(max(w.job), 0) else 9223372036854775807 end from jobq.withdrawn w where w.queue = queue_id)
+	where o.job > (select jobq.withdrawn_to(queue_id))
 	    or not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0)
 $$;

@@ -10,7 +10,7 @@ language plpgsql stable
 set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
 declare
 	last jobq.claim := jobq.last_claim(queue_id);
-	gone bigint := (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = queue_id);
+	gone bigint := jobq.withdrawn_to(queue_id);
 	newest bigint;
 	held bigint;
 	l record;
@@ -18,19 +18,7 @@ declare
 begin
 	ready := 0;
 	exact := true;
-	for l in
-		with recursive lanes as (
-			(select t.lane from jobq.turn t where t.queue = queue_id order by t.lane limit 1)
-			union all
-			select (select t.lane from jobq.turn t where t.queue = queue_id and t.lane > p.lane
-			    order by t.lane limit 1)
-			from lanes p where p.lane is not null
-		)
-		select k.lane, coalesce(c.xid, '0'::xid8) as xid, coalesce(c.job, 0) as job
-		from lanes k left join unnest(last.lanes, last.cursor_xid, last.cursor_job) c(lane, xid, job)
-		    on c.lane = k.lane
-		where k.lane is not null order by k.lane
-	loop
+	for l in select * from jobq.open_lanes(queue_id, last) loop
 		select count(*) as seen, min(t.job) as low, max(t.job) as high,
 		    array_agg(t.job) filter (where t.open) as jobs, count(*) filter (where t.open) as open
 		into s
