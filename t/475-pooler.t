@@ -7,30 +7,12 @@ use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Test::More;
 
-my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
-plan skip_all => 'pgbouncer is missing: apt-get install pgbouncer' unless $pgbouncer;
-
 my $pg = Jobqd::Postgres->new(settings => { log_statement => 'none' });
-my $dir = temp_directory();
-my $port = free_port();
-spew("$dir/pgbouncer.ini", <<"INI");
-[databases]
-jobq = host=$pg->{dir} dbname=jobq user=jobq
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $port
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 3
-max_client_conn = 100
-query_wait_timeout = 20
-INI
-background([ $pgbouncer, "$dir/pgbouncer.ini" ], log => "$dir/log", as => $pg->{as});
-wait_port($port);
+my $url = $pg->pooler(3);
+plan skip_all => 'pgbouncer is missing: apt-get install pgbouncer' unless $url;
 
 my %config = (
-	url => "database: {url: \"postgresql://jobq\@127.0.0.1:$port/jobq\", pooler: transaction}\n",
+	url => "database: {url: \"$url\", pooler: transaction}\n",
 	queues => <<'YAML');
 handlers:
   null: {driver: noop}
@@ -87,7 +69,7 @@ is $pg->query("SELECT count(*) - count(DISTINCT run_at) FROM jobq.jobs WHERE typ
 # one that is made at run time, whose SQL has a time limit
 $pg->query(q{SELECT jobq.schedule_put('asked', '{"every": "1s", "queue": "slow", "type": "asked", "only_if": "select true"}')});
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'asked'") >= 2 } 'a schedule made at run time';
-is join(' ', map { (run_program([ 'psql', '-XAtqc', 'SHOW statement_timeout', "postgresql://jobq\@127.0.0.1:$port/jobq" ]))[1] } 1 .. 5),
+is join(' ', map { (run_program([ 'psql', '-XAtqc', 'SHOW statement_timeout', $url ]))[1] } 1 .. 5),
     "0\n 0\n 0\n 0\n 0\n", '… and the limit is left in no session';
 
 # jobqctl goes through it too

@@ -105,23 +105,9 @@ like check('size'), qr/, \+(99|100|101) MB a day/, '… and how fast it grows';
 
 # a pooler of transactions that nobody has told of
 SKIP: {
-	my ($pgbouncer) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
-	skip 'pgbouncer is missing: apt-get install pgbouncer', 2 unless $pgbouncer;
-	my $port = free_port();
-	spew("$dir/pgbouncer.ini", <<"INI");
-[databases]
-jobq = host=$pg->{dir} dbname=jobq user=jobq
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = $port
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 5
-INI
-	background([ $pgbouncer, "$dir/pgbouncer.ini" ], log => "$dir/log", as => $pg->{as});
-	wait_port($port);
-	my $url = "database: {url: \"postgresql://jobq\@127.0.0.1:$port/jobq\"";
+	my $address = $pg->pooler(5);
+	skip 'pgbouncer is missing: apt-get install pgbouncer', 2 unless $address;
+	my $url = "database: {url: \"$address\"";
 	my $pooled = Jobqd::Daemon->new(pg => $pg, name => 'pooled', config => config('pooled.json', "$url}\n"));
 	$pooled->start;
 	wait_for { problem('notifications', 'pooled.json') =~ /do not come through the pooler.*database.pooler: transaction/ } 'the pooler to be seen', 60;

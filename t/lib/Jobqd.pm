@@ -306,6 +306,32 @@ sub url {
 	return "postgresql:///$database?host=$self->{dir}&user=jobq";
 }
 
+# The connection string of a PgBouncer of transactions before it, with so many
+# connections of its own; nothing when there is no pgbouncer.
+sub pooler {
+	my ($self, $connections) = @_;
+	my ($program) = grep { -x } map { "$_/pgbouncer" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin';
+	return unless $program;
+	my $dir = Jobqd::temp_directory();
+	my $port = Jobqd::free_port();
+	Jobqd::spew("$dir/pgbouncer.ini", <<"INI");
+[databases]
+jobq = host=$self->{dir} dbname=jobq user=jobq
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = $port
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = $connections
+max_client_conn = 100
+query_wait_timeout = 20
+INI
+	Jobqd::background([ $program, "$dir/pgbouncer.ini" ], log => "$dir/log", as => $self->{as});
+	Jobqd::wait_port($port);
+	return "postgresql://jobq\@127.0.0.1:$port/jobq";
+}
+
 # Run SQL, return psql's output (unaligned, tuples only, no newline at the
 # end); dies with the server's message.
 sub query {
