@@ -10,7 +10,8 @@ use JSON::PP ();
 use Jobqd;
 use Test::More;
 
-my $pg = Jobqd::Postgres->new;
+# what is deleted counts until a vacuum has given it back
+my $pg = Jobqd::Postgres->new(settings => { autovacuum_naptime => '1s' });
 my $dir = temp_directory();
 my $config = <<"YAML";
 handlers: {null: {driver: noop}}

@@ -115,7 +115,7 @@ is $pg->query('SELECT count(*) FROM jobq.change'), 0, 'nor a change undone';
 is $pg->query(q{SELECT count(*) FROM (SELECT j.created_at, lag(a.finished_at) OVER (PARTITION BY j.queue, j.unique_key ORDER BY j.created_at) AS before
     FROM jobq.job j JOIN jobq.queue q ON q.id = j.queue JOIN jobq.attempt a ON a.job = j.id WHERE q.unique_ms = -1) x WHERE created_at < before}), 0,
     'until done: each came after the end of the one before';
-is $pg->query(qq{SELECT count(*) FROM (SELECT j.created_at, lag((SELECT min(c.t0) FROM calls c WHERE c.id = j.id)) OVER (PARTITION BY j.queue, j.unique_key ORDER BY j.created_at) AS before
+is $pg->query(qq{SELECT count(*) FROM (SELECT j.created_at, lag(least(j.created_at, (SELECT min(c.t0) FROM calls c WHERE c.id = j.id))) OVER (PARTITION BY j.queue, j.unique_key ORDER BY j.created_at) AS before
     FROM jobq.job j JOIN jobq.queue q ON q.id = j.queue WHERE q.unique_ms > 0) x WHERE created_at < before + interval '$window_ms ms'}), 0,
     "for a time: each came $window_ms ms after the one before was asked for";
 

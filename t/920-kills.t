@@ -23,20 +23,19 @@ queues:
 YAML
 $d->start;
 
-my $jobs = 20_000;
-$pg->query("SELECT count(jobq.enqueue('work', '', jsonb_build_object('sleep_ms', (i % 4)))) FROM generate_series(1, $jobs) i");
-my $done = sub { $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome = 'completed'") };
-
 my %kills = map { $_ => 0 } qw(worker leader scheduler monitor);
 my %pattern = (worker => qr{^jobqd: worker work/}, leader => qr{^jobqd: queue work},
 	scheduler => qr{^jobqd: scheduler}, monitor => qr{^jobqd: monitor});
-my $step = $done->();
 my @order = ((('worker') x 4, 'leader', 'worker', 'scheduler', 'worker', 'monitor') x 2);
-for my $victim (@order) {
-	my $target = $step + $jobs / (@order + 2);
-	wait_for { $done->() >= $target || $done->() >= $jobs } 'the next part of the work';
-	$step = $done->();
-	last if $step >= $jobs;
+my $jobs = 20_000;
+my $part = int $jobs / (@order + 2);
+my $enqueue = sub { $pg->query("SELECT count(jobq.enqueue('work', '', jsonb_build_object('sleep_ms', (i % 4)))) FROM generate_series(1, $_[0]) i") };
+my $done = sub { $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome = 'completed'") };
+$enqueue->($jobs - $part * @order);
+for my $i (0 .. $#order) {
+	my $victim = $order[$i];
+	$enqueue->($part);
+	wait_for { $done->() >= $i * $part } 'the next part of the work';
 	my @pids = wait_for { my @p = $d->pids($pattern{$victim}); @p ? \@p : undef } "a $victim to kill";
 	kill 'KILL', $pids[0][ rand @{ $pids[0] } ] and $kills{$victim}++;
 }
