@@ -198,10 +198,30 @@ declare
 	go boolean;
 	rows jsonb;
 	live bigint[];
+	made bigint;
+	late bigint;
 begin
 	perform set_config('lock_timeout', '500', true);
+	if cardinality(names) > 1 then
+		begin
+			for n, made, late in
+				select f.n, f.job, f.late_ms from jobq.schedule_fire_plain(names, instants, dues, nexts, revisions) f
+			loop
+				outcomes[n] := 'fired';
+				mades[n] := array[made]::text;
+				lates[n] := late;
+			end loop;
+		exception when query_canceled or others then
+			if sqlstate ~ '^(08|53|57|58)' and sqlstate <> '57014' then
+				raise;
+			end if;
+			-- one by one it will be seen whose fault it was
+			outcomes := array_fill('gone'::text, array[cardinality(names)]);
+		end;
+	end if;
 	-- all take unique keys in one order
-	for n in select k.i from unnest(names) with ordinality k(name, i) order by k.name loop
+	for n in select k.i from unnest(names, outcomes) with ordinality k(name, outcome, i)
+	    where k.outcome = 'gone' order by k.name loop
 		go := null;
 		rows := null;
 		begin
@@ -263,6 +283,48 @@ begin
 	where k.name = u.name and u.outcome in ('fired', 'skipped', 'failed', 'held') and k.last_nominal < u.instant;
 	return query select u.i::int, u.outcome, cardinality(u.made::bigint[]), (u.made::bigint[])[1], u.late, u.reason
 	from unnest(outcomes, mades, lates, reasons) with ordinality u(outcome, made, late, reason, i);
+end
+$$;
+
+-- Those of them that only enqueue, into queues that ask for nothing more, by one
+-- statement: most do, and many fall on the same moment. It deals with them
+-- wholly; the others, and any that is locked, are not among its rows.
+create function jobq.schedule_fire_plain(names text[], instants timestamptz[], dues timestamptz[],
+    nexts timestamptz[], revisions bigint[])
+returns table (n int, job bigint, late_ms bigint)
+language plpgsql as $$
+begin
+	return query
+	with due as materialized (
+		select u.n::int, u.instant, u.next, s.name, s.type, s.data, s.tenant, q.id as queue,
+		    q.keyed, jobq.lane(q, s.priority) as lane,
+		    greatest(0, extract(epoch from clock_timestamp() - u.due) * 1000)::bigint as late
+		from unnest(names, instants, dues, nexts, revisions) with ordinality u(name, instant, due, next, revision, n)
+		cross join lateral (
+			select k.* from jobq.schedule k
+			where k.name = u.name and k.only_if = '' and k.for_each = '' and k.overlap = 'allow'
+			    and k.enabled and not k.paused and k.revision = u.revision and k.last_nominal < u.instant
+			for update skip locked
+		) s
+		join jobq.queue q on q.id = s.queue and q.plain and octet_length(s.data::text) <= q.max_payload
+	), f as materialized (
+		select d.*, nextval('jobq.job_id') as id from due d
+	), j as (
+		insert into jobq.job (id, queue, lane, created_at, run_at, type, data, tenant)
+		select f.id, f.queue, f.lane, clock_timestamp(), f.instant, f.type, f.data, f.tenant from f
+	), t as (
+		insert into jobq.turn (job, slot, queue, lane, attempt, key)
+		select f.id, k.last_value, f.queue, f.lane, 1, case when f.keyed then '' end from jobq.turn_slot k, f
+	), u as (
+		update jobq.schedule s set last_nominal = f.instant, next_run = f.next, fired = s.fired + 1,
+		    last_run = f.instant, last_jobs = array[f.id], lateness_ms = f.late
+		from f where s.name = f.name
+	)
+	select f.n, f.id, f.late from f;
+	if found then
+		perform jobq.nudge(k.id, k.name) from jobq.queue k
+		where k.id in (select s.queue from jobq.schedule s where s.name = any (names));
+	end if;
 end
 $$;
 
