@@ -429,7 +429,9 @@ $$;
 -- The lanes of a queue in which there are turns, and up to where each is claimed.
 create function jobq.open_lanes(queue_id smallint, last jobq.claim)
 returns table (lane smallint, xid xid8, job bigint)
-language sql as $$
+language plpgsql as $$	-- keeps its plan
+begin
+	return query
 	with recursive lanes as (
 		(select t.lane from jobq.turn t where t.queue = queue_id order by t.lane limit 1)
 		union all
@@ -440,7 +442,8 @@ language sql as $$
 	select k.lane, coalesce(c.xid, '0'::xid8), coalesce(c.job, 0)
 	from lanes k left join unnest((last).lanes, (last).cursor_xid, (last).cursor_job) c(lane, xid, job)
 	    on c.lane = k.lane
-	where k.lane is not null order by k.lane
+	where k.lane is not null order by k.lane;
+end
 $$;
 
 -- Up to which job ends are to be looked for among the turns of a queue: see

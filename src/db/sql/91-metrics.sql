@@ -3,7 +3,9 @@
 -- Values of the moment, one a row: which metric, its one or two labels, and
 -- the number. monitor/gauges.c knows the names.
 create function jobq.gauges() returns table (metric text, a text, b text, value float8)
-language sql stable as $$
+language plpgsql stable set jit = off as $$	-- keeps its plan
+begin
+	return query
 	with q as materialized (select * from jobq.queues)
 	select 'jobs', q.name, s.state, s.jobs::float8
 	from q, lateral (values ('scheduled', q.scheduled), ('blocked', q.blocked), ('ready', q.ready),
@@ -34,7 +36,8 @@ language sql stable as $$
 	select 'alert_firing', k.name, k.queue, max((k.state <> 'ended')::int) from jobq.alerts k group by k.name, k.queue
 	union all
 	select 'oldest_snapshot', null, null, coalesce(extract(epoch from clock_timestamp() - min(k.since)), 0)::float8
-	from jobq.snapshots() k
+	from jobq.snapshots() k;
+end
 $$;
 
 -- How long jobs waited, from their time until this node took them for their
