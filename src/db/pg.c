@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/queue.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "db/pg.h"
@@ -30,7 +31,8 @@ struct pending {
 	pg_result_fn *cb;
 	void *arg;
 	PGresult *res;		/* what came before the Sync */
-	int limit_ms;		/* of the statement's time; 0: none */
+	const struct pg_setting *settings;	/* until it is sent */
+	int nsettings;
 	bool setup;
 };
 STAILQ_HEAD(pending_list, pending);
@@ -62,8 +64,8 @@ static void connect_step(int, unsigned, void *);
 static void connected(struct pg *);
 static void guard_expired(void *);
 static void ready(int, unsigned, void *);
-static int queue_statement(struct pg *, const char *, bool, int, int,
-    const char *const *, pg_result_fn *, void *, struct err *);
+static int queue_statement(struct pg *, const char *, bool, int,
+    const char *const *, struct pending *, struct err *);
 static int send_statement(struct pg *, const char *, bool, int,
     const char *const *, struct pending *, struct err *);
 static void drop(struct pg *, const char *reason, bool fatal);
@@ -122,42 +124,64 @@ pg_client_pid(const struct pg *pg)
 	return pg->up ? PQbackendPID(pg->conn) : 0;
 }
 
+static struct pending *
+pending_new(pg_result_fn *cb, void *arg)
+{
+	struct pending *p = xcalloc(1, sizeof(*p));
+
+	p->cb = cb;
+	p->arg = arg;
+	return p;
+}
+
 int
 pg_query(struct pg *pg, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, sql, false, 0, nparams, params, cb, arg, e);
+	return queue_statement(pg, sql, false, nparams, params,
+	    pending_new(cb, arg), e);
+}
+
+int
+pg_query_as(struct pg *pg, const struct pg_setting *settings, int nsettings,
+    const char *sql, int nparams, const char *const *params,
+    pg_result_fn *cb, void *arg, struct err *e)
+{
+	struct pending *p = pending_new(cb, arg);
+
+	p->settings = settings;
+	p->nsettings = nsettings;
+	return queue_statement(pg, sql, false, nparams, params, p, e);
 }
 
 int
 pg_query_within(struct pg *pg, int limit_ms, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, sql, false, limit_ms, nparams, params, cb,
-	    arg, e);
+	char text[16];
+	const struct pg_setting limit = { "statement_timeout", text };
+
+	snprintf(text, sizeof(text), "%d", limit_ms);
+	return pg_query_as(pg, &limit, 1, sql, nparams, params, cb, arg, e);
 }
 
 int
 pg_execute(struct pg *pg, const char *name, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, name, true, 0, nparams, params, cb, arg, e);
+	return queue_statement(pg, name, true, nparams, params,
+	    pending_new(cb, arg), e);
 }
 
+/* Takes p. */
 static int
-queue_statement(struct pg *pg, const char *sql, bool prepared, int limit_ms,
-    int nparams, const char *const *params, pg_result_fn *cb, void *arg,
-    struct err *e)
+queue_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
+    const char *const *params, struct pending *p, struct err *e)
 {
-	struct pending *p;
-
-	if (!pg->up)
-		return err_code(e, ERR_DOWN, "not connected to the database");
-	p = xcalloc(1, sizeof(*p));
-	p->cb = cb;
-	p->arg = arg;
-	p->limit_ms = limit_ms;
-	return send_statement(pg, sql, prepared, nparams, params, p, e);
+	if (pg->up)
+		return send_statement(pg, sql, prepared, nparams, params, p, e);
+	free(p);
+	return err_code(e, ERR_DOWN, "not connected to the database");
 }
 
 static void
@@ -373,20 +397,28 @@ flush(struct pg *pg)
 	return 0;
 }
 
-/* A limit lasts as long as the transaction, which ends with the Sync: nothing
+/* A setting lasts as long as the transaction, which ends with the Sync: nothing
  * stays behind in a session that may be a pooler's. */
 static int
-send_limit(struct pg *pg, int ms)
+send_settings(struct pg *pg, const struct pending *p)
 {
-	char text[16];
-	const char *params[] = { text };
+	const char *params[2 * PG_SETTINGS_MAX];
+	struct buf sql = { 0 };
+	int sent;
 
-	if (ms == 0)
+	if (p->nsettings == 0)
 		return 1;
-	snprintf(text, sizeof(text), "%d", ms);
-	return PQsendQueryParams(pg->conn,
-	    "SELECT set_config('statement_timeout', $1, true)", 1, NULL, params,
-	    NULL, NULL, 0);
+	buf_str(&sql, "SELECT");
+	for (int i = 0; i < p->nsettings; i++) {
+		params[2 * i] = p->settings[i].name;
+		params[2 * i + 1] = p->settings[i].value;
+		buf_printf(&sql, "%s set_config($%d, $%d, true)", i > 0 ? "," : "",
+		    2 * i + 1, 2 * i + 2);
+	}
+	sent = PQsendQueryParams(pg->conn, sql.data, 2 * p->nsettings, NULL,
+	    params, NULL, NULL, 0);
+	buf_clear(&sql);
+	return sent;
 }
 
 /* Takes p. sql: the text, or the name of what is prepared. */
@@ -394,7 +426,7 @@ static int
 send_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
     const char *const *params, struct pending *p, struct err *e)
 {
-	int sent = send_limit(pg, p->limit_ms);
+	int sent = send_settings(pg, p);
 
 	if (sent == 1)
 		sent = prepared ? PQsendQueryPrepared(pg->conn, sql, nparams,

@@ -46,6 +46,12 @@ int pg_client_pid(const struct pg *);
  * before it returns. */
 int pg_query(struct pg *, const char *sql, int nparams, const char *const *params,
     pg_result_fn *cb, void *arg, struct err *e);
+/* The same with settings of the session that last as long as its transaction. */
+struct pg_setting { const char *name, *value; };
+#define PG_SETTINGS_MAX 8
+int pg_query_as(struct pg *, const struct pg_setting *, int nsettings,
+    const char *sql, int nparams, const char *const *params,
+    pg_result_fn *cb, void *arg, struct err *e);
 /* The same, and the server is to give the statement up after so long: an error
  * of SQLSTATE 57014. Less than the time after which the connection is dropped. */
 int pg_query_within(struct pg *, int limit_ms, const char *sql, int nparams,
