@@ -2,22 +2,26 @@
  * The api process, one a node, where api.listen is not off. It accepts on a
  * socket that the master holds and hands down, so that neither its death nor
  * a reload loses a client that was about to connect. What it tells of the node
- * it reads from the board.
+ * it reads from the board; of jobs and all else, from the database. What it has
+ * is in the tables of routes: see route.h.
  */
 #include "config.h"
 
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/ask.h"
+#include "api/caller.h"
 #include "api/metrics.h"
 #include "api/probe.h"
+#include "api/route.h"
 #include "api/server.h"
 #include "base/log.h"
+#include "base/xalloc.h"
 #include "core/msg.h"
 #include "os/chan.h"
 #include "os/proc.h"
@@ -30,19 +34,35 @@ struct api {
 	struct loop *loop;
 	struct chan *master;	/* NULL: gone */
 	struct server *server;
+	struct callers *callers;
+	struct asker *asker;
 	struct timer *give_up;	/* STOP's time is over */
 };
 
-static answer_fn get_metrics;
+static answer_fn get_metrics, get_openapi, get_session, post_session,
+    delete_session;
 
-static const struct route {
-	const char *method;	/* GET is HEAD, too */
-	const char *path;
-	answer_fn *answer;
-} routes[] = {
-	{ "GET", "/healthz", probe_alive },
-	{ "GET", "/metrics", get_metrics },
-	{ "GET", "/readyz", probe_ready },
+static const struct param session_params[] = {
+	{ "token", IN_BODY, PARAM_TEXT, "a token, where no Authorization says it", .max = 1024 },
+	{ 0 }
+};
+
+const struct route api_routes[] = {
+	{ "GET", "/healthz", "Is this process of use? 200 also when the database is away",
+	    "probes", .answer = probe_alive, .any_query = true },
+	{ "GET", "/readyz", "Can this node run jobs? The health file, or 503",
+	    "probes", .answer = probe_ready, .any_query = true },
+	{ "GET", "/metrics", "Metrics for Prometheus", "probes",
+	    .answer = get_metrics, .any_query = true, .type = "text/plain" },
+	{ "GET", "/v1/openapi.json", "This description", "probes",
+	    .answer = get_openapi, .any_query = true },
+	{ "GET", "/v1/session", "Who calls: name, role and tenant of the token", "session",
+	    ROLE_VIEWER, true, .answer = get_session },
+	{ "POST", "/v1/session", "Log in: a cookie for a token", "session",
+	    .answer = post_session, .params = session_params, .status = 204 },
+	{ "DELETE", "/v1/session", "Log out: the cookie ends", "session",
+	    .answer = delete_session, .status = 204 },
+	{ 0 }
 };
 
 /*
@@ -66,40 +86,104 @@ get_metrics(struct exchange *x, void *arg)
 	exchange_done(x);
 }
 
-static bool
-matches(const struct route *r, const char *method)
+static void
+get_openapi(struct exchange *x, void *arg)
 {
-	return strcmp(r->method, method) == 0 ||
-	    (strcmp(r->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
+	(void)arg;
+	x->status = 200;
+	openapi_text(&x->body, PACKAGE_VERSION);
+	exchange_done(x);
 }
 
-/* Who answers; else the answer is that nobody does. */
+static void
+get_session(struct exchange *x, void *arg)
+{
+	(void)arg;
+	session_show(x);
+	exchange_done(x);
+}
+
+static void
+post_session(struct exchange *x, void *arg)
+{
+	const struct api *api = arg;
+
+	session_begin(api->callers, x);
+	exchange_done(x);
+}
+
+static void
+delete_session(struct exchange *x, void *arg)
+{
+	const struct api *api = arg;
+
+	session_end(api->callers, x);
+	exchange_done(x);
+}
+
+/* The row of a route's statement: see route.h. */
+static void
+answer_row(struct exchange *x, const PGresult *res, void *arg)
+{
+	int body = PQfnumber(res, "body"), status = PQfnumber(res, "status");
+	int location = PQfnumber(res, "location");
+
+	(void)arg;
+	if (PQntuples(res) == 0 || (body >= 0 && PQgetisnull(res, 0, body))) {
+		exchange_problem(x, 404, "there is no %s", x->request.path);
+		exchange_done(x);
+		return;
+	}
+	x->status = status >= 0 && !PQgetisnull(res, 0, status) ?
+	    (int)pg_int(res, 0, status) : x->route->status > 0 ? x->route->status : 200;
+	if (location >= 0 && !PQgetisnull(res, 0, location))
+		buf_printf(&x->headers, "Location: %s\r\n", pg_text(res, 0, location));
+	if (body >= 0 && x->status != 204) {
+		buf_str(&x->body, pg_text(res, 0, body));
+		buf_char(&x->body, '\n');
+	}
+	exchange_done(x);
+}
+
+/* Whatever the route: its parameters, then its function or its statement. */
+static void
+answer(struct exchange *x, void *arg)
+{
+	const struct route *r = x->route;
+	struct route_problem p;
+
+	x->values = xcalloc(ROUTE_PARAMS_MAX, sizeof(*x->values));
+	if (route_read(r, &x->request, &x->content, x->values, &p) < 0) {
+		exchange_problem_of(x, p.status, p.field, p.text);
+		exchange_done(x);
+	} else if (r->answer != NULL) {
+		r->answer(x, arg);
+	} else {
+		ask(x, r->sql, (int)route_params(r), (const char *const *)x->values,
+		    answer_row, NULL);
+	}
+}
+
+/* Who answers; else the answer is that nobody does, or not to this caller. */
 static answer_fn *
 route(struct exchange *x, void *arg)
 {
+	struct api *api = arg;
 	struct buf allow = { 0 };
 
-	(void)arg;
-	for (size_t i = 0; i < sizeof(routes) / sizeof(*routes); i++) {
-		if (strcmp(routes[i].path, x->request.path) != 0)
-			continue;
-		if (matches(&routes[i], x->request.method)) {
-			buf_clear(&allow);
-			return routes[i].answer;
-		}
-		buf_printf(&allow, "%s%s", allow.len > 0 ? ", " : "",
-		    strcmp(routes[i].method, "GET") == 0 ? "GET, HEAD" :
-		    routes[i].method);
-	}
-	if (allow.len > 0) {
+	x->route = route_find(x->request.method, x->request.path, &allow);
+	x->asker = api->asker;
+	if (x->route == NULL && allow.len > 0) {
 		exchange_problem(x, 405, "%s is not for %s; allowed: %s",
 		    x->request.method, x->request.path, allow.data);
 		buf_printf(&x->headers, "Allow: %s\r\n", allow.data);
-	} else {
+	} else if (x->route == NULL) {
 		exchange_problem(x, 404, "there is no %s", x->request.path);
 	}
 	buf_clear(&allow);
-	return NULL;
+	if (x->route == NULL || !callers_admit(api->callers, x, x->route))
+		return NULL;
+	return answer;
 }
 
 /*
@@ -182,6 +266,8 @@ api_init(struct api *api, const struct conf *conf)
 	*api = (struct api){ .conf = conf, .loop = loop_new() };
 	loop_signal(api->loop, SIGTERM, on_term, api);
 	api->master = chan_new(api->loop, PROC_CHANNEL_FD, &ops, api);
+	api->callers = callers_new(conf);
+	api->asker = asker_new(api->loop, conf);
 	api->give_up = timer_new(api->loop, leave, api);
 	api->server = server_new(api->loop, PROC_EXTRA_FD, &options);
 	chan_send(api->master, MSG_READY, NULL, 0, -1);
@@ -190,7 +276,10 @@ api_init(struct api *api, const struct conf *conf)
 static void
 api_clear(struct api *api)
 {
+	/* Exchanges that wait for the database outlive their connections. */
 	server_free(api->server);
+	asker_free(api->asker);
+	callers_free(api->callers);
 	timer_free(api->give_up);
 	chan_free(api->master);
 	loop_free(api->loop);

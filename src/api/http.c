@@ -503,10 +503,13 @@ const char *
 http_reason(int status)
 {
 	static const struct { int status; const char *reason; } reasons[] = {
-		{ 100, "Continue" }, { 200, "OK" }, { 400, "Bad Request" },
+		{ 100, "Continue" }, { 200, "OK" }, { 201, "Created" },
+		{ 202, "Accepted" }, { 204, "No Content" }, { 400, "Bad Request" },
+		{ 401, "Unauthorized" }, { 403, "Forbidden" },
 		{ 404, "Not Found" }, { 405, "Method Not Allowed" },
-		{ 408, "Request Timeout" }, { 413, "Content Too Large" },
-		{ 417, "Expectation Failed" },
+		{ 408, "Request Timeout" }, { 409, "Conflict" }, { 410, "Gone" },
+		{ 413, "Content Too Large" }, { 417, "Expectation Failed" },
+		{ 422, "Unprocessable Content" }, { 429, "Too Many Requests" },
 		{ 431, "Request Header Fields Too Large" },
 		{ 500, "Internal Server Error" }, { 503, "Service Unavailable" },
 		{ 505, "HTTP Version Not Supported" },

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "api/route.h"
 #include "api/server.h"
 #include "base/log.h"
 #include "base/xalloc.h"
@@ -43,6 +44,7 @@ struct connection {
 	bool begun;		/* bytes of the next request are here */
 	bool served;		/* it has had an answer, and may be closed while idle */
 	bool closing;		/* after this answer */
+	char from[SERVER_FROM_MAX];
 	struct buf in, out;
 	size_t seen, sent;
 	struct http_body body;
@@ -172,6 +174,7 @@ accepted(struct server *s, int fd)
 
 	c->server = s;
 	c->fd = fd;
+	listen_peer(fd, c->from, sizeof(c->from));
 	c->deadline = timer_new(s->loop, on_deadline, c);
 	c->watch = watch_new(s->loop, fd, LOOP_READ, on_ready, c);
 	TAILQ_INSERT_TAIL(&s->connections, c, link);
@@ -214,6 +217,7 @@ exchange_new(struct connection *c)
 
 	x->connection = c;
 	x->began = mono_now();
+	memcpy(x->from, c->from, sizeof(x->from));
 	c->exchange = x;
 	return x;
 }
@@ -225,6 +229,9 @@ exchange_free(struct exchange *x)
 	buf_clear(&x->content);
 	buf_clear(&x->headers);
 	buf_clear(&x->body);
+	for (size_t i = 0; x->values != NULL && i < route_params(x->route); i++)
+		free(x->values[i]);
+	free(x->values);
 	free(x);
 }
 
@@ -514,10 +521,13 @@ put_head(struct connection *c, const struct exchange *x)
 	char date[HTTP_DATE_MAX];
 
 	buf_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n"
-	    "Content-Type: %s\r\nContent-Length: %zu\r\n"
-	    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n",
+	    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+	    "Referrer-Policy: no-referrer\r\n",
 	    x->status, http_reason(x->status),
-	    http_date(date, (int64_t)time(NULL)), x->type, x->body.len);
+	    http_date(date, (int64_t)time(NULL)));
+	if (x->status != 204)
+		buf_printf(&c->out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
+		    x->type ? x->type : "application/json", x->body.len);
 	if (c->closing)
 		put_text(c, "Connection: close\r\n");
 	else if (x->request.minor == 0)
@@ -554,6 +564,23 @@ exchange_done(struct exchange *x)
 }
 
 void
+exchange_problem_of(struct exchange *x, int status, const char *field,
+    const char *detail)
+{
+	x->status = status;
+	x->type = "application/problem+json";
+	buf_reset(&x->body);
+	buf_printf(&x->body, "{\"type\":\"about:blank\",\"title\":\"%s\","
+	    "\"status\":%d,\"detail\":", http_reason(status), status);
+	buf_json(&x->body, detail, strlen(detail));
+	if (*field != '\0') {
+		buf_str(&x->body, ",\"field\":");
+		buf_json(&x->body, field, strlen(field));
+	}
+	buf_str(&x->body, "}\n");
+}
+
+void
 exchange_problem(struct exchange *x, int status, const char *fmt, ...)
 {
 	char *detail = NULL;
@@ -563,13 +590,7 @@ exchange_problem(struct exchange *x, int status, const char *fmt, ...)
 	if (vasprintf(&detail, fmt, ap) < 0)
 		detail = NULL;
 	va_end(ap);
-	x->status = status;
-	x->type = "application/problem+json";
-	buf_reset(&x->body);
-	buf_printf(&x->body, "{\"type\":\"about:blank\",\"title\":\"%s\","
-	    "\"status\":%d,\"detail\":", http_reason(status), status);
-	buf_json(&x->body, detail ? detail : "", detail ? strlen(detail) : 0);
-	buf_str(&x->body, "}\n");
+	exchange_problem_of(x, status, "", detail ? detail : "");
 	free(detail);
 }
 

@@ -9,12 +9,17 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "api/caller.h"
 #include "api/http.h"
 #include "base/buf.h"
 #include "os/loop.h"
 
+struct asker;
+struct route;
 struct server;
 struct exchange;
+
+#define SERVER_FROM_MAX 64
 
 /* Answers a request: exchange_done() exactly once, now or later. */
 typedef void answer_fn(struct exchange *, void *arg);
@@ -33,6 +38,12 @@ struct exchange {
 	struct connection *connection;	/* the server's; NULL: lost */
 	answer_fn *answer;
 	mono_t began;
+	char from[SERVER_FROM_MAX];	/* the client's address, "unix" */
+	/* What the core of the API has found out. */
+	struct caller caller;
+	const struct route *route;	/* NULL: none */
+	char **values;			/* of its parameters; freed with the exchange */
+	struct asker *asker;
 };
 
 struct server_options {
@@ -58,5 +69,8 @@ void exchange_done(struct exchange *);
 /* The answer is a problem document (RFC 9457). */
 void exchange_problem(struct exchange *, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* The same, and what is wrong is this parameter ("": none). */
+void exchange_problem_of(struct exchange *, int status, const char *field,
+    const char *detail);
 
 #endif

@@ -68,6 +68,7 @@ conf_free(struct conf *conf)
 	if (conf == NULL)
 		return;
 	channels_free(conf);
+	tokens_free(conf->api.tokens, conf->api.ntokens);
 	keys_free(conf_keys, conf);
 	for (size_t i = 0; i < conf->nunused; i++)
 		free(conf->unused[i]);

@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "conf/node.h"
+#include "conf/tokens.h"
 #include "core/backoff.h"
 #include "core/cron.h"
 
@@ -224,6 +225,9 @@ struct conf {
 		char *tokens_file, *tls_cert, *tls_key;
 		char *admin_key, *admin_key_file;	/* "" : not given so */
 		int64_t rate_count, rate_period_ms, max_body;
+		/* Of the file; the admin key, from where it is, is the last
+		 * one, and named "admin". */
+		struct token *tokens; size_t ntokens;
 	} api;
 	struct {
 		int64_t interval_ms, statistics_ms, keep_size;

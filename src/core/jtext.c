@@ -119,22 +119,31 @@ is_key(const struct jtext_entry *m, const char *key, size_t len)
 	return same;
 }
 
-static const char *
-element(const char *p, size_t index, size_t *len)
+/* What leads to an element is the opening bracket, then a comma. */
+const char *
+jtext_element(const char **at, size_t *len)
 {
-	p = skip_blanks(p + 1);
-	while (*p != ']' && *p != '\0') {
-		const char *end = skip_value(p);
+	const char *p = skip_blanks(*at), *end;
 
-		*len = (size_t)(end - p);
-		if (index-- == 0)
-			return p;
-		p = skip_blanks(end);
-		if (*p != ',')
-			break;
-		p = skip_blanks(p + 1);
-	}
-	return NULL;
+	if (*p != '[' && *p != ',')
+		return NULL;
+	p = skip_blanks(p + 1);
+	if (*p == ']' || *p == '\0')
+		return NULL;
+	end = skip_value(p);
+	*len = (size_t)(end - p);
+	*at = skip_blanks(end);
+	return p;
+}
+
+static const char *
+element(const char *at, size_t index, size_t *len)
+{
+	const char *p;
+
+	while ((p = jtext_element(&at, len)) != NULL && index-- > 0)
+		;
+	return p;
 }
 
 const char *

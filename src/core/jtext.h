@@ -19,6 +19,10 @@ struct jtext_entry {
  * at first. */
 bool jtext_next(const char **at, struct jtext_entry *);
 
+/* The elements of the array in the text, one after another, as jtext_next()
+ * does: the start of each and its *len, NULL: no more. */
+const char *jtext_element(const char **at, size_t *len);
+
 /*
  * What an object's key, or an array's index from 0, names in the value at
  * `text`: its start and *len, NULL: nothing. Of a key that is there twice the

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -33,6 +34,7 @@ struct board {
 	_Atomic int state;
 	_Atomic int64_t beat;
 	_Atomic uint64_t cpu_us;
+	unsigned char secret[BOARD_SECRET];
 	struct page pages[BOARD_PAGES];
 	size_t capacity, nseats;
 	_Atomic size_t nqueues;
@@ -78,6 +80,7 @@ board_make(size_t queues, struct err *e)
 	board->capacity = capacity;
 	board->nseats = nseats;
 	board->seats = (struct seat *)((char *)memory + head);
+	arc4random_buf(board->secret, sizeof(board->secret));
 	board_beat();
 	return 0;
 }
@@ -355,6 +358,14 @@ board_gauge(struct buf *b, enum board_gauge_kind kind, const char *a,
 /*
  * Reading
  */
+
+const unsigned char *
+board_secret(void)
+{
+	static const unsigned char none[BOARD_SECRET];
+
+	return board ? board->secret : none;
+}
 
 enum board_state
 board_state(void)

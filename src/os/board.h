@@ -129,6 +129,9 @@ void board_gauge(struct buf *, enum board_gauge_kind, const char *a,
 
 /* The api's. */
 enum board_state board_state(void);
+#define BOARD_SECRET 32
+/* Random bytes, the same as long as the master lives: over reloads. */
+const unsigned char *board_secret(void);
 mono_t board_since_beat(void);		/* since the master's last */
 size_t board_count(void);		/* queues, 0 … */
 struct board_queue *board_at(size_t);

@@ -287,3 +287,16 @@ listen_accept(int fd)
 		setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	return got;
 }
+
+void
+listen_peer(int fd, char *buf, size_t size)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0 ||
+	    (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) ||
+	    getnameinfo((struct sockaddr *)&peer, len, buf, (socklen_t)size,
+	    NULL, 0, NI_NUMERICHOST) != 0)
+		snprintf(buf, size, "unix");
+}

@@ -1,0 +1,57 @@
+/*
+ * Digests: see digest.h.
+ */
+#include "config.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/digest.h"
+
+void
+digest_sha256(unsigned char out[DIGEST_SIZE], const void *data, size_t len)
+{
+	/* All there is to fail is memory; a digest of nothing would fit all. */
+	if (EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+}
+
+void
+digest_hmac(unsigned char out[DIGEST_SIZE], const void *key, size_t key_len,
+    const void *data, size_t len)
+{
+	if (HMAC(EVP_sha256(), key, (int)key_len, data, len, out, NULL) == NULL)
+		abort();
+}
+
+bool
+digest_equal(const unsigned char a[DIGEST_SIZE], const unsigned char b[DIGEST_SIZE])
+{
+	return CRYPTO_memcmp(a, b, DIGEST_SIZE) == 0;
+}
+
+char *
+digest_hex(char buf[DIGEST_HEX_MAX], const unsigned char digest[DIGEST_SIZE])
+{
+	for (size_t i = 0; i < DIGEST_SIZE; i++)
+		snprintf(buf + 2 * i, 3, "%02x", digest[i]);
+	return buf;
+}
+
+int
+digest_parse(unsigned char out[DIGEST_SIZE], const char *hex)
+{
+	if (strlen(hex) != 2 * DIGEST_SIZE ||
+	    strspn(hex, "0123456789abcdefABCDEF") != 2 * DIGEST_SIZE)
+		return -1;
+	for (size_t i = 0; i < DIGEST_SIZE; i++) {
+		char pair[] = { hex[2 * i], hex[2 * i + 1], '\0' };
+
+		out[i] = (unsigned char)strtoul(pair, NULL, 16);
+	}
+	return 0;
+}
