@@ -21,6 +21,7 @@
 #include "monitor/monitor.h"
 #include "os/loop.h"
 #include "os/proc.h"
+#include "os/tls.h"
 #include "pool/pool.h"
 #include "sched/sched.h"
 #include "worker/worker.h"
@@ -129,8 +130,8 @@ print_version(void)
 	    "",
 #endif
 	    SYSCONFDIR);
-	printf("libraries: %s, %s, %s, jansson %s", loop_library(),
-	    pg_library(), conf_library(), jansson_version_str());
+	printf("libraries: %s, %s, %s, %s, jansson %s", loop_library(),
+	    pg_library(), conf_library(), tls_library(), jansson_version_str());
 	for (const char *const *name = driver_names(); *name != NULL; name++) {
 		const struct driver *driver = driver_find(*name);
 
@@ -150,6 +151,18 @@ load(const char *path)
 		fputs(complaints, stderr);
 	free(complaints);
 	return conf;
+}
+
+static bool
+files_are_good(struct conf *conf)
+{
+	char *complaints;
+	bool good = conf_files(conf, &complaints) == 0;
+
+	if (!good)
+		fputs(complaints, stderr);
+	free(complaints);
+	return good;
 }
 
 static int
@@ -231,7 +244,13 @@ main(int argc, char **argv)
 		return EXIT_START;
 	if (c.signal != NULL)
 		return send_signal(conf, c.signal);
-	if (c.check || c.dump)
+	if (c.dump)
+		return look_at(conf, &c);
+	if (!files_are_good(conf)) {
+		conf_free(conf);
+		return EXIT_START;
+	}
+	if (c.check)
 		return look_at(conf, &c);
 	return run(conf, &c);
 }

@@ -20,7 +20,7 @@ my %home = (
 	qr{^yaml\.h}          => qr{^conf/},
 	qr{^curl/}            => qr{^driver/http},
 	qr{^libesmtp|^auth-client} => qr{^driver/},
-	qr{^openssl/}         => qr{^driver/|^core/},
+	qr{^openssl/}         => qr{^driver/|^core/|^os/tls},
 );
 
 my $src = source_directory() . '/src';

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "api/api.h"
@@ -27,6 +28,7 @@
 #include "os/proc.h"
 
 #define CONNECTIONS_MAX 1000
+#define EXPIRY_DAYS 14		/* before its end a certificate is warned of */
 #define OTHER_FDS 32		/* of this process, that are no connections */
 
 struct api {
@@ -36,6 +38,8 @@ struct api {
 	struct server *server;
 	struct callers *callers;
 	struct asker *asker;
+	struct tls_server *tls;	/* NULL: none */
+	struct network *proxies;
 	struct timer *give_up;	/* STOP's time is over */
 };
 
@@ -249,7 +253,41 @@ most_connections(void)
 	    OTHER_FDS;
 }
 
-static void
+/* The files were good when the configuration was read. */
+static int
+init_tls(struct api *api)
+{
+	const char *cert = api->conf->api.tls_cert;
+	struct err e;
+	int64_t days;
+
+	if (*cert == '\0')
+		return 0;
+	api->tls = tls_server_new(cert, api->conf->api.tls_key, &e);
+	if (api->tls == NULL) {
+		log_error("no TLS", "reason=%s", e.msg);
+		return -1;
+	}
+	days = (tls_server_expires(api->tls) - (int64_t)time(NULL)) / 86400;
+	if (days < EXPIRY_DAYS)
+		log_warn("the certificate expires", "file=%s days=%lld", cert,
+		    (long long)days);
+	return 0;
+}
+
+static struct forward_options
+init_proxies(struct api *api)
+{
+	size_t n = api->conf->api.nproxies;
+
+	api->proxies = xcalloc(n + 1, sizeof(*api->proxies));
+	for (size_t i = 0; i < n; i++)
+		network_parse(api->conf->api.proxies[i], &api->proxies[i]);
+	return (struct forward_options){ .trusted = api->proxies,
+	    .ntrusted = n, .field = api->conf->api.forwarded };
+}
+
+static int
 api_init(struct api *api, const struct conf *conf)
 {
 	static const struct chan_ops ops = { on_message, on_closed };
@@ -257,6 +295,7 @@ api_init(struct api *api, const struct conf *conf)
 		.route = route, .arg = api,
 		.body_max = (size_t)conf->api.max_body,
 		.connections_max = most_connections(),
+		.per_address = (size_t)conf->api.per_address,
 		.head_within = 10 * MONO_SECOND,
 		.body_within = 30 * MONO_SECOND,
 		.write_within = 30 * MONO_SECOND,
@@ -264,6 +303,10 @@ api_init(struct api *api, const struct conf *conf)
 	};
 
 	*api = (struct api){ .conf = conf, .loop = loop_new() };
+	if (init_tls(api) != 0)
+		return -1;
+	options.tls = api->tls;
+	options.forward = init_proxies(api);
 	loop_signal(api->loop, SIGTERM, on_term, api);
 	api->master = chan_new(api->loop, PROC_CHANNEL_FD, &ops, api);
 	api->callers = callers_new(conf);
@@ -271,6 +314,7 @@ api_init(struct api *api, const struct conf *conf)
 	api->give_up = timer_new(api->loop, leave, api);
 	api->server = server_new(api->loop, PROC_EXTRA_FD, &options);
 	chan_send(api->master, MSG_READY, NULL, 0, -1);
+	return 0;
 }
 
 static void
@@ -280,6 +324,8 @@ api_clear(struct api *api)
 	server_free(api->server);
 	asker_free(api->asker);
 	callers_free(api->callers);
+	tls_server_free(api->tls);
+	free(api->proxies);
 	timer_free(api->give_up);
 	chan_free(api->master);
 	loop_free(api->loop);
@@ -292,7 +338,8 @@ api_main(const struct conf *conf)
 
 	log_process("api");
 	proc_title("jobqd: api");
-	api_init(&api, conf);
+	if (api_init(&api, conf) != 0)
+		return EXIT_FAILURE;
 	loop_run(api.loop);
 	api_clear(&api);
 	return 0;

@@ -18,6 +18,7 @@
 
 #include "api/route.h"
 #include "api/server.h"
+#include "api/wire.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "os/listen.h"
@@ -37,14 +38,13 @@ enum stage {
 
 struct connection {
 	struct server *server;
-	int fd;
+	struct wire wire;
+	struct address peer;
 	enum stage stage;
-	struct watch *watch;
 	struct timer *deadline;
 	bool begun;		/* bytes of the next request are here */
 	bool served;		/* it has had an answer, and may be closed while idle */
 	bool closing;		/* after this answer */
-	char from[SERVER_FROM_MAX];
 	struct buf in, out;
 	size_t seen, sent;
 	struct http_body body;
@@ -70,7 +70,7 @@ struct server {
 static void on_connect(int, unsigned, void *);
 static void on_again(void *);
 static void on_finish(void *);
-static void on_ready(int, unsigned, void *);
+static void on_ready(struct wire *, unsigned, void *);
 static void on_deadline(void *);
 static void connection_free(struct connection *);
 static bool advance(struct connection *);
@@ -152,31 +152,63 @@ on_again(void *arg)
 	watch_set(s->watch, LOOP_READ);
 }
 
-/* Of those that wait for their client the one that has done so for longest. */
-static void
-evict(struct server *s)
+/* Of those that wait for their client the one that has done so for longest;
+ * from: only that address's, NULL: anybody's. */
+static struct connection *
+waiting(struct server *s, const struct address *from)
 {
 	struct connection *c;
 
 	TAILQ_FOREACH(c, &s->connections, link)
-		if (c->stage == STAGE_HEAD || c->stage == STAGE_LINGER)
+		if ((c->stage == STAGE_HEAD || c->stage == STAGE_LINGER) &&
+		    (from == NULL || address_is_same(&c->peer, from)))
 			break;
+	return c;
+}
+
+static void
+evict(struct server *s)
+{
+	struct connection *c = waiting(s, NULL);
+
 	if (c == NULL)
 		c = TAILQ_FIRST(&s->connections);
 	if (c != NULL)
 		connection_free(c);
 }
 
+/* Whether one more of that address may stay: in place of one of its own that
+ * does nothing, when it has enough. Programs of this machine and proxies are
+ * many clients. */
+static bool
+has_room(struct server *s, const struct address *from)
+{
+	struct connection *c;
+	size_t n = 0;
+
+	if (s->options.per_address == 0 || from->is_unix ||
+	    address_is_loopback(from) ||
+	    forward_is_trusted(&s->options.forward, from))
+		return true;
+	TAILQ_FOREACH(c, &s->connections, link)
+		n += address_is_same(&c->peer, from);
+	if (n < s->options.per_address)
+		return true;
+	c = waiting(s, from);
+	if (c != NULL)
+		connection_free(c);
+	return c != NULL;
+}
+
 static void
-accepted(struct server *s, int fd)
+accepted(struct server *s, int fd, const struct address *from)
 {
 	struct connection *c = xcalloc(1, sizeof(*c));
 
 	c->server = s;
-	c->fd = fd;
-	listen_peer(fd, c->from, sizeof(c->from));
+	c->peer = *from;
 	c->deadline = timer_new(s->loop, on_deadline, c);
-	c->watch = watch_new(s->loop, fd, LOOP_READ, on_ready, c);
+	wire_init(&c->wire, s->loop, fd, s->options.tls, on_ready, c);
 	TAILQ_INSERT_TAIL(&s->connections, c, link);
 	s->count++;
 	timer_set(c->deadline, s->options.head_within);
@@ -189,7 +221,8 @@ on_connect(int fd, unsigned what, void *arg)
 
 	(void)what;
 	for (int i = 0; i < ACCEPTS_A_TURN; i++) {
-		int got = listen_accept(fd);
+		struct address from;
+		int got = listen_accept(fd, &from);
 
 		if (got < 0 && (errno == EMFILE || errno == ENFILE)) {
 			/* One of ours makes room; else it passes by itself. */
@@ -200,9 +233,13 @@ on_connect(int fd, unsigned what, void *arg)
 		}
 		if (got < 0)
 			return;
+		if (!has_room(s, &from)) {
+			close(got);
+			continue;
+		}
 		while (s->count >= s->options.connections_max)
 			evict(s);
-		accepted(s, got);
+		accepted(s, got, &from);
 	}
 }
 
@@ -216,8 +253,9 @@ exchange_new(struct connection *c)
 	struct exchange *x = xcalloc(1, sizeof(*x));
 
 	x->connection = c;
+	x->secure = c->wire.tls != NULL;
+	address_text(&c->peer, x->from);
 	x->began = mono_now();
-	memcpy(x->from, c->from, sizeof(x->from));
 	c->exchange = x;
 	return x;
 }
@@ -255,9 +293,8 @@ connection_free(struct connection *c)
 	drop_exchange(c);
 	TAILQ_REMOVE(&s->connections, c, link);
 	s->count--;
-	watch_free(c->watch);
+	wire_clear(&c->wire);
 	timer_free(c->deadline);
-	close(c->fd);
 	buf_clear(&c->in);
 	buf_clear(&c->out);
 	free(c);
@@ -275,7 +312,7 @@ set_stage(struct connection *c, enum stage stage)
 	};
 
 	c->stage = stage;
-	watch_set(c->watch, interest[stage]);
+	wire_wait(&c->wire, interest[stage]);
 }
 
 static void
@@ -309,10 +346,15 @@ receive(struct connection *c)
 {
 	/* Not into the buffer, which for most is to stay small. */
 	static char data[HTTP_HEAD_MAX + 1];
-	ssize_t n = recv(c->fd, data, sizeof(data) - c->in.len, 0);
+	ssize_t n = c->stage == STAGE_LINGER ? wire_discard(&c->wire) :
+	    wire_recv(&c->wire, data, sizeof(data) - c->in.len);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
+	if (n < 0 && errno == EPROTONOSUPPORT) {
+		refuse(c, 400, "this port speaks TLS: the address begins with https://");
+		return true;
+	}
 	if (n <= 0) {
 		connection_free(c);
 		return false;
@@ -323,11 +365,11 @@ receive(struct connection *c)
 }
 
 static void
-on_ready(int fd, unsigned what, void *arg)
+on_ready(struct wire *w, unsigned what, void *arg)
 {
 	struct connection *c = arg;
 
-	(void)fd;
+	(void)w;
 	(void)what;
 	if (c->stage == STAGE_WRITE || receive(c))
 		go_on(c);
@@ -398,6 +440,16 @@ body_limit(const struct connection *c)
 	    strcmp(method, "HEAD") == 0) ? UNUSED_BODY_MAX : max;
 }
 
+/* Who it is from, of whom the request itself may tell. */
+static void
+tell_client(const struct connection *c, struct exchange *x)
+{
+	struct address a = forward_client(&c->server->options.forward,
+	    &x->request, &c->peer, &x->secure);
+
+	address_text(&a, x->from);
+}
+
 /* The head is fine: is there somebody to answer, and is there a body? */
 static void
 begin_answer(struct connection *c)
@@ -409,6 +461,7 @@ begin_answer(struct connection *c)
 	TAILQ_INSERT_TAIL(&c->server->connections, c, link);
 	if (!x->request.keep_alive)
 		c->closing = true;
+	tell_client(c, x);
 	http_body_init(&c->body, &x->request, body_limit(c));
 	x->answer = o->route(x, o->arg);
 	if (x->answer == NULL) {
@@ -432,7 +485,7 @@ begin_answer(struct connection *c)
 static void
 send_continue(struct connection *c)
 {
-	if (c->out.len > 0 && send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL) < 0)
+	if (c->out.len > 0 && wire_send(&c->wire, c->out.data, c->out.len) < 0)
 		log_debug("cannot send", "error=%s", strerror(errno));
 	buf_reset(&c->out);
 }
@@ -467,8 +520,8 @@ take_body(struct connection *c)
 static bool
 write_answer(struct connection *c)
 {
-	ssize_t n = send(c->fd, c->out.data + c->sent, c->out.len - c->sent,
-	    MSG_NOSIGNAL);
+	ssize_t n = wire_send(&c->wire, c->out.data + c->sent,
+	    c->out.len - c->sent);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
@@ -484,7 +537,7 @@ write_answer(struct connection *c)
 	drop_exchange(c);
 	if (c->closing) {
 		/* Closed at once it might never read what was said. */
-		shutdown(c->fd, SHUT_WR);
+		wire_end(&c->wire);
 		set_stage(c, STAGE_LINGER);
 		timer_set(c->deadline, LINGER);
 		return false;
@@ -528,6 +581,8 @@ put_head(struct connection *c, const struct exchange *x)
 	if (x->status != 204)
 		buf_printf(&c->out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
 		    x->type ? x->type : "application/json", x->body.len);
+	if (c->wire.tls != NULL)
+		put_text(c, "Strict-Transport-Security: max-age=31536000\r\n");
 	if (c->closing)
 		put_text(c, "Connection: close\r\n");
 	else if (x->request.minor == 0)
@@ -539,8 +594,8 @@ put_head(struct connection *c, const struct exchange *x)
 static void
 log_exchange(const struct exchange *x)
 {
-	log_debug("request", "method=%s path=%s status=%d bytes=%zu ms=%lld",
-	    x->request.method, x->request.path, x->status, x->body.len,
+	log_debug("request", "from=%s method=%s path=%s status=%d bytes=%zu ms=%lld",
+	    x->from, x->request.method, x->request.path, x->status, x->body.len,
 	    (long long)((mono_now() - x->began) / MONO_MS));
 }
 

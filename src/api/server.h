@@ -10,16 +10,17 @@
 #include <stddef.h>
 
 #include "api/caller.h"
+#include "api/forward.h"
 #include "api/http.h"
 #include "base/buf.h"
+#include "os/address.h"
 #include "os/loop.h"
+#include "os/tls.h"
 
 struct asker;
 struct route;
 struct server;
 struct exchange;
-
-#define SERVER_FROM_MAX 64
 
 /* Answers a request: exchange_done() exactly once, now or later. */
 typedef void answer_fn(struct exchange *, void *arg);
@@ -35,10 +36,11 @@ struct exchange {
 	const char *type;		/* of body; static */
 	struct buf headers;		/* more of them, "Name: value\r\n" each */
 	struct buf body;
+	char from[ADDRESS_MAX];		/* the client's address, or "unix" */
+	bool secure;			/* the client's connection has TLS */
 	struct connection *connection;	/* the server's; NULL: lost */
 	answer_fn *answer;
 	mono_t began;
-	char from[SERVER_FROM_MAX];	/* the client's address, "unix" */
 	/* What the core of the API has found out. */
 	struct caller caller;
 	const struct route *route;	/* NULL: none */
@@ -55,6 +57,9 @@ struct server_options {
 	void *arg;			/* of route and answer */
 	size_t body_max;
 	size_t connections_max;
+	size_t per_address;		/* of them; 0: as many as there are */
+	struct tls_server *tls;		/* NULL: without; not the server's */
+	struct forward_options forward;
 	/* All absolute; what has not come or gone by then ends the connection. */
 	mono_t head_within, body_within, write_within, idle_within;
 };

@@ -12,6 +12,7 @@
 #include "conf/parts.h"
 #include "conf/zones.h"
 #include "core/cron.h"
+#include "os/address.h"
 #include "os/listen.h"
 
 #define NAME_CHARS "abcdefghijklmnopqrstuvwxyz0123456789_.-"
@@ -128,6 +129,12 @@ check_mode(const char *text)
 	    (len == 4 && *text != '0'))
 		return "needs permissions in octal, like 0660";
 	return NULL;
+}
+
+const char *
+check_network(const char *text)
+{
+	return network_parse(text, NULL);
 }
 
 const char *

@@ -224,6 +224,9 @@ struct conf {
 		char *socket_mode;	/* of unix:PATH, octal */
 		char *tokens_file, *tls_cert, *tls_key;
 		char *admin_key, *admin_key_file;	/* "" : not given so */
+		char **proxies; size_t nproxies;	/* networks, as they are written */
+		int forwarded;		/* 0: X-Forwarded-For, 1: Forwarded */
+		int per_address;	/* connections; 0: no limit */
 		int64_t rate_count, rate_period_ms, max_body;
 		/* Of the file; the admin key, from where it is, is the last
 		 * one, and named "admin". */
@@ -259,6 +262,8 @@ struct conf {
 	/* "hooks", "queues.fair": sections and keys that are set and that this
 	 * version does not act on, each once; for a warning. */
 	char **unused; size_t nunused;
+	/* Of the files that conf_files() has looked at, as they were then. */
+	uint64_t files_digest;
 	uint64_t shared_digest;		/* of what every child depends on */
 	uint64_t whole_digest;		/* of everything */
 	char **files; size_t nfiles;	/* path and what it includes */
@@ -283,6 +288,11 @@ struct conf_drivers {
 struct conf *conf_load(const char *path, const struct conf_drivers *,
     char **complaints);
 void conf_free(struct conf *);
+/*
+ * Look at the files that the daemon is going to open: for those that run it, or
+ * ask whether it would run. -1 with *complaints as above.
+ */
+int conf_files(struct conf *, char **complaints);
 /*
  * A schedule by itself: a JSON object of the keys that one of the file has, in
  * which variables are not replaced. Whether there is such a queue is not looked

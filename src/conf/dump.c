@@ -431,8 +431,8 @@ dump_named(struct dump *d, const struct key *key, const void *at)
 }
 
 /* FNV-1a. */
-static uint64_t
-hash(const struct buf *b)
+uint64_t
+dump_hash(const struct buf *b)
 {
 	uint64_t h = UINT64_C(0xcbf29ce484222325);
 
@@ -455,11 +455,11 @@ conf_digests(struct conf *conf)
 		    strcmp(key->name, "log") == 0)
 			dump_keys(&d, alone, conf);
 	}
-	conf->shared_digest = hash(&shared);
+	conf->shared_digest = dump_hash(&shared);
 	d.out = &whole;
 	dump_keys(&d, conf_keys, conf);
 	put_secret_files(&whole, conf->root);
-	conf->whole_digest = hash(&whole);
+	conf->whole_digest = dump_hash(&whole);
 	dump_clear(&d);
 	for (size_t i = 0; i < conf->nqueues; i++)
 		digest_queue(conf, &conf->queues[i], &shared);
@@ -500,7 +500,7 @@ digest_queue(const struct conf *conf, struct queue_conf *q,
 		if (*s->log != '\0' && strcmp(s->queue, q->name) == 0)
 			buf_printf(&b, "%s\n%s\n", s->type, s->log);
 	}
-	q->digest = hash(&b);
+	q->digest = dump_hash(&b);
 	dump_clear(&d);
 	wipe(&b);
 }

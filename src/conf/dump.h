@@ -28,6 +28,8 @@ void dump_close(struct dump *);
 /* A map by its table. */
 void dump_keys(struct dump *, const struct key *, const void *target);
 
+uint64_t dump_hash(const struct buf *);
+
 /* Fill in the configuration's digests and its queues'. */
 void conf_digests(struct conf *);
 

@@ -32,6 +32,7 @@
 #define TOGETHER(type, a, b)						\
 	static_assert(offsetof(struct type, b) - offsetof(struct type, a) == \
 	    sizeof(((struct type *)0)->a), #a)
+TOGETHER(conf, api.proxies, api.nproxies);
 TOGETHER(conf, api.rate_count, api.rate_period_ms);
 TOGETHER(limit_conf, rate_count, rate_period_ms);
 TOGETHER(queue_conf, limits, nlimits);
@@ -67,6 +68,7 @@ static const char *const overlaps[] = { "allow", "skip", "replace", NULL };
 static const char *const catch_ups[] = { "none", "last", "all", NULL };
 static const char *const channel_formats[] = { "auto", "generic", "slack",
     "teams", NULL };
+static const char *const forwardeds[] = { "x-forwarded-for", "forwarded", NULL };
 static const char *const schemes[] = { "none", "standard-webhooks",
     "timestamped-hmac", NULL };
 const char *const conf_severities[] = { "info", "warning", "critical", NULL };
@@ -107,8 +109,8 @@ static const struct key log_keys[] = {
 };
 
 static const struct key tls_keys[] = {
-	{ "cert", KEY_TEXT, C(api.tls_cert), "", .flags = KEY_LATER },
-	{ "key", KEY_TEXT, C(api.tls_key), "", .flags = KEY_LATER },
+	{ "cert", KEY_TEXT, C(api.tls_cert), "" },
+	{ "key", KEY_TEXT, C(api.tls_key), "" },
 	END
 };
 
@@ -123,6 +125,10 @@ static const struct key api_keys[] = {
 	    .flags = KEY_QUIET },
 	{ "rate_limit", KEY_RATE, C(api.rate_count), "100/s" },
 	{ "max_body", KEY_SIZE, C(api.max_body), "1MiB", 1024, 1024 * MIB },
+	{ "connections_per_address", KEY_INT, C(api.per_address), "100", 0, 100000 },
+	{ "trusted_proxies", KEY_WORDS, C(api.proxies), .check = check_network },
+	{ "forwarded", KEY_CHOICE, C(api.forwarded), "x-forwarded-for",
+	    .names = forwardeds },
 	{ "tls", KEY_MAP, .table = tls_keys },
 	END
 };

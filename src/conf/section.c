@@ -83,7 +83,7 @@ api_finish(struct key_reader *r, const struct node_entry *entry,
     void *target)
 {
 	struct conf *conf = target;
-	const struct node_entry *file;
+	const struct node_entry *file, *tls;
 
 	if (entry == NULL)
 		return;
@@ -92,6 +92,11 @@ api_finish(struct key_reader *r, const struct node_entry *entry,
 	    *conf->api.admin_key != '\0')
 		conf_complain(r->sink, file->file, file->line, file->column,
 		    "both admin_key and admin_key_file: one is enough");
+	tls = node_entry(entry->value, "tls");
+	if ((*conf->api.tls_cert == '\0') != (*conf->api.tls_key == '\0'))
+		conf_complain(r->sink, tls->file, tls->line, tls->column,
+		    "tls: a certificate needs its key, and a key its certificate: "
+		    "both cert and key, or neither");
 }
 
 void

@@ -122,6 +122,7 @@ nothing_changed(const struct conf *a, const struct conf *b)
 {
 	char *x = dump(a), *y = dump(b);
 	bool same = a->shared_digest == b->shared_digest &&
+	    a->files_digest == b->files_digest &&
 	    same_queues(a, b) && strcmp(x, y) == 0 && same_zones(a, b);
 
 	free(x);
@@ -215,6 +216,9 @@ reload_begin(struct master *m)
 	notify_reloading();
 	next = conf_load(path, m->options->drivers, &complaints);
 	if (next == NULL) {
+		refuse_all(m, complaints);
+	} else if (conf_files(next, &complaints) != 0) {
+		conf_free(next);
 		refuse_all(m, complaints);
 	} else {
 		master_settle(m, next);

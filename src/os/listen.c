@@ -276,27 +276,21 @@ listen_free_port(int wanted)
 }
 
 int
-listen_accept(int fd)
+listen_accept(int fd, struct address *from)
 {
+	struct sockaddr_storage peer = { .ss_family = AF_UNIX };
+	socklen_t len;
 	int on = 1, got;
 
-	do
-		got = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	while (got < 0 && (errno == EINTR || errno == ECONNABORTED));
-	if (got >= 0)	/* refused by a unix socket, which needs it not */
-		setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	do {
+		len = sizeof(peer);
+		got = accept4(fd, (struct sockaddr *)&peer, &len,
+		    SOCK_CLOEXEC | SOCK_NONBLOCK);
+	} while (got < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (got < 0)
+		return -1;
+	/* Refused by a unix socket, which needs it not. */
+	setsockopt(got, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	*from = address_of((struct sockaddr *)&peer);
 	return got;
-}
-
-void
-listen_peer(int fd, char *buf, size_t size)
-{
-	struct sockaddr_storage peer;
-	socklen_t len = sizeof(peer);
-
-	if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0 ||
-	    (peer.ss_family != AF_INET && peer.ss_family != AF_INET6) ||
-	    getnameinfo((struct sockaddr *)&peer, len, buf, (socklen_t)size,
-	    NULL, 0, NI_NUMERICHOST) != 0)
-		snprintf(buf, size, "unix");
 }

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "os/address.h"
 
 struct listener;
 
@@ -31,9 +32,8 @@ const char *listener_check(const char *address);
  * 0: none. */
 int listen_free_port(int wanted);
 
-/* Who is at the other end: an address without its port, or "unix". */
-void listen_peer(int fd, char *buf, size_t size);
-/* Accept one: a non-blocking, close-on-exec descriptor, or -1 with errno. */
-int listen_accept(int fd);
+/* Accept one: a non-blocking, close-on-exec descriptor, or -1 with errno. from:
+ * who it is. */
+int listen_accept(int fd, struct address *from);
 
 #endif

@@ -148,6 +148,12 @@ watch_set(struct watch *w, unsigned what)
 }
 
 void
+watch_wake(struct watch *w, unsigned what)
+{
+	event_active(w->event, to_events(what) & (EV_READ | EV_WRITE), 0);
+}
+
+void
 watch_free(struct watch *w)
 {
 	if (w == NULL)

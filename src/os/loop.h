@@ -31,6 +31,9 @@ void loop_stop(struct loop *);		/* from a callback: return when it ends */
 /* A watch is level-triggered and does not own fd. what may be 0: nothing yet. */
 struct watch *watch_new(struct loop *, int fd, unsigned what, watch_fn *, void *arg);
 void watch_set(struct watch *, unsigned what);
+/* Call it in the next turn of the loop as if that had happened, once; undone by
+ * a watch_set() that changes something. */
+void watch_wake(struct watch *, unsigned what);
 void watch_free(struct watch *);
 
 /* A timer fires once for each timer_set(), `after` from now (0: next turn of

@@ -14,6 +14,8 @@
 
 #include "os/priv.h"
 
+#define GROUPS_MAX 256		/* of a user, that are looked at */
+
 static int
 use(const struct passwd *pw, struct identity *who)
 {
@@ -53,6 +55,24 @@ priv_owner(const char *path, struct identity *who, struct err *e)
 		return err_set(e, "%s belongs to user id %lu, who has no name",
 		    path, (unsigned long)st.st_uid);
 	return use(pw, who);
+}
+
+bool
+priv_may_read(const struct identity *who, const struct stat *st)
+{
+	gid_t groups[GROUPS_MAX];
+	int n = GROUPS_MAX;
+
+	if (who->uid == 0)
+		return true;
+	if (st->st_uid == who->uid)
+		return (st->st_mode & S_IRUSR) != 0;
+	if (getgrouplist(who->name, who->gid, groups, &n) < 0)
+		n = GROUPS_MAX;
+	for (int i = 0; i < n; i++)
+		if (groups[i] == st->st_gid)
+			return (st->st_mode & S_IRGRP) != 0;
+	return (st->st_mode & S_IROTH) != 0;
 }
 
 int

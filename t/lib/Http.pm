@@ -1,7 +1,7 @@
 # HTTP by hand, for tests that send what no library would: a connection is a
 # socket, an answer is read byte by byte as its own head says.
 #
-#	my $http = Http->new("127.0.0.1:$port");	# or unix:PATH
+#	my $http = Http->new("127.0.0.1:$port");	# or unix:PATH, or tls:127.0.0.1:PORT
 #	my $r = $http->get('/readyz');			# {status, reason, headers, body}
 #	my $c = $http->connect; $c->send("GET / HTTP/1.1\r\n…"); my $r = $c->answer;
 package Http;
@@ -10,7 +10,9 @@ use strict;
 use warnings;
 
 use IO::Socket::INET;
+use POSIX ();
 use IO::Socket::UNIX;
+use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
 sub new {
 	my ($class, $address) = @_;
@@ -20,11 +22,31 @@ sub new {
 # undef when nobody listens.
 sub connect {
 	my ($self) = @_;
-	my $socket = $self->{address} =~ /^unix:(.*)/ ? IO::Socket::UNIX->new(Peer => $1)
+	my $socket = $self->{address} =~ /^tls:(.*)/ ? tls_socket($1)
+	    : $self->{address} =~ /^unix:(.*)/ ? IO::Socket::UNIX->new(Peer => $1)
 	    : IO::Socket::INET->new(PeerAddr => $self->{address}, Timeout => 10);
 	return undef unless $socket;
 	$socket->blocking(1);
 	return bless { socket => $socket, in => '' }, 'Http::Connection';
+}
+
+# One end of a pair whose other end a program of OpenSSL has, which speaks TLS.
+# Options are s_client's.
+sub tls_socket {
+	my ($address, @options) = @_;
+	my ($ours, $theirs) = IO::Socket->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!\n";
+	my $pid = fork // die "fork: $!\n";
+	if ($pid == 0) {
+		# Nobody waits for it: it goes when either end is closed.
+		POSIX::_exit(0) if fork;
+		close $ours;
+		open STDIN, '<&', $theirs;
+		open STDOUT, '>&', $theirs;
+		open STDERR, '>', '/dev/null';
+		exec 'openssl', 's_client', '-quiet', '-connect', $address, @options or POSIX::_exit(127);
+	}
+	waitpid $pid, 0;
+	return $ours;
 }
 
 # One request on a connection of its own; undef when there is none to be had.

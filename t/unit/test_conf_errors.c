@@ -141,6 +141,11 @@ static const struct {
 	    "x.yml:1:25: listen: \"nowhere\": needs HOST:PORT, unix:PATH or off\n" },
 	{ "api: {listen: \"127.0.0.1:80000\"}\n",
 	    "x.yml:1:7: listen: \"127.0.0.1:80000\": the port is a number from 1 to 65535\n" },
+	{ "api: {tls: {cert: /a.pem}}\n",
+	    "x.yml:1:7: tls: a certificate needs its key, and a key its certificate: both cert and key, or neither\n" },
+	{ "api: {trusted_proxies: [10.0.0.0/8, proxy, 10.0.0.0/40]}\n",
+	    "x.yml:1:37: trusted_proxies: needs an address or a network, like 10.0.0.0/8 or fd00::/8, or unix\n"
+	    "x.yml:1:44: trusted_proxies: what is behind the / is a number of bits, at most 32 of IPv4 and 128 of IPv6\n" },
 	{ "api: {admin_key: a, admin_key_file: /b}\n",
 	    "x.yml:1:21: both admin_key and admin_key_file: one is enough\n" },
 	{ "daemon: {timezone: Mars/Olympus, node: \"a b\"}\n",

@@ -38,6 +38,7 @@ test_listen_addresses(void **state)
 static void
 test_listen_on_a_port(void **state)
 {
+	struct address from;
 	char address[64];
 	struct listener *l, *again;
 	struct err e = { .code = ERR_NONE };
@@ -50,7 +51,7 @@ test_listen_on_a_port(void **state)
 	assert_null(again);
 	assert_int_equal(e.code, ERR_BUSY);
 	assert_non_null(strstr(e.msg, address));
-	assert_int_equal(listen_accept(listener_fd(l)), -1);
+	assert_int_equal(listen_accept(listener_fd(l), &from), -1);
 	listener_free(l);
 	l = listener_open(address, 0600, &e);
 	assert_non_null(l);
@@ -92,6 +93,7 @@ dial(const char *path)
 static void
 test_listen_on_a_unix_socket(void **state)
 {
+	struct address from;
 	char address[128], path[64];
 	struct listener *l, *again;
 	struct stat st;
@@ -106,7 +108,8 @@ test_listen_on_a_unix_socket(void **state)
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0640);
 	assert_true((client = dial(path)) >= 0);
-	assert_true((got = listen_accept(listener_fd(l))) >= 0);
+	assert_true((got = listen_accept(listener_fd(l), &from)) >= 0);
+	assert_true(from.is_unix);
 	close(client);
 	close(got);
 	/* Somebody answers there. */
