@@ -43,7 +43,7 @@ struct connection {
 	enum stage stage;
 	struct timer *deadline;
 	bool begun;		/* bytes of the next request are here */
-	bool served;		/* it has had an answer, and may be closed while idle */
+	unsigned served;	/* answers it has had; then it may be closed while idle */
 	bool closing;		/* after this answer */
 	struct buf in, out;
 	size_t seen, sent;
@@ -137,7 +137,7 @@ server_stop(struct server *s, void (*done)(void *), void *arg)
 	timer_stop(s->again);
 	TAILQ_FOREACH_SAFE(c, &s->connections, link, next) {
 		c->closing = true;
-		if (c->stage == STAGE_HEAD && !c->begun && c->served)
+		if (c->stage == STAGE_HEAD && !c->begun && c->served > 0)
 			connection_free(c);
 	}
 	if (s->count == 0)
@@ -290,6 +290,10 @@ connection_free(struct connection *c)
 {
 	struct server *s = c->server;
 
+	char from[ADDRESS_MAX];
+
+	log_debug("connection ended", "from=%s requests=%u",
+	    address_text(&c->peer, from), c->served);
 	drop_exchange(c);
 	TAILQ_REMOVE(&s->connections, c, link);
 	s->count--;
@@ -535,6 +539,7 @@ write_answer(struct connection *c)
 	buf_clear(&c->out);
 	c->sent = 0;
 	drop_exchange(c);
+	c->served++;
 	if (c->closing) {
 		/* Closed at once it might never read what was said. */
 		wire_end(&c->wire);
@@ -543,7 +548,6 @@ write_answer(struct connection *c)
 		return false;
 	}
 	c->begun = false;
-	c->served = true;
 	set_stage(c, STAGE_HEAD);
 	timer_set(c->deadline, c->server->options.idle_within);
 	return true;
