@@ -9,8 +9,8 @@ use File::Find;
 use Test::More;
 
 my %level = (
-	base => 0, os => 1, core => 2, conf => 3, driver => 4, db => 4,
-	master => 5, pool => 5, worker => 5, sched => 5, monitor => 5, api => 5, ctl => 5,
+	base => 0, os => 1, core => 2, conf => 3, db => 4, driver => 5,
+	master => 6, pool => 6, worker => 6, sched => 6, monitor => 6, api => 6, ctl => 6,
 );
 # What may also be seen sideways or is kept from a process that may go down.
 my %forbidden = ('master' => { db => 1, driver => 1 }, 'pool' => { driver => 1 }, 'api' => { driver => 1 });

@@ -77,6 +77,7 @@ struct run_result {
 	int signal;		/* that ended the program; 0: none */
 	int64_t cpu_ms;		/* -1: not known */
 	int64_t max_rss_kb;	/* -1: not known */
+	bool settled;		/* completed, and the driver has stored that itself */
 };
 #define RESULT_MESSAGE_MAX 4096
 #define NOTE_MAX 16384		/* bytes of a progress note */

@@ -15,6 +15,8 @@
 #define STR_NULL UINT32_MAX
 #define ATTEMPT_MAX INT16_MAX	/* a smallint in the schema */
 #define SIGNAL_MAX 64
+/* In the place of a result's class: none, and it is stored already. */
+#define SETTLED (CLASS_COUNT + 1)
 
 void
 msg_put_u32(struct buf *b, uint32_t value)
@@ -198,7 +200,7 @@ msg_get_job(struct msg_reader *r, struct job *job, int64_t *pool)
 void
 msg_put_result(struct buf *b, const struct run_result *result)
 {
-	msg_put_i64(b, result->class);
+	msg_put_i64(b, result->settled ? SETTLED : (int)result->class);
 	msg_put_str(b, result->message);
 	msg_put_str(b, result->result);
 	msg_put_i64(b, result->retry_after_ms);
@@ -223,8 +225,14 @@ get_bounded_str(struct msg_reader *r, size_t max)
 int
 msg_get_result(struct msg_reader *r, struct run_result *result)
 {
+	int class;
+
 	run_result_init(result);
-	result->class = (enum job_class)msg_get_range(r, 0, CLASS_COUNT - 1);
+	class = (int)msg_get_range(r, 0, SETTLED);
+	result->settled = class == SETTLED;
+	if (class == CLASS_COUNT)
+		r->bad = true;
+	result->class = result->settled ? CLASS_NONE : (enum job_class)class;
 	result->message = get_bounded_str(r, RESULT_MESSAGE_MAX);
 	result->result = get_bounded_str(r, RESULT_MAX);
 	result->retry_after_ms = msg_get_range(r, -1, INT64_MAX);

@@ -44,6 +44,8 @@ struct driver_ctx {
 	const struct driver *driver;
 	const struct handler_conf *handler;	/* options, already checked */
 	const struct queue_conf *queue;
+	/* Where the jobs themselves are, for a driver that works in a database. */
+	const char *database, *schema;
 	struct loop *loop;
 	const struct run_ops *ops;		/* behind run_*() */
 	void *host;				/* whose ops these are; opaque to the driver */

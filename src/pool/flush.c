@@ -26,6 +26,7 @@
 #define FAILURE_WAIT_MAX (10 * MONO_SECOND)
 
 static void flush_one(struct flush *);
+static void count_end(const struct flush *, const struct lease *);
 
 /* Plain ends have a prepared one: query.c. */
 static const char *const statements[FLUSH_KINDS] = {
@@ -104,6 +105,13 @@ flush_ended(struct pool *pool, struct lease *l)
 {
 	struct ending e;
 
+	if (l->result.settled) {
+		count_end(&pool->flushes[FLUSH_PLAIN], l);
+		lease_free(pool, l);
+		bound_ended(pool);
+		pool_wants_turn(pool);
+		return;
+	}
 	if (l->result.message != NULL)
 		utf8_clean(l->result.message, strlen(l->result.message));
 	e = ending_of(l, l->ended);

@@ -30,7 +30,7 @@ static bool
 ended_by_itself(const struct lease *l)
 {
 	return l->result.class == CLASS_NONE && (l->started == 0 ||
-	    l->started + l->run_us <= l->stopped);
+	    l->result.settled || l->started + l->run_us <= l->stopped);
 }
 
 static void

@@ -16,6 +16,7 @@ struct opened {
 };
 
 struct handlers {
+	const struct conf *conf;
 	const struct queue_conf *queue;
 	struct loop *loop;
 	const struct run_ops *ops;
@@ -24,12 +25,13 @@ struct handlers {
 };
 
 struct handlers *
-handlers_new(const struct queue_conf *queue, struct loop *loop,
-    const struct run_ops *ops, void *host)
+handlers_new(const struct conf *conf, const struct queue_conf *queue,
+    struct loop *loop, const struct run_ops *ops, void *host)
 {
 	struct handlers *h = xcalloc(1, sizeof(*h) +
 	    queue->ntypes * sizeof(h->opened[0]));
 
+	h->conf = conf;
 	h->queue = queue;
 	h->loop = loop;
 	h->ops = ops;
@@ -80,6 +82,8 @@ handlers_open(struct handlers *handlers, size_t type, struct err *e)
 	o->ctx.driver = driver_find(h->driver);
 	o->ctx.handler = h;
 	o->ctx.queue = q;
+	o->ctx.database = handlers->conf->database.url;
+	o->ctx.schema = handlers->conf->database.schema;
 	o->ctx.loop = handlers->loop;
 	o->ctx.ops = handlers->ops;
 	o->ctx.host = handlers->host;

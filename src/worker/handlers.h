@@ -14,8 +14,8 @@
 struct handlers;
 
 /* loop, ops, host are for the drivers; all is borrowed. */
-struct handlers *handlers_new(const struct queue_conf *, struct loop *,
-    const struct run_ops *ops, void *host);
+struct handlers *handlers_new(const struct conf *, const struct queue_conf *,
+    struct loop *, const struct run_ops *ops, void *host);
 void handlers_free(struct handlers *);
 
 /* The index of the entry of types: for this type, -1 if there is none. */

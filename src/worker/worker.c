@@ -670,7 +670,7 @@ worker_init(struct worker *w, const struct conf *conf,
 	w->flush = timer_new(w->loop, on_flush, w);
 	w->limit = handlers_flags(queue) & DRIVER_MULTIPLEX ?
 	    (size_t)queue->concurrency : 1;
-	w->handlers = handlers_new(queue, w->loop, &host_ops, w);
+	w->handlers = handlers_new(conf, queue, w->loop, &host_ops, w);
 	TAILQ_INIT(&w->waiting);
 	TAILQ_INIT(&w->running);
 	w->leader = chan_new(w->loop, PROC_CHANNEL_FD, &leader_ops, w);

@@ -276,7 +276,15 @@ test_msg_result_round_trip(void **state)
 	assert_null(got.message);
 	assert_null(got.result);
 	assert_int_equal(got.retry_after_ms, -1);
+	assert_false(got.settled);
 	assert_true(msg_end(&r));
+	buf_reset(&b);
+	sent.settled = true;
+	msg_put_result(&b, &sent);
+	msg_read(&r, b.data, b.len);
+	assert_int_equal(msg_get_result(&r, &got), 0);
+	assert_true(got.settled);
+	assert_int_equal(got.class, CLASS_NONE);
 	buf_clear(&b);
 }
 

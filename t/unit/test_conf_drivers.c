@@ -1,0 +1,95 @@
+/*
+ * What is wrong with the options of a handler, said by its driver.
+ */
+#include "confs.h"
+
+#include "driver/driver.h"
+
+static void
+check_options(const char *driver, const struct node *options,
+    struct conf_sink *sink)
+{
+	driver_find(driver)->check(options, sink);
+}
+
+static const struct conf_drivers real_drivers = { driver_names, check_options };
+
+#define SQL(options) "handlers: {h: {driver: sql, " options "}}\n"
+
+static const struct {
+	const char *text, *complaints;
+} cases[] = {
+	{ SQL("statement: SELECT 1"), "" },
+	{ SQL("statements: [SELECT 1, SELECT 2], transactional: yes, role: a, max_rows: 0"), "" },
+	{ SQL("statements: {a: DELETE}, choose: \"{{data.what}}\", batch: {limit: 1, pause: 0}"), "" },
+	{ SQL("role: a"),
+	    "x.yml:1:15: statement: needs either statement: or statements:\n" },
+	{ SQL("statement: SELECT 1, statements: [SELECT 2]"),
+	    "x.yml:1:50: statements: needs either statement: or statements:\n" },
+	{ SQL("statement: \"\""),
+	    "x.yml:1:29: statement: is empty\n" },
+	{ SQL("statments: [a]"),
+	    "x.yml:1:15: statement: needs either statement: or statements:\n"
+	    "x.yml:1:29: unknown key \"statments\" (did you mean \"statements\"?)\n" },
+	{ SQL("statements: []"),
+	    "x.yml:1:29: statements: needs a list of statements, or a map of names and statements, at most 100\n" },
+	{ SQL("statements: [SELECT 1, {a: b}]"),
+	    "x.yml:1:52: statements: needs the text of a statement\n" },
+	{ SQL("statements: {a: b}"),
+	    "x.yml:1:29: statements: choose: and a map of statements: go together\n" },
+	{ SQL("statements: [a], choose: b"),
+	    "x.yml:1:46: choose: choose: and a map of statements: go together\n" },
+	{ SQL("statements: {a: b}, choose: \"{{nothing}}\""),
+	    "x.yml:1:49: choose: {{nothing}}: a path begins with one of data, job, now, as in {{data.name}}\n" },
+	{ SQL("statement: a, max_rows: 10001"),
+	    "x.yml:1:43: max_rows: \"10001\" is not a whole number from 0 to 10000\n" },
+	{ SQL("statement: a, transactional: yes, url: \"postgresql:///x\""),
+	    "x.yml:1:43: transactional: the job is completed in the database that it is in: not with url:\n" },
+	{ SQL("statement: a, transactional: yes, autocommit: yes"),
+	    "x.yml:1:63: autocommit: is no transaction: not with transactional:\n" },
+	{ SQL("statement: a, transactional: yes, batch: {}"),
+	    "x.yml:1:63: batch: every batch commits by itself: not with transactional:\n" },
+	{ SQL("statements: [a], batch: {limit: 0}"),
+	    "x.yml:1:46: batch: repeats one statement: not with a list of them\n"
+	    "x.yml:1:54: limit: \"0\" is not a whole number from 1 to 1000000\n" },
+	{ SQL("statement: a, batch: {pause: 2h, size: 3}"),
+	    "x.yml:1:51: pause: at most 1h\n"
+	    "x.yml:1:62: unknown key \"size\"\n" },
+	{ SQL("statement: a, batch: 5"),
+	    "x.yml:1:43: batch: needs a map: limit, pause\n" },
+	{ SQL("statement: a, url_file: /nonexistent/url"),
+	    "x.yml:1:43: url_file: cannot read /nonexistent/url: No such file or directory\n" },
+};
+
+static void
+test_conf_drivers_table(void **state)
+{
+	int failures = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		struct conf *conf;
+		char *said = NULL;
+
+		confs_write("x.yml", cases[i].text);
+		conf = conf_load("x.yml", &real_drivers, &said);
+		if (strcmp(said ? said : "", cases[i].complaints) != 0) {
+			print_error("of\n%sis said\n%snot\n%s\n", cases[i].text,
+			    said ? said : "", cases[i].complaints);
+			failures++;
+		}
+		conf_free(conf);
+		free(said);
+	}
+	assert_int_equal(failures, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_conf_drivers_table),
+	};
+
+	return cmocka_run_group_tests(tests, confs_setup, confs_teardown);
+}
