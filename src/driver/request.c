@@ -15,10 +15,10 @@
 #include "base/buf.h"
 #include "base/xalloc.h"
 #include "core/jtext.h"
+#include "core/sign.h"
 #include "core/template.h"
 #include "driver/data.h"
 #include "driver/request.h"
-#include "driver/sign.h"
 
 static const char *const scheme_names[] = {
 	"standard-webhooks", "timestamped-hmac", NULL
