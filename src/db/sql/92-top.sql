@@ -60,11 +60,49 @@ begin
 end
 $$;
 
--- How much of a table is to be read so that it is no more than 256 pages: a
+-- How much of a table is to be read so that it is no more than so many pages: a
 -- percentage for tablesample.
-create function jobq.sample_of(name regclass) returns float8
+create function jobq.sample_of(name regclass, pages float8 default 256) returns float8
 language sql stable as $$
-	select least(100, 100 * 256.0 * current_setting('block_size')::int / greatest(1, pg_relation_size(name)))::float8
+	select least(100, 100 * pages * current_setting('block_size')::int / greatest(1, pg_relation_size(name)))::float8
+$$;
+
+-- How the queues stand (or one of them), a row each: ready is counted up to
+-- about `most` jobs; exact tells whether that was all of them. What waits for a
+-- time or another job, and the dead letters, are counted in a sample when they
+-- are many.
+create function jobq.depths_about(most int, wanted smallint default null)
+returns table (queue smallint, ready bigint, exact boolean, oldest_ready_at timestamptz, running bigint,
+    scheduled bigint, retrying bigint, blocked bigint, dead bigint, workers bigint, busy bigint)
+language plpgsql stable set jit = off as $$
+#variable_conflict use_column
+declare
+	timers float8 := jobq.sample_of('jobq.timer');
+	waiters float8 := jobq.sample_of('jobq.blocked');
+	letters float8 := jobq.sample_of('jobq.dead');
+begin
+	return query
+	select q.id, r.ready, r.exact, r.oldest_ready_at, coalesce(l.n, 0), coalesce(t.scheduled, 0),
+	    coalesce(t.retrying, 0), coalesce(b.n, 0), coalesce(d.n, 0), coalesce(w.workers, 0), coalesce(w.busy, 0)
+	from jobq.queue q
+	left join lateral jobq.ready_about(q.id, most) r on true
+	left join (select k.queue, count(*) as n from jobq.lease k group by 1) l on l.queue = q.id
+	left join (
+		select k.queue, round(count(*) filter (where k.attempt = 1) * 100 / timers)::bigint as scheduled,
+		    round(count(*) filter (where k.attempt > 1) * 100 / timers)::bigint as retrying
+		from jobq.timer k tablesample system (timers) group by 1) t on t.queue = q.id
+	left join (
+		select k.queue, round(count(*) * 100 / waiters)::bigint as n
+		from jobq.blocked k tablesample system (waiters) group by 1) b on b.queue = q.id
+	left join (
+		select k.queue, round(count(*) * 100 / letters)::bigint as n
+		from jobq.dead k tablesample system (letters) join jobq.queue o on o.id = k.queue
+		where k.died_at > now() - jobq.ms(o.keep_dead_ms) group by 1) d on d.queue = q.id
+	left join (
+		select p.queue, count(*) as workers, count(*) filter (where k.job is not null) as busy
+		from jobq.worker k join jobq.pool p on p.id = k.pool group by 1) w on w.queue = q.id
+	where wanted is null or q.id = wanted;
+end
 $$;
 
 -- Everything of the moment: at, queues, workers (200 at most), nodes, alerts.
@@ -73,8 +111,6 @@ $$;
 create function jobq.top(since timestamptz) returns jsonb
 language plpgsql stable set jit = off as $$
 declare
-	timers float8 := jobq.sample_of('jobq.timer');
-	letters float8 := jobq.sample_of('jobq.dead');
 	from_ timestamptz := jobq.five_minutes(since);
 	queues jsonb;
 	workers jsonb;
@@ -83,26 +119,14 @@ begin
 	    'holds', (select count(*) from jobq.hold h where h.queue in (0, q.id)),
 	    'served', exists (select from jobq.serves s join jobq.node n on n.id = s.node
 	        where s.queue = q.id and n.seen > now() - interval '1 minute'),
-	    'ready', r.ready, 'estimated', not r.exact, 'running', coalesce(l.running, 0),
-	    'retrying', coalesce(t.retrying, 0), 'scheduled', coalesce(t.scheduled, 0), 'dead', coalesce(d.dead, 0),
+	    'ready', r.ready, 'estimated', not r.exact, 'running', r.running,
+	    'retrying', r.retrying, 'scheduled', r.scheduled, 'dead', r.dead,
 	    'oldest_ready_ms', (extract(epoch from clock_timestamp() - r.oldest_ready_at) * 1000)::bigint,
-	    'workers', coalesce(w.workers, 0), 'busy', coalesce(w.busy, 0),
+	    'workers', r.workers, 'busy', r.busy,
 	    'completed', coalesce(e.completed, 0), 'failed', coalesce(e.failed, 0)) order by q.name), '[]')
 	into queues
 	from jobq.queue q
-	left join lateral jobq.ready_about(q.id, 1000) r on true
-	left join (select k.queue, count(*) as running from jobq.lease k group by 1) l on l.queue = q.id
-	left join (
-		select k.queue, round(count(*) filter (where k.attempt = 1) * 100 / timers)::bigint as scheduled,
-		    round(count(*) filter (where k.attempt > 1) * 100 / timers)::bigint as retrying
-		from jobq.timer k tablesample system (timers) group by 1) t on t.queue = q.id
-	left join (
-		select k.queue, round(count(*) * 100 / letters)::bigint as dead
-		from jobq.dead k tablesample system (letters) join jobq.queue o on o.id = k.queue
-		where k.died_at > now() - jobq.ms(o.keep_dead_ms) group by 1) d on d.queue = q.id
-	left join (
-		select p.queue, count(*) as workers, count(*) filter (where k.job is not null) as busy
-		from jobq.worker k join jobq.pool p on p.id = k.pool group by 1) w on w.queue = q.id
+	join jobq.depths_about(1000) r on r.queue = q.id
 	left join (
 		select k.queue, sum(k.completed)::bigint as completed, sum(k.failed + k.dead)::bigint as failed
 		from (
