@@ -578,11 +578,11 @@ put_head(struct connection *c, const struct exchange *x)
 	char date[HTTP_DATE_MAX];
 
 	buf_printf(&c->out, "HTTP/1.1 %d %s\r\nDate: %s\r\n"
-	    "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+	    "Cache-Control: %s\r\nX-Content-Type-Options: nosniff\r\n"
 	    "Referrer-Policy: no-referrer\r\n",
 	    x->status, http_reason(x->status),
-	    http_date(date, (int64_t)time(NULL)));
-	if (x->status != 204)
+	    http_date(date, (int64_t)time(NULL)), x->cache ? x->cache : "no-store");
+	if (x->status != 204 && x->status != 304)
 		buf_printf(&c->out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
 		    x->type ? x->type : "application/json", x->body.len);
 	if (c->wire.tls != NULL)

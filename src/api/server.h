@@ -34,6 +34,7 @@ struct exchange {
 	struct buf content;		/* the request's body, whole */
 	int status;
 	const char *type;		/* of body; static */
+	const char *cache;		/* Cache-Control; NULL: no-store; static */
 	struct buf headers;		/* more of them, "Name: value\r\n" each */
 	struct buf body;
 	char from[ADDRESS_MAX];		/* the client's address, or "unix" */

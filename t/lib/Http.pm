@@ -110,7 +110,7 @@ sub answer {
 		$r{headers}{ lc $1 } = $2;
 	}
 	return \%r if $r{status} == 100;
-	my $length = $r{status} == 204 ? 0 : $r{headers}{'content-length'};
+	my $length = $r{status} =~ /^[23]04$/ ? 0 : $r{headers}{'content-length'};
 	die "no length\n" unless defined $length;
 	$length = 0 if ($method || '') eq 'HEAD';
 	while (length $self->{in} < $length) {
