@@ -21,6 +21,7 @@
 #include "api/probe.h"
 #include "api/route.h"
 #include "api/server.h"
+#include "api/ui.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "core/msg.h"
@@ -52,6 +53,8 @@ static const struct param session_params[] = {
 };
 
 const struct route api_routes[] = {
+	{ "GET", "/", "The dashboard", "dashboard", .answer = ui_page,
+	    .any_query = true, .type = "text/html" },
 	{ "GET", "/healthz", "Is this process of use? 200 also when the database is away",
 	    "probes", .answer = probe_alive, .any_query = true },
 	{ "GET", "/readyz", "Can this node run jobs? The health file, or 503",

@@ -1,0 +1,103 @@
+/*
+ * The dashboard: see ui.h. Only the style and the script that are built in may
+ * do anything: the policy names them by their digests, so whatever gets into
+ * the page otherwise is text.
+ */
+#include "config.h"
+
+#include <string.h>
+
+#include "api/ui.h"
+#include "api/uitext.h"
+#include "core/digest.h"
+
+#define BASE64_MAX (DIGEST_SIZE / 3 * 4 + 5)
+
+static struct {
+	struct buf text;
+	struct buf headers;
+	char etag[DIGEST_HEX_MAX + 2];
+} page;
+
+static void
+put_lines(struct buf *b, const char *const *lines)
+{
+	for (; *lines != NULL; lines++)
+		buf_str(b, *lines);
+}
+
+static void
+base64(char out[BASE64_MAX], const unsigned char digest[DIGEST_SIZE])
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (size_t i = 0; i < DIGEST_SIZE; i += 3) {
+		unsigned n = (unsigned)digest[i] << 16;
+
+		if (i + 1 < DIGEST_SIZE)
+			n |= (unsigned)digest[i + 1] << 8;
+		if (i + 2 < DIGEST_SIZE)
+			n |= digest[i + 2];
+		*out++ = digits[n >> 18];
+		*out++ = digits[n >> 12 & 63];
+		*out++ = i + 1 < DIGEST_SIZE ? digits[n >> 6 & 63] : '=';
+		*out++ = i + 2 < DIGEST_SIZE ? digits[n & 63] : '=';
+	}
+	*out = '\0';
+}
+
+/* Append an element's lines; its text begins behind the newline of its tag. */
+static void
+put_element(const char *const *lines, char hash[BASE64_MAX])
+{
+	unsigned char digest[DIGEST_SIZE];
+	size_t begin = page.text.len - 1;
+
+	put_lines(&page.text, lines);
+	digest_sha256(digest, page.text.data + begin, page.text.len - begin);
+	base64(hash, digest);
+}
+
+static void
+make_page(void)
+{
+	char style[BASE64_MAX], script[BASE64_MAX], hex[DIGEST_HEX_MAX];
+	unsigned char digest[DIGEST_SIZE];
+
+	put_lines(&page.text, ui_top);
+	put_element(ui_style, style);
+	put_lines(&page.text, ui_middle);
+	put_element(ui_script, script);
+	put_lines(&page.text, ui_bottom);
+	digest_sha256(digest, page.text.data, page.text.len);
+	/* Half of it is enough to tell pages apart. */
+	buf_printf(&page.headers, "ETag: \"%.32s\"\r\n", digest_hex(hex, digest));
+	memcpy(page.etag, page.headers.data + strlen("ETag: "), 34);
+	buf_printf(&page.headers,
+	    "Content-Security-Policy: default-src 'none'; script-src 'sha256-%s'; "
+	    "style-src 'sha256-%s'; connect-src 'self'; img-src data:; base-uri 'none'; "
+	    "form-action 'none'; frame-ancestors 'none'; "
+	    "require-trusted-types-for 'script'; trusted-types 'none'\r\n",
+	    script, style);
+}
+
+void
+ui_page(struct exchange *x, void *arg)
+{
+	const char *had = http_field(&x->request, "if-none-match");
+
+	(void)arg;
+	if (page.text.len == 0)
+		make_page();
+	buf_put(&x->headers, page.headers.data, page.headers.len);
+	x->type = "text/html; charset=utf-8";
+	x->cache = "no-cache";
+	if (had != NULL && strstr(had, page.etag) != NULL) {
+		x->status = 304;
+	} else {
+		x->status = 200;
+		buf_put(&x->body, page.text.data, page.text.len);
+	}
+	exchange_done(x);
+}
