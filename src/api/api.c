@@ -24,12 +24,15 @@
 #include "api/ui.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "core/digest.h"
 #include "core/msg.h"
+#include "db/array.h"
 #include "os/chan.h"
 #include "os/proc.h"
 
 #define CONNECTIONS_MAX 1000
 #define EXPIRY_DAYS 14		/* before its end a certificate is warned of */
+#define IDEMPOTENCY_KEY_MAX 255
 #define OTHER_FDS 32		/* of this process, that are no connections */
 
 struct api {
@@ -152,19 +155,62 @@ answer_row(struct exchange *x, const PGresult *res, void *arg)
 	exchange_done(x);
 }
 
+/* For a request that may come again: see api_once(). */
+static void
+ask_once(struct exchange *x, const char *key)
+{
+	static const char once[] = "SELECT status, body, location "
+	    "FROM jobq.api_once($1, $2, $3, $4)";
+	char hex[2 + DIGEST_HEX_MAX] = "\\x";
+	unsigned char digest[DIGEST_SIZE];
+	struct array values = { 0 };
+	struct buf whole = { 0 }, format = { 0 };
+
+	buf_printf(&whole, "%s %s?%s\n", x->request.method, x->request.path,
+	    x->request.query ? x->request.query : "");
+	buf_put(&whole, x->content.data, x->content.len);
+	digest_sha256(digest, whole.data, whole.len);
+	digest_hex(hex + 2, digest);
+	/* $1 of the statement is the first of what it is formatted with. */
+	for (const char *p = x->route->sql; *p != '\0';) {
+		size_t n = strspn(p + 1, "0123456789");
+
+		if (*p != '$' || n == 0) {
+			buf_char(&format, *p++);
+			continue;
+		}
+		buf_printf(&format, "%%%.*s$L", (int)n, p + 1);
+		p += 1 + n;
+	}
+	for (size_t i = 0; i < route_params(x->route); i++)
+		array_text(&values, x->values[i]);
+	ask(x, once, 4, (const char *[]){ key, hex, format.data, array_close(&values) },
+	    answer_row, NULL);
+	array_clear(&values);
+	buf_clear(&format);
+	buf_clear(&whole);
+}
+
 /* Whatever the route: its parameters, then its function or its statement. */
 static void
 answer(struct exchange *x, void *arg)
 {
 	const struct route *r = x->route;
+	const char *key = r->creates ? http_field(&x->request, "idempotency-key") : NULL;
 	struct route_problem p;
 
 	x->values = xcalloc(ROUTE_PARAMS_MAX, sizeof(*x->values));
 	if (route_read(r, &x->request, &x->content, x->values, &p) < 0) {
 		exchange_problem_of(x, p.status, p.field, p.text);
 		exchange_done(x);
+	} else if (key != NULL && (*key == '\0' || strlen(key) > IDEMPOTENCY_KEY_MAX)) {
+		exchange_problem_of(x, 422, "Idempotency-Key",
+		    "the Idempotency-Key is to have 1 to 255 bytes");
+		exchange_done(x);
 	} else if (r->answer != NULL) {
 		r->answer(x, arg);
+	} else if (key != NULL) {
+		ask_once(x, key);
 	} else {
 		ask(x, r->sql, (int)route_params(r), (const char *const *)x->values,
 		    answer_row, NULL);

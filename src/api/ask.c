@@ -110,16 +110,16 @@ find_word(const char *text, const char *name)
 	return NULL;
 }
 
-/* The parameter that an error is about: that of the column it names, else the
- * first of those that its text has. */
+/* The parameter that an error is about: the column it names, else the first of
+ * those that its text has. */
 static const char *
-field_of(const struct exchange *x, const PGresult *res, const char *message)
+field_of(const struct exchange *x, const PGresult *res, const char *text)
 {
-	const char *text = PQresultErrorField(res, PG_DIAG_COLUMN_NAME);
+	const char *column = PQresultErrorField(res, PG_DIAG_COLUMN_NAME);
 	const char *field = "", *first = NULL, *at;
 
-	if (text == NULL)
-		text = message;
+	if (column != NULL && *column != '\0')
+		return column;
 	for (size_t i = 0; i < route_params(x->route); i++) {
 		const struct param *p = &x->route->params[i];
 
@@ -136,9 +136,8 @@ static int
 status_of(const char *state)
 {
 	static const struct { const char *state; int status; } known[] = {
-		{ "P0002", 404 }, { "55000", 409 }, { "55006", 409 }, { "23505", 409 },
-		{ "42501", 403 }, { "54000", 413 }, { "57014", 503 }, { "23514", 422 },
-		{ "55P03", 503 },
+		{ "P0002", 404 }, { "23505", 409 }, { "42501", 403 }, { "54000", 413 },
+		{ "57014", 503 }, { "23514", 422 }, { "55P03", 503 },
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -146,6 +145,8 @@ status_of(const char *state)
 			return known[i].status;
 	if (strncmp(state, "22", 2) == 0)
 		return 422;
+	if (strncmp(state, "55", 2) == 0)
+		return 409;
 	/* Of the server's state, and not of the statement. */
 	return strncmp(state, "57P", 3) == 0 || strncmp(state, "53", 2) == 0 ||
 	    strncmp(state, "40", 2) == 0 || strncmp(state, "25006", 5) == 0 ? 503 : 500;
@@ -175,7 +176,10 @@ refused(struct exchange *x, const PGresult *res)
 		unavailable(x, state != NULL && strcmp(state, "57014") == 0 ?
 		    "the database took too long" : "the database cannot do this now");
 	} else {
-		text = xasprintf("%s%s%s", message, hint ? ". " : "", hint ? hint : "");
+		if (hint == NULL || *hint == '\0')
+			text = xstrdup(message);
+		else
+			text = xasprintf("%s. %s", message, hint);
 		exchange_problem_of(x, status, field_of(x, res, message), text);
 		free(text);
 		exchange_done(x);

@@ -464,6 +464,20 @@ create table jobq.dead (
 );
 create index dead_queue on jobq.dead (queue, died_at);
 
+-- Requests of the API that may be sent again (Idempotency-Key), with their
+-- answers; for a day.
+create table jobq.request (
+	caller text not null,
+	key text not null,
+	at timestamptz not null default clock_timestamp(),
+	digest bytea not null,		-- of what was asked
+	status int,
+	body text not null,
+	location text,
+	primary key (caller, key)
+);
+create index request_at on jobq.request (at);
+
 -- The schedules: those of the configuration (file), and those made at run time
 -- (sql), which are their definition; the columns have what it says.
 create table jobq.schedule (

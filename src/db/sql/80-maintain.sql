@@ -496,6 +496,7 @@ begin
 	delete from jobq.statistic_error e where e.at < now() - interval '30 days';
 	delete from jobq.depth d where d.at < now() - interval '1 year';
 	delete from jobq.size s where s.at < now() - interval '90 days';
+	delete from jobq.request r where r.at < now() - interval '1 day';
 	delete from jobq.audit a where a.at < now() - interval '1 year';
 	delete from jobq.workflow_run w where w.state <> 'running' and w.finished_at < now() - interval '90 days';
 	delete from jobq.node n where n.seen < now() - interval '30 days'
