@@ -417,3 +417,15 @@ ask(struct exchange *x, const char *sql, int nparams,
 	TAILQ_INSERT_TAIL(&a->waiting, q, link);
 	go_on(a);
 }
+
+struct loop *
+ask_loop(const struct exchange *x)
+{
+	return x->asker->loop;
+}
+
+const struct conf *
+ask_conf(const struct exchange *x)
+{
+	return x->asker->conf;
+}

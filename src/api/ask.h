@@ -31,4 +31,8 @@ typedef void ask_fn(struct exchange *, const PGresult *res, void *arg);
 void ask(struct exchange *, const char *sql, int nparams,
     const char *const *params, ask_fn *answer, void *arg);
 
+/* Of the process, for whoever waits before it asks again. */
+struct loop *ask_loop(const struct exchange *);
+const struct conf *ask_conf(const struct exchange *);
+
 #endif

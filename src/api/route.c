@@ -23,7 +23,8 @@
 #define IDS_MAX 1000
 #define FIELD_NAME_MAX 255
 
-const struct route *const route_tables[] = { api_routes, jobs_routes, NULL };
+const struct route *const route_tables[] = { api_routes, jobs_routes,
+	queues_routes, dead_routes, schedules_routes, watch_routes, NULL };
 
 /*
  * Which route

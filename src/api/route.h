@@ -16,7 +16,7 @@
 #include "api/server.h"
 #include "base/buf.h"
 
-#define ROUTE_PARAMS_MAX 20
+#define ROUTE_PARAMS_MAX 32
 
 enum param_in { IN_PATH, IN_QUERY, IN_BODY };
 
@@ -77,6 +77,10 @@ struct route {
  */
 extern const struct route api_routes[];		/* api.c: probes, sessions, itself */
 extern const struct route jobs_routes[];
+extern const struct route queues_routes[];
+extern const struct route dead_routes[];
+extern const struct route schedules_routes[];
+extern const struct route watch_routes[];
 extern const struct route *const route_tables[];	/* NULL ends them */
 
 /* The route of a request, else NULL, and in allow the methods that the path

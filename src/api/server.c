@@ -270,6 +270,8 @@ exchange_free(struct exchange *x)
 	for (size_t i = 0; x->values != NULL && i < route_params(x->route); i++)
 		free(x->values[i]);
 	free(x->values);
+	if (x->state_free != NULL)
+		x->state_free(x->state);
 	free(x);
 }
 

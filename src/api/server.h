@@ -47,6 +47,9 @@ struct exchange {
 	const struct route *route;	/* NULL: none */
 	char **values;			/* of its parameters; freed with the exchange */
 	struct asker *asker;
+	/* What a route keeps between its statements; freed with the exchange. */
+	void *state;
+	void (*state_free)(void *state);
 };
 
 struct server_options {

@@ -141,3 +141,15 @@ begin
 	group by t.piece order by t.piece;
 end
 $$;
+
+-- Run some of them again, with a rate so many a second, behind the `before` ones.
+-- reasons: why twenty of those that stay do so.
+create function jobq.api_dead_retry_some(ids bigint[], before bigint, rate int, out done int, out refused int, out reasons json)
+language sql as $$
+	select count(*) filter (where r.refused is null), count(r.refused),
+	    json_agg(json_build_object('id', r.job_id, 'reason', r.refused)) filter (where r.refused is not null and r.n <= 20)
+	from (
+		select k.*, row_number() over (partition by k.refused is null order by k.job_id) as n
+		from jobq.retry_dead(ids, rate, clock_timestamp() + before / rate::float8 * interval '1 second') k
+	) r
+$$;

@@ -387,11 +387,19 @@ language sql stable as $$
 	select jobq.api_list(json_agg(r order by r.name)) from jobq.alert_rules r
 $$;
 
-create function jobq.api_alert_set(name text, changes jsonb) returns jsonb
+-- What is not given stays as it is, a JSON null is the configuration's again.
+create function jobq.api_alert_set(name text, above jsonb, below jsonb, clear jsonb, "for" jsonb, "window" jsonb,
+    min_jobs jsonb, severity jsonb, repeat jsonb) returns jsonb
 language plpgsql as $$
+declare
+	changes jsonb;
 begin
 	perform jobq.api_alert(name);
-	if changes = '{}' then
+	select jsonb_object_agg(c.key, c.value) into changes
+	from (values ('above', above), ('below', below), ('clear', clear), ('for', "for"), ('window', "window"),
+	    ('min_jobs', min_jobs), ('severity', severity), ('repeat', repeat)) c(key, value)
+	where c.value is not null;
+	if changes is null then
 		perform jobq.api_refuse('22023', 'there is nothing to change', 'As in {"above": "2000", "for": "1m"}.');
 	end if;
 	perform jobq.alert_set(name, changes);
