@@ -575,6 +575,21 @@ create table jobq.step_job (
 );
 create index step_job_job on jobq.step_job (job);
 
+-- Live events, while somebody listens: what no other table tells in the order of
+-- its transactions, see 92-events. A row without a job stands for many.
+create unlogged table jobq.event (
+	xid xid8 not null default pg_current_xact_id(),
+	at timestamptz not null default clock_timestamp(),
+	queue smallint not null,
+	job bigint,
+	attempt smallint not null,
+	type text,
+	tenant text,
+	state text not null
+);
+create sequence jobq.listened minvalue 0 start 0;	-- µs: somebody listens until then at least
+select setval('jobq.listened', 0);
+
 -- Who holds a role of which there is one in the cluster.
 create table jobq.leader (
 	role text primary key,

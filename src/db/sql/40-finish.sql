@@ -230,6 +230,7 @@ begin
 		return false;
 	end if;
 	perform jobq.withdraw(queue_id, job);
+	perform jobq.event_add(queue_id, 'cancelled', job, attempt);
 	insert into jobq.tally (queue, cancelled) values (queue_id, 1);
 	delete from jobq.uniq u where u.job = end_waiting.job and u.until is null;
 	delete from jobq.parked p where p.job = end_waiting.job;

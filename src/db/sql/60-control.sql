@@ -198,6 +198,8 @@ begin
 		lateral (select max(a.attempt) as attempt from jobq.attempt a where a.job = d.job) a
 		order by d.n offset 0
 	) j;
+	perform jobq.event_add(t.queue, 'retrying', t.job, (t.attempt - 1)::smallint)
+	from jobq.timer t where t.job = any (dead);
 	perform jobq.nudge(q.id, q.name) from jobq.queue q
 	where q.id in (select j.queue from unnest(dead) d, lateral (select * from jobq.job j where j.id = d limit 1) j);
 	insert into jobq.audit (actor, action, target, detail)
@@ -281,6 +283,7 @@ begin
 		raise exception 'job % is running', j.id
 		using errcode = '55006', hint = 'Cancel it first.';
 	end if;
+	perform jobq.event_add(j.queue, 'deleted', j.id);
 	-- one row stays: without the job it refuses whoever has just claimed it
 	o := jobq.final_outcome(j.id);
 	select coalesce(max(a.attempt), 0) + case o when 0 then 1 else 0 end
@@ -489,6 +492,7 @@ begin
 		return 0;
 	end if;
 	perform jobq.withdraw(q.id, (select max(g) from unnest(gone) g));
+	perform jobq.event_add(q.id, 'cancelled');
 	insert into jobq.tally (queue, cancelled) values (q.id, cardinality(gone));
 	delete from jobq.timer t where t.job = any (gone);
 	delete from jobq.parked p where p.job = any (gone);
@@ -555,6 +559,7 @@ begin
 	if gone is null then
 		return 0;
 	end if;
+	perform jobq.event_add(q.id, 'deleted');
 	insert into jobq.total as t (queue, at, completed, cancelled)
 	select q.id, jobq.five_minutes(a.finished_at), -count(*) filter (where a.outcome = 1),
 	    -count(*) filter (where a.outcome = 4)
