@@ -133,7 +133,7 @@ function chart(name, points, series, { format = num, from, until, step, least = 
 	return h(
 		'figure',
 		{ class: 'sheet' },
-		h('figcaption', null, h('h3', null, name), legends, when),
+		h('figcaption', null, h('h2', null, name), legends, when),
 		h(
 			'div',
 			{ class: 'plot' },

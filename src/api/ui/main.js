@@ -60,7 +60,7 @@ async function visit() {
 	const mine = ++visits;
 	const place = where();
 	const main = $('#main');
-	for (const a of $$('#nav a')) a.toggleAttribute('aria-current', a.hash === '#/' + place.place);
+	for (const a of $$('#nav a')) a.ariaCurrent = a.hash === '#/' + place.place ? 'page' : null;
 	for (const dialog of $$('dialog')) dialog.close();
 	if (!place.view) {
 		here = null;
@@ -117,7 +117,6 @@ async function load(at) {
 	const restore = keep(at.body);
 	at.body.replaceChildren(...[at.view.draw(data, at)].flat(9).filter(Boolean));
 	restore();
-	if (data?.problem) throw data.problem;
 }
 
 let loading = false,

@@ -152,7 +152,7 @@ views['schedules/*'] = {
 				h(
 					'div',
 					{ class: 'sheet' },
-					h('h3', null, 'Next runs'),
+					h('h2', null, 'Next runs'),
 					times(s.next_runs ?? (s.next_run ? [s.next_run] : [])),
 				),
 			),
@@ -208,7 +208,7 @@ function scheduleForm(s, name) {
 		} catch (problem) {
 			shown = h('p', { class: 'bad' }, problem.message);
 		}
-		if (mine === asking) next.replaceChildren(h('h3', null, 'Next runs'), shown);
+		if (mine === asking) next.replaceChildren(h('h2', null, 'Next runs'), shown);
 	};
 	const later = event => {
 		if (['kind', 'rule', 'timezone'].includes(event.target.name)) {

@@ -129,7 +129,7 @@ views.overview = {
 				h(
 					'div',
 					{ class: 'banner' },
-					h('a', { href: to('alerts') }, `${num(alerts.length)} firing: `),
+					h('a', { href: to('alerts') }, `${num(alerts.length)} firing`), ': ',
 					alerts
 						.slice(0, 5)
 						.map(a => a.message || a.name)
@@ -144,7 +144,7 @@ views.overview = {
 				of('blocked'),
 				of('retrying', 'warn'),
 				tile(
-					'dead, new',
+					'unreviewed',
 					num(letters.unreviewed),
 					to('dead') + query({ reviewed: 'false' }),
 					letters.unreviewed > 0 && 'bad',
@@ -164,7 +164,7 @@ views.overview = {
 						to('workers'),
 					),
 				schedules.next_run &&
-					tile('next schedule', time(schedules.next_run), to('schedules')),
+					tile('next run', time(schedules.next_run), to('schedules')),
 			),
 			charts(rangeOf(at), metrics),
 			section(
