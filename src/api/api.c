@@ -19,6 +19,7 @@
 #include "api/caller.h"
 #include "api/metrics.h"
 #include "api/probe.h"
+#include "api/pull.h"
 #include "api/route.h"
 #include "api/server.h"
 #include "api/ui.h"
@@ -264,10 +265,11 @@ on_message(struct chan *master, uint32_t type, const void *body, size_t len,
 	if (type == MSG_PING) {
 		chan_send(master, MSG_PONG, NULL, 0, -1);
 	} else if (type == MSG_STOP) {
+		pull_stop();
 		server_stop(api->server, leave, api);
 		timer_set(api->give_up, msg_get_range(&r, 0, INT64_C(86400000)) *
 		    MONO_MS);
-	} else {
+	} else if (!pull_message(type, &r)) {
 		log_warn("unexpected message", "type=%u", type);
 	}
 }
@@ -280,6 +282,7 @@ on_closed(struct chan *master, const char *reason, void *arg)
 	log_debug("master gone", "reason=%s", reason);
 	chan_free(master);
 	api->master = NULL;
+	pull_master_gone();
 	loop_stop(api->loop);
 }
 
@@ -360,6 +363,7 @@ api_init(struct api *api, const struct conf *conf)
 	api->master = chan_new(api->loop, PROC_CHANNEL_FD, &ops, api);
 	api->callers = callers_new(conf);
 	api->asker = asker_new(api->loop, conf);
+	pull_open(api->loop, conf, api->master);
 	api->give_up = timer_new(api->loop, leave, api);
 	api->server = server_new(api->loop, PROC_EXTRA_FD, &options);
 	chan_send(api->master, MSG_READY, NULL, 0, -1);
@@ -369,6 +373,7 @@ api_init(struct api *api, const struct conf *conf)
 static void
 api_clear(struct api *api)
 {
+	pull_close();
 	/* Exchanges that wait for the database outlive their connections. */
 	server_free(api->server);
 	asker_free(api->asker);

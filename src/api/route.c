@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pull.h"
 #include "api/route.h"
 #include "base/utf8.h"
 #include "base/xalloc.h"
@@ -23,8 +24,8 @@
 #define IDS_MAX 1000
 #define FIELD_NAME_MAX 255
 
-const struct route *const route_tables[] = { api_routes, jobs_routes,
-	queues_routes, dead_routes, schedules_routes, watch_routes, NULL };
+const struct route *const route_tables[] = { api_routes, jobs_routes, queues_routes,
+    dead_routes, schedules_routes, watch_routes, pull_routes, NULL };
 
 /*
  * Which route

@@ -62,9 +62,9 @@ enum unique_conflict { CONFLICT_EXISTING, CONFLICT_REPLACE, CONFLICT_MOVE };
 
 struct queue_conf {
 	char *name;			/* ^[a-z][a-z0-9_.-]{0,62}$ */
-	struct type_conf *types;	/* at least one; looked up exactly, else "" */
+	struct type_conf *types;	/* at least one, but with workers 0; looked up exactly, else "" */
 	size_t ntypes;
-	int workers;			/* 1 … 1000 processes */
+	int workers;			/* 0 … 1000 processes; 0: those elsewhere do it */
 	int concurrency;		/* 1 … 10000 jobs in each */
 	int priority;			/* internal scale */
 	char *priority_text;		/* as it is written */

@@ -252,9 +252,11 @@ link_types(struct conf *conf, struct queue_conf *q,
 		handler = find_handler(conf, all, sink);
 		if (handler != NULL)
 			add_type(q, "", handler, 0);
-	} else if (map == NULL || map->count == 0)
+	} else if ((map == NULL || map->count == 0) && q->workers > 0)
 		conf_complain(sink, entry->file, entry->line, entry->column,
-		    "queue \"%s\" has neither handler: nor types:", q->name);
+		    "queue \"%s\" has neither handler: nor types:, nor "
+		    "workers: 0, which leaves its jobs to workers elsewhere",
+		    q->name);
 }
 
 /*

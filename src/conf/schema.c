@@ -236,7 +236,7 @@ static const struct key queue_keys[] = {
 	    .dump = queue_dump_handler, .free = queue_free_types },
 	{ "types", KEY_CUSTOM, .read = queue_read_later,
 	    .dump = queue_dump_types },
-	{ "workers", KEY_INT, Q(workers), "1", 1, 1000 },
+	{ "workers", KEY_INT, Q(workers), "1", 0, 1000 },
 	{ "concurrency", KEY_INT, Q(concurrency), "1", 1, 10000 },
 	{ "priority", KEY_TEXT, Q(priority_text), "normal" },
 	{ "priority_scale", KEY_TEXT, Q(priority_scale), "" },

@@ -186,7 +186,7 @@ judge_processes(struct doctor *d, const struct processes *p)
 
 		leaders += p->queues[i].leader;
 		workers += p->queues[i].workers;
-		if (!q->enabled)
+		if (!q->enabled || q->workers == 0)
 			continue;
 		if (!p->queues[i].leader)
 			doctor_say(d, FOUND_BAD, "processes", "was it reloaded "

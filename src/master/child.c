@@ -143,7 +143,7 @@ on_ready(struct child *c)
 {
 	c->ready = true;
 	log_debug("process ready", "name=%s pid=%d", c->name, (int)c->pid);
-	if (c->kind == KIND_SCHED)
+	if (c->kind == KIND_SCHED || c->kind == KIND_API)
 		team_looking(c->master, NULL, true);
 	master_step(c->master);
 }
@@ -163,6 +163,8 @@ on_message(struct chan *chan, uint32_t type, const void *body, size_t len,
 		on_ready(c);
 	else if (type == MSG_FOUND && c->kind == KIND_SCHED)
 		on_found(c, body, len);
+	else if (type == MSG_PULLS && c->kind == KIND_API)
+		team_pulls(c, body, len);
 	else if (c->team != NULL)
 		team_message(c, type, body, len);
 	else

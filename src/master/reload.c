@@ -238,6 +238,13 @@ count_queue(const struct queue_conf *queue)
 			board_expect(queue->name, queue->types[i].type);
 }
 
+/* With no workers it has no leader: those that work are elsewhere. */
+static bool
+has_leader(const struct queue_conf *queue)
+{
+	return queue->enabled && queue->workers > 0;
+}
+
 static void
 use_queue(struct master *m, struct generation *gen,
     const struct queue_conf *queue)
@@ -245,6 +252,8 @@ use_queue(struct master *m, struct generation *gen,
 	struct unit *u = unit_find(m, KIND_POOL, queue->name);
 
 	count_queue(queue);
+	if (!has_leader(queue))
+		return;
 	if (u == NULL) {
 		u = unit_new(m, KIND_POOL, queue);
 		if (m->stage != STAGE_STARTING)
@@ -298,7 +307,7 @@ drop_removed(struct master *m, const struct conf *conf)
 		if (u->kind != KIND_POOL)
 			continue;
 		queue = conf_queue(conf, u->queue);
-		if (queue != NULL && queue->enabled)
+		if (queue != NULL && has_leader(queue))
 			continue;
 		log_info("queue removed", "queue=%s", u->queue);
 		unit_retire(u, conf->daemon.shutdown_timeout_ms);

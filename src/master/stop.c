@@ -194,7 +194,8 @@ stop_step(struct master *m)
 		return;
 	TAILQ_FOREACH(c, &m->children, link)
 		if (c->kind == KIND_API && !c->stopping)
-			child_stop(c, 0, SOLO_PATIENCE);
+			child_stop(c, API_LAST_MS,
+			    SOLO_PATIENCE - API_LAST_MS * MONO_MS);
 		else if (c->kind == KIND_MONITOR && !c->stopping)
 			child_stop(c, c->queue == NULL ? 0 :
 			    (left > LAST_WORDS ? left : LAST_WORDS) / MONO_MS,

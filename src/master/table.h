@@ -26,7 +26,8 @@
 #include "os/loop.h"
 
 #define SOLO_PATIENCE (2 * MONO_SECOND)	/* scheduler, monitor: to leave in */
-#define API_MS 5000			/* api: to answer what it was asked */
+#define API_MS 5000			/* api: to answer what it was asked … */
+#define API_LAST_MS 500			/* … when nobody comes after it */
 
 struct master;
 struct embedded;
@@ -208,6 +209,8 @@ void team_tell_monitor(struct master *, struct child *monitor);
 void team_tell_scheduler(struct master *, struct child *sched);
 void team_idle(struct unit *, bool idle);
 void team_wake(struct master *, const char *queue);
+/* PULLS, from the api. */
+void team_pulls(struct child *api, const void *body, size_t len);
 void team_free_all(struct master *);
 
 /* reload.c */

@@ -287,10 +287,11 @@ team_message(struct child *leader, uint32_t type, const void *body, size_t len)
 	child_signal(leader, SIGKILL);
 }
 
+/* The one that is there, of a kind of which there is one, to be told something. */
 static struct child *
-monitor_of(struct master *m)
+child_of(struct master *m, enum kind kind)
 {
-	struct unit *u = unit_find(m, KIND_MONITOR, NULL);
+	struct unit *u = unit_find(m, kind, NULL);
 
 	return u != NULL && u->child != NULL && u->child->chan != NULL ?
 	    u->child : NULL;
@@ -310,7 +311,7 @@ send_pool(struct child *monitor, enum msg_type type, int64_t pool)
 static void
 report_gone(struct master *m, int64_t pool)
 {
-	struct child *monitor = monitor_of(m);
+	struct child *monitor = child_of(m, KIND_MONITOR);
 
 	if (pool == 0)
 		return;
@@ -349,7 +350,7 @@ team_leader_gone(struct child *leader)
 {
 	struct team *t = leader->team;
 	struct master *m = t->master;
-	struct child *monitor = monitor_of(m);
+	struct child *monitor = child_of(m, KIND_MONITOR);
 	const char *queue = t->queue->name;
 
 	t->leader = NULL;
@@ -445,6 +446,7 @@ void
 team_looking(struct master *m, struct team *one, bool yes)
 {
 	const struct unit *sched = unit_find(m, KIND_SCHED, NULL);
+	struct child *api;
 	struct team *t;
 
 	if (yes && (sched == NULL || sched->child == NULL ||
@@ -454,6 +456,19 @@ team_looking(struct master *m, struct team *one, bool yes)
 		if ((one == NULL || t == one) && t->leader != NULL &&
 		    t->leader->kind == KIND_POOL)
 			send_u32(t->leader, MSG_LOOKING, yes);
+	if (one == NULL && (api = child_of(m, KIND_API)) != NULL)
+		send_u32(api, MSG_LOOKING, yes);
+}
+
+/* What the api says of workers elsewhere is for the scheduler to understand. */
+void
+team_pulls(struct child *api, const void *body, size_t len)
+{
+	struct child *sched = child_of(api->master, KIND_SCHED);
+
+	/* Not of one that leaves: its successor has said what is so. */
+	if (sched != NULL && api->unit != NULL)
+		chan_send(sched->chan, MSG_PULLS, body, len, -1);
 }
 
 /* A new scheduler knows of nobody who sleeps. */
@@ -472,8 +487,15 @@ void
 team_wake(struct master *m, const char *queue)
 {
 	struct unit *u = unit_find(m, KIND_POOL, queue);
+	struct child *api = child_of(m, KIND_API);
+	struct buf body = { 0 };
 
 	if (u != NULL && u->child != NULL && u->child->chan != NULL &&
 	    chan_backlog(u->child->chan) < WAKE_BACKLOG)
 		chan_send(u->child->chan, MSG_WAKE, NULL, 0, -1);
+	if (api == NULL || chan_backlog(api->chan) >= WAKE_BACKLOG)
+		return;
+	msg_put_str(&body, queue);
+	chan_send(api->chan, MSG_FOUND, body.data, body.len, -1);
+	buf_clear(&body);
 }

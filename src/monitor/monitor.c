@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "core/outcome.h"
 #include "db/array.h"
 #include "db/service.h"
 #include "db/stmt.h"
@@ -46,7 +47,7 @@ struct monitor {
 	struct report *report;
 	struct alerts *alerts;
 	struct orphans orphans;
-	char *beat_sql, *keep_sql, *reap_sql;
+	char *beat_sql, *keep_sql, *reap_sql, *overdue_sql, *end_sql;
 	mono_t interval;		/* of the beat */
 	bool beating;
 	bool stopping;
@@ -62,6 +63,7 @@ static void up(void *arg);
 static void down(const char *reason, void *arg);
 static void beat(void *arg);
 static void beaten(struct pg *, PGresult *, void *arg);
+static void overdue(struct pg *, PGresult *, void *arg);
 static void keep(struct monitor *);
 static void kept(struct pg *, PGresult *, void *arg);
 static void reap(struct orphan *);
@@ -109,11 +111,17 @@ monitor_init(struct monitor *m, const struct conf *conf)
 	service_init(&m->service, conf, &ops, m);
 	m->beat = timer_new(m->service.loop, beat, m);
 	m->beat_sql = stmt_in_schema(
-	    "SELECT s.pool, s.node, s.queue, s.jobs "
+	    "SELECT s.pool, s.node, s.queue, s.jobs, "
+	    "EXISTS (SELECT FROM jobq.pull p WHERE p.until < clock_timestamp()) "
 	    "FROM jobq.node_beat($1, $2, $3) b "
 	    "LEFT JOIN LATERAL jobq.reap_stale() s ON true", schema);
 	m->keep_sql = stmt_in_schema("SELECT jobq.keep($1::bigint[])", schema);
 	m->reap_sql = stmt_in_schema("SELECT jobq.reap($1::bigint)", schema);
+	m->overdue_sql = stmt_in_schema("SELECT pool, job, attempt, queue, "
+	    "worker, timed_out, cancelled, charged, crashes, max_attempts "
+	    "FROM jobq.pull_overdue()", schema);
+	m->end_sql = stmt_in_schema("SELECT jobq.pull_end($1, $2, $3, $4, $5, "
+	    "$6, NULL, $7)", schema);
 	m->notify = notify_new(conf, &m->service);
 	m->report = report_new(conf, m->service.loop, m->service.pg, m->notify);
 	m->round = round_new(conf, m->service.loop, m->service.pg);
@@ -141,6 +149,8 @@ monitor_clear(struct monitor *m)
 	free(m->beat_sql);
 	free(m->keep_sql);
 	free(m->reap_sql);
+	free(m->overdue_sql);
+	free(m->end_sql);
 }
 
 /*
@@ -290,7 +300,58 @@ beaten(struct pg *pg, PGresult *res, void *arg)
 			    "run again", "pool=%s node=%s queue=%s jobs=%s",
 			    pg_text(res, i, 0), pg_text(res, i, 1),
 			    pg_text(res, i, 2), pg_text(res, i, 3));
+	if (pg_true(res, 0, 4))
+		pg_query(m->service.pg, m->overdue_sql, 0, NULL, overdue, m, &e);
 	service_ready(&m->service);
+}
+
+/* A worker elsewhere did not renew its lease of a job, a row of overdue_sql. */
+static void
+end_lease(struct monitor *m, const PGresult *res, int row)
+{
+	const char *queue = pg_text(res, row, 3), *worker = pg_text(res, row, 4);
+	const struct queue_conf *q = conf_queue(m->conf, queue);
+	bool timed_out = pg_true(res, row, 5), cancelled = pg_true(res, row, 6);
+	struct job job = { .charged = (int)pg_int(res, row, 7),
+	    .crashes = (int)pg_int(res, row, 8),
+	    .max_attempts = (int)pg_int(res, row, 9) };
+	struct run_result result = { .retry_after_ms = -1,
+	    .class = timed_out ? CLASS_TIMEOUT : CLASS_LOST };
+	char outcome[16], class[16], delay[24], *why;
+	struct decision d = { .outcome = cancelled ? OUTCOME_CANCELLED : OUTCOME_LOST };
+
+	/* What runs too long counts by the policy: that is for a node to
+	 * decide which has it. */
+	if (!cancelled && timed_out && q == NULL)
+		return;
+	if (!cancelled && timed_out)
+		d = outcome_decide(q->retry, &job, &result,
+		    (double)arc4random() / 4294967296.0);
+	why = xasprintf(timed_out ? "the worker %s took longer than its time-out" :
+	    "the worker %s did not renew its lease", worker);
+	snprintf(outcome, sizeof(outcome), "%d", (int)d.outcome);
+	snprintf(class, sizeof(class), "%d", (int)result.class);
+	snprintf(delay, sizeof(delay), "%" PRId64, d.delay_ms);
+	const char *params[] = { pg_text(res, row, 0), pg_text(res, row, 1),
+	    pg_text(res, row, 2), outcome, class, why,
+	    d.outcome == OUTCOME_FAILED ? delay : NULL };
+	log_warn("lease of a worker elsewhere is over", "id=%s queue=%s "
+	    "worker=%s class=%s", params[1], queue, worker,
+	    job_class_name(result.class));
+	pg_query(m->service.pg, m->end_sql, 7, params, NULL, NULL, NULL);
+	free(why);
+}
+
+static void
+overdue(struct pg *pg, PGresult *res, void *arg)
+{
+	struct monitor *m = arg;
+
+	(void)pg;
+	if (m->stopping || !pg_ok(res, "pull_overdue"))
+		return;
+	for (int row = 0; row < PQntuples(res); row++)
+		end_lease(m, res, row);
 }
 
 static void

@@ -36,6 +36,7 @@ struct queue {
 	const struct queue_conf *conf;
 	int64_t id;			/* in the database; 0: not known */
 	bool idle;			/* its leader sleeps and wants to be woken */
+	bool pulled;			/* workers elsewhere wait for its jobs */
 	int64_t pool;			/* … and this renewed */
 };
 
@@ -67,7 +68,7 @@ struct sched {
 	char complaint[256];		/* the last tick's error, said once */
 };
 
-static bool idle(uint32_t type, struct msg_reader *, void *arg);
+static bool told(uint32_t type, struct msg_reader *, void *arg);
 static void up(void *arg);
 static void down(const char *reason, void *arg);
 static void notified(const char *payload, void *arg);
@@ -100,7 +101,7 @@ static void
 sched_init(struct sched *s, const struct conf *conf)
 {
 	static const struct service_ops ops = {
-		.name = "scheduler", .message = idle, .stop = stop, .up = up,
+		.name = "scheduler", .message = told, .stop = stop, .up = up,
 		.down = down, .notify = notified,
 	};
 	const char *schema = conf->database.schema;
@@ -142,27 +143,42 @@ sched_clear(struct sched *s)
  * The master
  */
 
-/* IDLE: whether to look for a queue. */
+/* IDLE, PULLS: whether to look for a queue, and for whom. */
 static bool
-idle(uint32_t type, struct msg_reader *r, void *arg)
+told(uint32_t type, struct msg_reader *r, void *arg)
 {
 	struct sched *s = arg;
-	char *name = type == MSG_IDLE ? msg_get_str(r) : NULL;
-	bool is_idle = name != NULL && msg_get_u32(r) != 0;
-	int64_t pool = name != NULL ? msg_get_i64(r) : 0;
+	bool idle = type == MSG_IDLE;
+	char *name = idle || type == MSG_PULLS ? msg_get_str(r) : NULL;
+	bool yes = name != NULL && msg_get_u32(r) != 0;
+	int64_t pool = name != NULL && idle ? msg_get_i64(r) : 0;
 
 	if (name == NULL || !msg_end(r)) {
 		free(name);
 		return false;
 	}
-	for (size_t i = 0; i < s->nqueues; i++)
-		if (strcmp(s->queues[i].conf->name, name) == 0) {
-			s->queues[i].idle = is_idle;
-			s->queues[i].pool = pool;
+	for (size_t i = 0; i < s->nqueues; i++) {
+		struct queue *q = &s->queues[i];
+
+		if (*name != '\0' && strcmp(q->conf->name, name) != 0)
+			continue;
+		if (idle) {
+			q->idle = yes;
+			q->pool = pool;
+		} else {
+			q->pulled = yes;
 		}
+	}
 	free(name);
 	rouse(s);
 	return true;
+}
+
+/* Does anybody sleep who is to be told of its jobs? */
+static bool
+is_awaited(const struct queue *q)
+{
+	return q->idle || q->pulled;
 }
 
 /*
@@ -273,7 +289,7 @@ interval(const struct sched *s)
 		return CALM_US;
 	for (size_t i = 0; i < s->nqueues; i++) {
 		mono_t poll = s->queues[i].conf->poll_ms * MONO_MS;
-		if (s->queues[i].idle && poll < shortest)
+		if (is_awaited(&s->queues[i]) && poll < shortest)
 			shortest = poll;
 	}
 	return shortest > TICK_MIN_US ? shortest : TICK_MIN_US;
@@ -358,7 +374,7 @@ tick(struct sched *s)
 	if (!s->known && !s->asking)
 		ask_queues(s);
 	for (size_t i = 0; i < s->nqueues; i++) {
-		if (s->queues[i].idle && s->queues[i].id != 0)
+		if (is_awaited(&s->queues[i]) && s->queues[i].id != 0)
 			array_int(&ids, s->queues[i].id);
 		if (s->queues[i].idle && s->queues[i].pool != 0)
 			array_int(&pools, s->queues[i].pool);
@@ -470,7 +486,7 @@ found(struct sched *s, const char *ids)
 		if (end == ids + 1)
 			return;
 		for (size_t i = 0; i < s->nqueues; i++)
-			if (s->queues[i].id == id && s->queues[i].idle)
+			if (s->queues[i].id == id && is_awaited(&s->queues[i]))
 				service_tell(&s->service, MSG_FOUND,
 				    s->queues[i].conf->name);
 		ids = end;

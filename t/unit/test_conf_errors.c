@@ -78,7 +78,8 @@ static const struct {
 	{ "queues: [a]\n", "x.yml:1:1: queues: needs a map of names\n" },
 	{ H "queues: {q: h}\n",
 	    "x.yml:2:10: q: needs a map of keys\n"
-	    "x.yml:2:10: queue \"q\" has neither handler: nor types:\n" },
+	    "x.yml:2:10: queue \"q\" has neither handler: nor types:, nor "
+	    "workers: 0, which leaves its jobs to workers elsewhere\n" },
 
 	/* Values */
 	{ "log: {level: loud}\n",
@@ -88,7 +89,7 @@ static const struct {
 	{ "log: {file: {a: b}}\n",
 	    "x.yml:1:7: file: needs a single value, not a map\n" },
 	{ H "queues: {q: {handler: h, workers: many}}\n",
-	    "x.yml:2:26: workers: \"many\" is not a whole number from 1 to 1000\n" },
+	    "x.yml:2:26: workers: \"many\" is not a whole number from 0 to 1000\n" },
 	{ H "queues: {q: {handler: h, workers: 0}}\n",
 	    "x.yml:2:26: workers: \"0\" is not a whole number from 1 to 1000\n" },
 	{ H "queues: {q: {handler: h, workers: 99999999999999999999}}\n",

@@ -308,7 +308,29 @@ create table jobq.pool (
 	opened_at timestamptz not null default now(),
 	seen timestamptz not null default clock_timestamp(),
 	oldest_batch bigint not null,		-- no claim of it before this one is open
-	lease_ms bigint not null default 30000	-- of the queue, when it was opened: what it renews by
+	lease_ms bigint not null default 30000,	-- of the queue, when it was opened: what it renews by
+	pull boolean not null default false	-- of a node's pull workers: no process, its leases are rows of pull
+) with (fillfactor = 50);
+create unique index pool_pull on jobq.pool (queue, node) where pull;
+
+-- The leases of workers elsewhere, who fetch jobs over HTTP: see 94-api-pull.
+create table jobq.pull (
+	job bigint not null,
+	attempt smallint not null,
+	pool bigint not null references jobq.pool on delete cascade,
+	batch bigint not null,
+	worker text not null,			-- the name it has leased it by
+	at timestamptz not null,
+	lease_ms bigint not null,
+	until timestamptz not null,		-- not renewed by then: lost
+	deadline timestamptz,			-- of the run; null: none
+	grace_ms bigint not null,		-- it is taken away so long after that
+	charged int not null,			-- as claim() tells them …
+	crashes int not null,
+	max_attempts int not null,		-- … 0: the policy's
+	key text,
+	probe boolean not null,			-- of the queue's circuit breaker
+	primary key (job, attempt)
 ) with (fillfactor = 50);
 
 -- Claims given back: those of the pool up to the batch are no longer its.

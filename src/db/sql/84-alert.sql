@@ -193,7 +193,7 @@ begin
 		return query
 		select r.name, q.name, count(w.pid)::float8, null::bigint, null::text
 		from jobq.alert_rules r
-		join jobq.queue q on q.enabled and (r.queues is null or q.name = any (r.queues))
+		join jobq.queue q on q.enabled and q.workers > 0 and (r.queues is null or q.name = any (r.queues))
 		    and exists (select from jobq.serves s where s.queue = q.id)
 		    and (not exists (select from jobq.serves s where s.queue = q.id and s.at > moment - interval '15 seconds')
 		        or exists (select from jobq.alert a where a.name = r.name and a.queue = q.name and a.ended_at is null))

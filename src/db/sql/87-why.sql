@@ -115,11 +115,12 @@ language plpgsql stable as $$
 declare
 	l record;
 begin
-	select k.attempt, k.at, p.seen, p.lease_ms, n.name as node, w.slot, c.by as asked_by, c.at as asked_at into l
+	select k.attempt, k.at, p.seen, p.lease_ms, n.name as node, w.slot, u.worker as elsewhere, c.by as asked_by, c.at as asked_at into l
 	from jobq.lease k
 	join jobq.pool p on p.id = k.pool
 	join jobq.node n on n.id = p.node
 	left join jobq.worker w on w.pool = k.pool and w.job = k.job
+	left join jobq.pull u on u.job = k.job and u.attempt = k.attempt
 	left join jobq.cancel_request c on c.job = k.job and c.attempt = k.attempt
 	where k.queue = j.queue and k.job = j.id
 	order by k.attempt desc limit 1;
@@ -127,7 +128,10 @@ begin
 		return null;
 	end if;
 	return concat(
-	    case when l.slot is not null then
+	    case when l.elsewhere is not null then
+	        format('with the worker %s since %s, attempt %s, who fetched it from node %s', l.elsewhere,
+	            jobq.said(l.at), l.attempt, l.node)
+	    when l.slot is not null then
 	        format('running since %s on node %s, worker %s/%s, attempt %s', jobq.said(l.at), l.node, q.name, l.slot, l.attempt)
 	    else
 	        format('with node %s since %s, attempt %s: one of its workers runs it, or will next',
@@ -284,7 +288,7 @@ language sql stable as $$
 	select format('queue "%s" has no workers at the moment, though node %s serves it', q.name, (
 		select k.name from jobq.serves s join jobq.node k on k.id = s.node
 		where s.queue = q.id order by k.seen desc limit 1))
-	where not exists (select from jobq.pool p where p.queue = q.id
+	where q.workers > 0 and not exists (select from jobq.pool p where p.queue = q.id
 	    and (p.opened_at > clock_timestamp() - interval '5 seconds'	-- it has not told of them yet
 	        or exists (select from jobq.worker w where w.pool = p.id)))
 $$;
@@ -311,7 +315,8 @@ begin
 	    when place is not null and n = 0 then format('the next of queue "%s"', q.name)
 	    else format('behind %s %s of queue "%s"%s', n, case n when 1 then 'job' else 'jobs' end, q.name,
 	        case when place is null then ' or more' end) end,
-	    case when workers = 0 then 'whose workers are starting'
+	    case when q.workers = 0 then 'whose workers are elsewhere, and ask for jobs'
+	        when workers = 0 then 'whose workers are starting'
 	        when busy < workers then format('of whose %s workers %s are busy', workers, busy)
 	        else format('whose %s busy', case workers when 1 then 'worker is' else workers || ' workers are all' end) end);
 end

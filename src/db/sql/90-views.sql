@@ -21,7 +21,7 @@ create view jobq.jobs as
 	    coalesce(l.at, a.started_at) as started_at,
 	    case when a.outcome in (1, 3, 4) then a.finished_at end as finished_at,
 	    n.name as node,
-	    q.name || '/' || coalesce(w.slot, a.worker) as worker,
+	    coalesce(u.worker, q.name || '/' || coalesce(w.slot, a.worker)) as worker,
 	    (select k.workflow from jobq.step_job k where k.job = j.id limit 1) as workflow
 	from jobq.job j
 	join jobq.queue q on q.id = j.queue
@@ -30,6 +30,7 @@ create view jobq.jobs as
 	left join jobq.lease l on l.job = j.id
 	left join jobq.pool o on o.id = l.pool
 	left join jobq.worker w on w.pool = l.pool and w.job = j.id
+	left join jobq.pull u on u.job = l.job and u.attempt = l.attempt
 	left join jobq.node n on n.id = coalesce(o.node, a.node)
 	left join jobq.timer t on t.job = j.id
 	left join jobq.blocked b on b.job = j.id
@@ -131,6 +132,12 @@ create view jobq.workers as
 	    w.job as job_id, w.since, w.jobs, w.rss_kb
 	from jobq.worker w
 	join jobq.pool p on p.id = w.pool
+	join jobq.queue q on q.id = p.queue
+	join jobq.node n on n.id = p.node
+	union all	-- those elsewhere, as long as they have a job
+	select n.name, q.name, u.worker, null, 'busy', u.job, u.at, null, null
+	from jobq.pull u
+	join jobq.pool p on p.id = u.pool
 	join jobq.queue q on q.id = p.queue
 	join jobq.node n on n.id = p.node;
 

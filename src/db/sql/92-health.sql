@@ -129,7 +129,7 @@ declare
 	left_alone text;
 	total bigint;
 begin
-	select string_agg(k.name, ', ' order by k.name) filter (where k.nodes > 0 and k.alive = 0 and not k.paused),
+	select string_agg(k.name, ', ' order by k.name) filter (where k.wanted > 0 and k.alive = 0 and not k.paused),
 	    string_agg(format('%s %s of %s', k.name, k.alive, k.wanted), ', ' order by k.name)
 	        filter (where k.nodes > 0 and k.alive > 0 and k.alive < k.wanted),
 	    string_agg(k.name, ', ' order by k.name) filter (where k.nodes = 0 and exists (select from jobq.waiting(k.id))),
@@ -177,7 +177,8 @@ begin
 	                and c.at > clock_timestamp() - jobq.ms(p.lease_ms))),
 	    max(p.age)
 	into late, oldest
-	from (select k.*, clock_timestamp() - greatest(k.seen, pg_postmaster_start_time()) as age from jobq.pool k) p
+	from (select k.*, clock_timestamp() - greatest(k.seen, pg_postmaster_start_time()) as age from jobq.pool k
+	    where not k.pull) p
 	join jobq.queue q on q.id = p.queue join jobq.node n on n.id = p.node;
 	if late is not null then
 		return next ('leases', 'bad', format('not renewed: %s', left(late, 400)),
