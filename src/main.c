@@ -213,7 +213,7 @@ run_dev(struct command *c)
 
 	if (dev_prepare(&dev, c->directory, &drivers, &e) != 0)
 		fprintf(stderr, "jobqd: %s\n", e.msg);
-	else if ((conf = load(dev.path)) != NULL)
+	else if ((conf = load(dev.path)) != NULL && files_are_good(conf))
 		status = run(conf, c);
 	dev_clear(&dev);
 	return status;

@@ -46,10 +46,14 @@ sub end {
 	my @lines = lines($d);
 	my ($conf) = $lines[0] =~ m{(/tmp/jobqd-dev-\w+/jobqd\.yml)};
 	ok $conf && -f $conf, 'the first line names the configuration';
-	my @urls = grep { m{^http://} } @lines[1 .. 2];
-	is scalar(@urls), 2, 'then come two addresses';
+	my @urls = grep { m{^http://} } @lines[1 .. 3];
+	is scalar(@urls), 3, 'then come three addresses';
 	is(Http->new($urls[0] =~ m{//([^/]+)})->get('/readyz')->{status}, 200, '… at which it answers');
-	like $lines[3], qr/^psql "[^"]+"$/, 'and a psql command line';
+	my ($token) = $lines[4] =~ /^token (jobq_\w+)$/;
+	ok $token, 'a token';
+	like(Http->new($urls[0] =~ m{//([^/]+)})->get('/v1/session', Authorization => "Bearer $token")->{body},
+	    qr/"role":"admin"/, "… which is good");
+	like $lines[5], qr/^psql "[^"]+"$/, 'and a psql command line';
 	is psql($d, 'SELECT 1'), 1, 'which works as it stands';
 	is psql($d, 'SELECT rolsuper FROM pg_roles WHERE rolname = current_user'), 'f', 'not as a superuser';
 	is psql($d, 'SHOW listen_addresses'), '', 'and not over the network';

@@ -67,9 +67,9 @@ static const struct param workflow_params[] = {
 static const struct param list_params[] = {
 	FILTER(IN_QUERY),
 	{ "data", IN_QUERY, PARAM_FIELDS, "data.PATH=VALUE: whose data has that there" },
-	{ "limit", IN_QUERY, PARAM_INTEGER, "how many at most", .min = 1, .max = 1000, .def = "50" },
+	{ "limit", IN_QUERY, PARAM_INTEGER, "how many at most", false, 1, 1000, .def = "50" },
 	{ "cursor", IN_QUERY, PARAM_TEXT, "next_cursor of the page before", .min = 1, .max = 255 },
-	{ "count", IN_QUERY, PARAM_BOOLEAN, "say how many there are, up to 10,000", .def = "false" },
+	{ "count", IN_QUERY, PARAM_BOOLEAN, "how many there are, up to 10,000", .def = "false" },
 	{ 0 }
 };
 
@@ -77,7 +77,7 @@ static const struct param many_params[] = {
 	FILTER(IN_BODY),
 	{ "data", IN_BODY, PARAM_OBJECT, "{\"PATH\":\"VALUE\"}: whose data has that there" },
 	{ "ids", IN_BODY, PARAM_IDS, "of these" },
-	{ "limit", IN_BODY, PARAM_INTEGER, "how many at most", .min = 1, .max = 5000, .def = "1000" },
+	{ "limit", IN_BODY, PARAM_INTEGER, "how many at most", false, 1, 5000, .def = "1000" },
 	{ "confirm", IN_BODY, PARAM_BOOLEAN, "do it; else say how many there are", .def = "false" },
 	{ 0 }
 };

@@ -228,8 +228,8 @@ struct conf {
 		int forwarded;		/* 0: X-Forwarded-For, 1: Forwarded */
 		int per_address;	/* connections; 0: no limit */
 		int64_t rate_count, rate_period_ms, max_body;
-		/* Of the file; the admin key, from where it is, is the last
-		 * one, and named "admin". */
+		/* Of the file, and last the admin key, from where it is, which
+		 * is named "admin". There once conf_files() has read them. */
 		struct token *tokens; size_t ntokens;
 	} api;
 	struct {

@@ -7,10 +7,12 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/err.h"
+#include "base/xalloc.h"
 #include "conf/parts.h"
 #include "os/priv.h"
 #include "os/tls.h"
@@ -59,6 +61,37 @@ check_tls(const struct conf *conf, struct conf_sink *sink)
 	tls_server_free(tls);
 }
 
+/* Who may use the API: of the file, and with the admin key. */
+static void
+read_tokens(struct conf *conf, struct conf_sink *sink)
+{
+	const struct node *api = node_get(conf->root, "api");
+	const struct node_entry *file = node_entry(api, "tokens_file");
+	struct token admin = { .role = ROLE_ADMIN };
+	const char *user;
+	char *key;
+
+	if (file != NULL && *conf->api.tokens_file != '\0') {
+		tokens_read(conf->api.tokens_file, file, sink,
+		    &conf->api.tokens, &conf->api.ntokens);
+		if ((user = hidden_from_user(conf, conf->api.tokens_file)) != NULL)
+			conf_complain(sink, file->file, file->line, file->column,
+			    "tokens_file: the user %s cannot read %s", user,
+			    conf->api.tokens_file);
+	}
+	if (*conf->api.admin_key == '\0' && *conf->api.admin_key_file == '\0')
+		return;
+	if ((key = node_secret(api, "admin_key", sink)) == NULL)
+		return;
+	admin.name = xstrdup("admin");
+	digest_sha256(admin.digest, key, strlen(key));
+	explicit_bzero(key, strlen(key));
+	free(key);
+	conf->api.tokens = xreallocarray(conf->api.tokens,
+	    conf->api.ntokens + 1, sizeof(admin));
+	conf->api.tokens[conf->api.ntokens++] = admin;
+}
+
 /* What tells that a file is another one, or was written to. */
 static void
 put_stamp(const char *path, struct buf *b)
@@ -71,6 +104,17 @@ put_stamp(const char *path, struct buf *b)
 		    st.st_mtim.tv_nsec);
 }
 
+static void
+put_tokens(const struct conf *conf, struct buf *b)
+{
+	for (size_t i = 0; i < conf->api.ntokens; i++) {
+		const struct token *t = &conf->api.tokens[i];
+
+		buf_printf(b, "%s %d %s\n", t->name, t->role, t->tenant ? t->tenant : "");
+		buf_put(b, t->digest, sizeof(t->digest));
+	}
+}
+
 int
 conf_files(struct conf *conf, char **complaints)
 {
@@ -80,8 +124,10 @@ conf_files(struct conf *conf, char **complaints)
 
 	*complaints = NULL;
 	check_tls(conf, &sink);
+	read_tokens(conf, &sink);
 	put_stamp(conf->api.tls_cert, &stamps);
 	put_stamp(conf->api.tls_key, &stamps);
+	put_tokens(conf, &stamps);
 	conf->files_digest = dump_hash(&stamps);
 	buf_clear(&stamps);
 	if (sink.count > 0) {

@@ -25,7 +25,6 @@ static void link_hook(struct conf *, const struct hook_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_alert(struct conf *, const struct alert_conf *,
     const struct node_entry *, struct conf_sink *);
-static void link_tokens(struct conf *, struct conf_sink *);
 
 void
 complain_entry(struct conf_sink *sink, const struct node_entry *entry,
@@ -62,9 +61,6 @@ conf_link(struct conf *conf, const struct conf_drivers *drivers,
 	for (size_t i = 0; i < conf->read.nworkflows; i++)
 		workflow_link(conf, &conf->read.workflows[i],
 		    &conf->workflows->entries[i], sink);
-	/* Who runs no jobs, as jobqctl, need not be able to read them. */
-	if (drivers != NULL)
-		link_tokens(conf, sink);
 }
 
 void
@@ -259,32 +255,4 @@ link_alert(struct conf *conf, const struct alert_conf *a,
 	if ((a->escalate.after_ms > 0) != (a->escalate.nnotify > 0))
 		conf_complain(sink, escalate->file, escalate->line,
 		    escalate->column, "escalate: needs after: and notify:");
-}
-
-/* Who may use the API: of the file, and with the admin key. */
-static void
-link_tokens(struct conf *conf, struct conf_sink *sink)
-{
-	const struct node *api = node_get(conf->root, "api");
-	const struct node_entry *file = node_entry(api, "tokens_file");
-	struct token admin = { .role = ROLE_ADMIN };
-	char *key;
-
-	if (*conf->api.tokens_file != '\0')
-		tokens_read(conf->api.tokens_file, file, sink,
-		    &conf->api.tokens, &conf->api.ntokens);
-	if (*conf->api.admin_key == '\0' && *conf->api.admin_key_file == '\0')
-		return;
-	/* That both are given was complained of. */
-	key = *conf->api.admin_key != '\0' ? xstrdup(conf->api.admin_key) :
-	    node_secret(api, "admin_key", sink);
-	if (key == NULL)
-		return;
-	admin.name = xstrdup("admin");
-	digest_sha256(admin.digest, key, strlen(key));
-	explicit_bzero(key, strlen(key));
-	free(key);
-	conf->api.tokens = xreallocarray(conf->api.tokens,
-	    conf->api.ntokens + 1, sizeof(admin));
-	conf->api.tokens[conf->api.ntokens++] = admin;
 }

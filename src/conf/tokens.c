@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -19,6 +20,7 @@
 
 #define FILE_MAX (1u << 20)
 #define WORDS 4
+#define TOKEN_RANDOM 24		/* bytes of a new one */
 
 const char *const role_names[] = { "", "viewer", "producer", "operator", "admin",
     NULL };
@@ -176,4 +178,21 @@ tokens_free(struct token *tokens, size_t count)
 		free(tokens[i].tenant);
 	}
 	free(tokens);
+}
+
+char *
+token_make(const char *name, enum role role, const char *tenant,
+    char token[TOKEN_TEXT_MAX])
+{
+	unsigned char random[TOKEN_RANDOM], digest[DIGEST_SIZE];
+	char hex[DIGEST_HEX_MAX];
+	int n = snprintf(token, TOKEN_TEXT_MAX, "jobq_");
+
+	arc4random_buf(random, sizeof(random));
+	for (size_t i = 0; i < sizeof(random); i++)
+		n += snprintf(token + n, TOKEN_TEXT_MAX - (size_t)n, "%02x", random[i]);
+	explicit_bzero(random, sizeof(random));
+	digest_sha256(digest, token, strlen(token));
+	return xasprintf("%s %s %s %s", name, role_names[role], tenant,
+	    digest_hex(hex, digest));
 }

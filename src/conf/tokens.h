@@ -40,6 +40,15 @@ void tokens_read(const char *path, const struct node_entry *, struct conf_sink *
     struct token **tokens, size_t *count);
 void tokens_free(struct token *, size_t count);
 
+/*
+ * A new token, and its line for the file (without its end), which the caller
+ * frees. The token is random, has letters, digits and _, and cannot be taken
+ * for a digest.
+ */
+#define TOKEN_TEXT_MAX 64
+char *token_make(const char *name, enum role, const char *tenant,
+    char token[TOKEN_TEXT_MAX]);
+
 /* What is wrong with the words of a token's line; NULL: nothing. */
 const char *token_check_name(const char *name);
 const char *token_check_tenant(const char *tenant);

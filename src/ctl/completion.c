@@ -336,6 +336,8 @@ offer_kind(const struct given *g, const char *current, const char *kind,
 		offer_names(g, current, section);
 	} else if (strcmp(kind, "FILE") == 0) {
 		puts(":files");
+	} else if (strcmp(kind, "ROLE") == 0) {
+		offer_words(current, "viewer|producer|operator|admin");
 	} else if (kind[strcspn(kind, "|")] == '|' && kind[0] >= 'a') {
 		offer_words(current, kind);
 	}

@@ -124,6 +124,9 @@ static const struct ctl_command commands[] = {
 	    "change a limit now: above=500 for=1m", alert_set },
 	{ "alert reset", "NAME", 1, 1, "",
 	    "take back what alert set has changed", alert_reset },
+	{ "token new", "WHO ROLE [TENANT]", 2, 3, "",
+	    "a token for the API, and its line for the file of tokens; needs no "
+	    "database", token_new },
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },

@@ -158,5 +158,6 @@ int inventory_run(struct ctl *, const struct args *);
 int tail_run(struct ctl *, const struct args *);
 int doctor_run(struct ctl *, const struct args *);
 int top_run(struct ctl *, const struct args *);
+int token_new(struct ctl *, const struct args *);
 
 #endif

@@ -5,6 +5,7 @@
 #include "config.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,12 +82,13 @@ put_text(FILE *f, const struct dev *dev, const char *text)
 
 /* The default port; another one where somebody has that already. */
 static void
-put_api(FILE *f)
+put_api(FILE *f, const struct dev *dev)
 {
 	int port = listen_free_port(API_PORT);
 
 	if (port > 0)
-		fprintf(f, "api: {listen: \"127.0.0.1:%d\"}\n", port);
+		fprintf(f, "api: {listen: \"127.0.0.1:%d\", "
+		    "tokens_file: \"%s/tokens\"}\n", port, dev->directory);
 	else
 		fputs("api: {listen: off}\n", f);
 }
@@ -99,7 +101,7 @@ put_sample(FILE *f, const struct dev *dev, const struct conf_drivers *drivers,
 	if (who != NULL)
 		fprintf(f, "  user: %s\n  group: \"\"\n", who->name);
 	put_text(f, dev, sample_rest);
-	put_api(f);
+	put_api(f, dev);
 	fputs("\nhandlers:\n", f);
 	for (size_t i = 0; i < NSAMPLES; i++)
 		if (has_driver(drivers, samples[i].driver))
@@ -147,20 +149,58 @@ make_directory(struct dev *dev, const char *directory, struct err *e)
 	return 0;
 }
 
+/* A file of the directory, with a line; one that is there stays. */
+static int
+put_line(const char *path, const char *line, struct err *e)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	bool fine;
+
+	if (fd < 0)
+		return errno == EEXIST ? 0 : err_errno(e, "cannot write %s", path);
+	fine = dprintf(fd, "%s\n", line) > 0;
+	if (close(fd) == 0 && fine)
+		return 0;
+	return err_errno(e, "cannot write %s", path);
+}
+
+/* A token for whoever has started this: itself in the file token, to be told
+ * again at the next start, and its digest in tokens, for the API. */
+static int
+write_token(const struct dev *dev, struct err *e)
+{
+	char *path = xasprintf("%s/token", dev->directory);
+	char *tokens = xasprintf("%s/tokens", dev->directory);
+	char token[TOKEN_TEXT_MAX], *line = token_make("dev", ROLE_ADMIN, "*", token);
+	int rc = 0;
+
+	/* One without the other is of no use. */
+	if (access(path, F_OK) != 0 && access(tokens, F_OK) != 0 &&
+	    (rc = put_line(path, token, e)) == 0)
+		rc = put_line(tokens, line, e);
+	free(line);
+	free(path);
+	free(tokens);
+	return rc;
+}
+
 /* As root the directory becomes the ordinary user's, with its few files. */
 static int
 hand_over(const struct dev *dev, const struct identity *who, struct err *e)
 {
+	static const char *const files[] = { "", "/mail", "/jobqd.yml", "/token", "/tokens" };
 	char *mail = xasprintf("%s/mail", dev->directory);
 	int rc = 0;
 
 	if (mkdir(mail, 0700) != 0 && errno != EEXIST)
 		rc = err_errno(e, "cannot make the directory %s", mail);
-	else if (who != NULL && (chown(dev->directory, who->uid, who->gid) != 0 ||
-	    chown(mail, who->uid, who->gid) != 0 ||
-	    chown(dev->path, who->uid, who->gid) != 0))
-		rc = err_errno(e, "cannot give %s to user %s", dev->directory,
-		    who->name);
+	for (size_t i = 0; rc == 0 && who != NULL && i < sizeof(files) / sizeof(*files); i++) {
+		char *path = xasprintf("%s%s", dev->directory, files[i]);
+
+		if (chown(path, who->uid, who->gid) != 0 && errno != ENOENT)
+			rc = err_errno(e, "cannot give %s to user %s", path, who->name);
+		free(path);
+	}
 	free(mail);
 	return rc;
 }
@@ -179,7 +219,7 @@ dev_prepare(struct dev *dev, const char *directory,
 		return err_set(e, "the name of %s has a character that its "
 		    "configuration could not hold", dev->directory);
 	dev->path = xasprintf("%s/jobqd.yml", dev->directory);
-	if (write_sample(dev, drivers, who, e) != 0)
+	if (write_sample(dev, drivers, who, e) != 0 || write_token(dev, e) != 0)
 		return -1;
 	return hand_over(dev, who, e);
 }
@@ -193,4 +233,27 @@ dev_clear(struct dev *dev)
 		log_warn("the directory stays", "reason=%s", e.msg);
 	free(dev->directory);
 	free(dev->path);
+}
+
+void
+dev_say(const struct conf *conf)
+{
+	char *path = xasprintf("%.*s/token", (int)(strrchr(conf->path, '/') - conf->path),
+	    conf->path), token[TOKEN_TEXT_MAX] = "";
+	const char *listen = conf->api.listen;
+	FILE *f = fopen(path, "re");
+
+	if (f != NULL && fgets(token, sizeof(token), f) != NULL)
+		token[strcspn(token, "\n")] = '\0';
+	if (f != NULL)
+		fclose(f);
+	free(path);
+	fprintf(stderr, "# jobqd --dev, configuration %s, all of it in this directory\n",
+	    conf->path);
+	if (strchr(listen, '/') == NULL && strcmp(listen, "off") != 0)
+		fprintf(stderr, "http://%s/\nhttp://%s/readyz\nhttp://%s/metrics\n",
+		    listen, listen, listen);
+	if (*token != '\0')
+		fprintf(stderr, "token %s\n", token);
+	fprintf(stderr, "psql \"%s\"\n", conf->database.url);
 }

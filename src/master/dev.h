@@ -20,5 +20,7 @@ struct dev {
 int dev_prepare(struct dev *, const char *directory,
     const struct conf_drivers *, struct err *e);
 void dev_clear(struct dev *);
+/* The first lines on stderr: where to look, by which token. */
+void dev_say(const struct conf *);
 
 #endif

@@ -24,6 +24,7 @@
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "master/dev.h"
 #include "master/table.h"
 #include "os/board.h"
 #include "os/cgroup.h"
@@ -365,17 +366,6 @@ warn_unused(const struct conf *conf)
 }
 
 static void
-say_dev(const struct conf *conf)
-{
-	fprintf(stderr, "# jobqd --dev, configuration %s, "
-	    "all of it in this directory\n", conf->path);
-	if (strchr(conf->api.listen, '/') == NULL && strcmp(conf->api.listen, "off") != 0)
-		fprintf(stderr, "http://%s/readyz\nhttp://%s/metrics\n",
-		    conf->api.listen, conf->api.listen);
-	fprintf(stderr, "psql \"%s\"\n", conf->database.url);
-}
-
-static void
 make_loop(struct master *m)
 {
 	static const int signals[] = {
@@ -478,7 +468,7 @@ master_main(struct conf *conf, const struct master_options *options)
 	log_process("master");
 	proc_title("jobqd: master (%s)", conf->path);
 	if (options->dev)
-		say_dev(conf);
+		dev_say(conf);
 	if (begin(&m, conf, &e) != 0) {
 		log_error("start failed", "reason=%s", e.msg);
 		m.status = 1;
