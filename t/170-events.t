@@ -200,12 +200,12 @@ my ($looks, @all) = (0);
 	my $watch = $pg->session;
 	until ($done) {
 		$done = $watch->query("SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query ~ '^do '") == 0;
-		push @all, look($r);
+		push @all, look($r, 100_000);
 		$looks++;
 	}
 }
 is join('', map { $_->answer } @writers, @runners), '', 'all have written';
-push @all, look($r);
+push @all, look($r, 100_000);
 my (%of, $order);
 for (grep { $_->{event} eq 'job' && $_->{id} > $before } @all) {
 	push @{ $of{ $_->{id} } }, $_->{state};
