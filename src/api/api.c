@@ -17,6 +17,7 @@
 #include "api/api.h"
 #include "api/ask.h"
 #include "api/caller.h"
+#include "api/events.h"
 #include "api/metrics.h"
 #include "api/probe.h"
 #include "api/pull.h"
@@ -43,16 +44,27 @@ struct api {
 	struct server *server;
 	struct callers *callers;
 	struct asker *asker;
+	struct events *events;
 	struct tls_server *tls;	/* NULL: none */
 	struct network *proxies;
 	struct timer *give_up;	/* STOP's time is over */
 };
 
 static answer_fn get_metrics, get_openapi, get_session, post_session,
-    delete_session;
+    delete_session, get_events;
 
 static const struct param session_params[] = {
 	{ "token", IN_BODY, PARAM_TEXT, "a token, where no Authorization says it", .max = 1024 },
+	{ 0 }
+};
+
+static const struct param events_params[] = {
+	{ "events", IN_QUERY, PARAM_TEXT, "a list of job, queue and alert", .def = "job,queue,alert" },
+	{ "queue", IN_QUERY, PARAM_TEXT, "of this queue, or of several: a,b" },
+	{ "type", IN_QUERY, PARAM_TEXT, "of jobs of this type" },
+	{ "state", IN_QUERY, PARAM_TEXT, "of jobs in this state, or in several: dead,cancelled" },
+	{ "job", IN_QUERY, PARAM_ID, "of this job" },
+	{ "last_event_id", IN_QUERY, PARAM_TEXT, "go on behind this one, if no Last-Event-ID says" },
 	{ 0 }
 };
 
@@ -73,6 +85,9 @@ const struct route api_routes[] = {
 	    .answer = post_session, .params = session_params, .status = 204 },
 	{ "DELETE", "/v1/session", "Log out: the cookie ends", "session",
 	    .answer = delete_session, .status = 204 },
+	{ "GET", "/v1/events", "What happens, as it happens: server-sent events", "events",
+	    ROLE_VIEWER, true, .answer = get_events, .params = events_params,
+	    .type = "text/event-stream" },
 	{ 0 }
 };
 
@@ -130,6 +145,14 @@ delete_session(struct exchange *x, void *arg)
 
 	session_end(api->callers, x);
 	exchange_done(x);
+}
+
+static void
+get_events(struct exchange *x, void *arg)
+{
+	const struct api *api = arg;
+
+	events_stream(api->events, x);
 }
 
 /* The row of a route's statement: see route.h. */
@@ -364,6 +387,7 @@ api_init(struct api *api, const struct conf *conf)
 	api->callers = callers_new(conf);
 	api->asker = asker_new(api->loop, conf);
 	pull_open(api->loop, conf, api->master);
+	api->events = events_new(api->loop, conf, options.connections_max / 2);
 	api->give_up = timer_new(api->loop, leave, api);
 	api->server = server_new(api->loop, PROC_EXTRA_FD, &options);
 	chan_send(api->master, MSG_READY, NULL, 0, -1);
@@ -376,6 +400,7 @@ api_clear(struct api *api)
 	pull_close();
 	/* Exchanges that wait for the database outlive their connections. */
 	server_free(api->server);
+	events_free(api->events);
 	asker_free(api->asker);
 	callers_free(api->callers);
 	tls_server_free(api->tls);

@@ -32,6 +32,7 @@ enum stage {
 	STAGE_HEAD,		/* a request, or nothing, is on its way */
 	STAGE_BODY,
 	STAGE_ANSWER,		/* somebody is at work on it */
+	STAGE_STREAM,		/* … and its pieces go out as they come */
 	STAGE_WRITE,
 	STAGE_LINGER,		/* all is said; what still comes is thrown away */
 };
@@ -75,6 +76,7 @@ static void on_deadline(void *);
 static void connection_free(struct connection *);
 static bool advance(struct connection *);
 static void begin_answer(struct connection *);
+static void tell_gone(struct exchange *);
 static void refuse(struct connection *, int status, const char *why);
 
 /*
@@ -139,6 +141,8 @@ server_stop(struct server *s, void (*done)(void *), void *arg)
 		c->closing = true;
 		if (c->stage == STAGE_HEAD && !c->begun && c->served > 0)
 			connection_free(c);
+		else
+			tell_gone(c->exchange);
 	}
 	if (s->count == 0)
 		timer_set(s->finish, 0);
@@ -276,15 +280,30 @@ exchange_free(struct exchange *x)
 }
 
 static void
+tell_gone(struct exchange *x)
+{
+	gone_fn *gone = x != NULL ? x->gone : NULL;
+
+	if (gone == NULL)
+		return;
+	x->gone = NULL;
+	gone(x, x->gone_arg);
+}
+
+static void
 drop_exchange(struct connection *c)
 {
-	if (c->exchange == NULL)
+	struct exchange *x = c->exchange;
+
+	if (x == NULL)
 		return;
-	/* Whoever is at work on it will say that it is done. */
-	c->exchange->connection = NULL;
-	if (c->stage != STAGE_ANSWER)
-		exchange_free(c->exchange);
 	c->exchange = NULL;
+	/* Whoever is at work on it will say that it is done. */
+	x->connection = NULL;
+	if (c->stage == STAGE_ANSWER || c->stage == STAGE_STREAM)
+		tell_gone(x);
+	else
+		exchange_free(x);
 }
 
 static void
@@ -313,8 +332,8 @@ set_stage(struct connection *c, enum stage stage)
 {
 	static const unsigned interest[] = {
 		[STAGE_HEAD] = LOOP_READ, [STAGE_BODY] = LOOP_READ,
-		[STAGE_ANSWER] = 0, [STAGE_WRITE] = LOOP_WRITE,
-		[STAGE_LINGER] = LOOP_READ,
+		[STAGE_ANSWER] = 0, [STAGE_STREAM] = LOOP_READ,
+		[STAGE_WRITE] = LOOP_WRITE, [STAGE_LINGER] = LOOP_READ,
 	};
 
 	c->stage = stage;
@@ -367,7 +386,51 @@ receive(struct connection *c)
 	}
 	if (c->stage != STAGE_LINGER)
 		buf_put(&c->in, data, (size_t)n);
+	/* Listened to only to hear that it is gone: the rest can wait. */
+	if (c->stage == STAGE_ANSWER && c->in.len >= HTTP_HEAD_MAX)
+		wire_wait(&c->wire, 0);
 	return true;
+}
+
+/* Whether the client of a stream is still there. What it says is of no use:
+ * there is nothing behind a stream. */
+static bool
+hear(struct connection *c)
+{
+	char data[1024];
+	ssize_t n = wire_recv(&c->wire, data, sizeof(data));
+
+	if (n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR)))
+		return true;
+	connection_free(c);
+	return false;
+}
+
+/* Send what there is of a stream. */
+static void
+flush_stream(struct connection *c)
+{
+	struct exchange *x = c->exchange;
+
+	while (c->sent < c->out.len) {
+		ssize_t n = wire_send(&c->wire, c->out.data + c->sent,
+		    c->out.len - c->sent);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			wire_wait(&c->wire, LOOP_READ | LOOP_WRITE);
+			return;
+		}
+		if (n < 0) {
+			connection_free(c);
+			return;
+		}
+		c->sent += (size_t)n;
+	}
+	buf_clear(&c->out);
+	c->sent = 0;
+	timer_stop(c->deadline);
+	wire_wait(&c->wire, LOOP_READ);
+	x->more(x, x->gone_arg);
 }
 
 static void
@@ -376,7 +439,11 @@ on_ready(struct wire *w, unsigned what, void *arg)
 	struct connection *c = arg;
 
 	(void)w;
-	(void)what;
+	if (c->stage == STAGE_STREAM) {
+		if (!(what & LOOP_READ) || hear(c))
+			flush_stream(c);
+		return;
+	}
 	if (c->stage == STAGE_WRITE || receive(c))
 		go_on(c);
 }
@@ -585,8 +652,12 @@ put_head(struct connection *c, const struct exchange *x)
 	    x->status, http_reason(x->status),
 	    http_date(date, (int64_t)time(NULL)), x->cache ? x->cache : "no-store");
 	if (x->status != 204 && x->status != 304)
-		buf_printf(&c->out, "Content-Type: %s\r\nContent-Length: %zu\r\n",
-		    x->type ? x->type : "application/json", x->body.len);
+		buf_printf(&c->out, "Content-Type: %s\r\n",
+		    x->type ? x->type : "application/json");
+	if (x->more != NULL && x->request.minor > 0)
+		put_text(c, "Transfer-Encoding: chunked\r\n");
+	else if (x->more == NULL && x->status != 204 && x->status != 304)
+		buf_printf(&c->out, "Content-Length: %zu\r\n", x->body.len);
 	if (c->wire.tls != NULL)
 		put_text(c, "Strict-Transport-Security: max-age=31536000\r\n");
 	if (c->closing)
@@ -615,13 +686,66 @@ exchange_done(struct exchange *x)
 		exchange_free(x);
 		return;
 	}
+	x->gone = NULL;
 	c->closing |= c->server->stopping;
-	put_head(c, x);
+	if (x->more != NULL)
+		put_text(c, x->request.minor > 0 ? "0\r\n\r\n" : "");
+	else
+		put_head(c, x);
 	if (strcmp(x->request.method, "HEAD") != 0)
 		buf_put(&c->out, x->body.data, x->body.len);
 	buf_clear(&x->body);
 	set_stage(c, STAGE_WRITE);
 	timer_set(c->deadline, c->server->options.write_within);
+}
+
+/* Pieces that come together go out together; and within a time. */
+static void
+write_soon(struct connection *c)
+{
+	wire_wait(&c->wire, LOOP_READ | LOOP_WRITE);
+	if (!timer_pending(c->deadline))
+		timer_set(c->deadline, c->server->options.write_within);
+}
+
+void
+exchange_watch(struct exchange *x, gone_fn *gone, void *arg)
+{
+	struct connection *c = x->connection;
+
+	x->gone = gone;
+	x->gone_arg = arg;
+	if (c != NULL && c->stage == STAGE_ANSWER && c->in.len < HTTP_HEAD_MAX)
+		wire_wait(&c->wire, LOOP_READ);
+}
+
+void
+exchange_stream(struct exchange *x, answer_fn *more)
+{
+	struct connection *c = x->connection;
+
+	x->more = more;
+	if (c == NULL)
+		return;
+	c->closing = true;
+	put_head(c, x);
+	set_stage(c, STAGE_STREAM);
+	write_soon(c);
+}
+
+void
+exchange_send(struct exchange *x, const void *data, size_t len)
+{
+	struct connection *c = x->connection;
+
+	if (c == NULL || len == 0)
+		return;
+	if (x->request.minor > 0)
+		buf_printf(&c->out, "%zx\r\n", len);
+	buf_put(&c->out, data, len);
+	if (x->request.minor > 0)
+		put_text(c, "\r\n");
+	write_soon(c);
 }
 
 void

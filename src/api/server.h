@@ -24,6 +24,9 @@ struct exchange;
 
 /* Answers a request: exchange_done() exactly once, now or later. */
 typedef void answer_fn(struct exchange *, void *arg);
+/* There is nobody to answer any more, or the server stops and waits for the
+ * answer: exchange_done() as ever, but soon. */
+typedef void gone_fn(struct exchange *, void *arg);
 
 /*
  * One request and its answer. It outlives its connection when that is lost
@@ -41,6 +44,9 @@ struct exchange {
 	bool secure;			/* the client's connection has TLS */
 	struct connection *connection;	/* the server's; NULL: lost */
 	answer_fn *answer;
+	gone_fn *gone;			/* NULL: nobody wants to know */
+	void *gone_arg;
+	answer_fn *more;		/* of a stream, all is out; NULL: it is none */
 	mono_t began;
 	/* What the core of the API has found out. */
 	struct caller caller;
@@ -75,6 +81,17 @@ void server_stop(struct server *, void (*done)(void *arg), void *arg);
 void server_free(struct server *);
 
 void exchange_done(struct exchange *);
+/* For an answer that is to take its time: hear, once, that its client is gone. */
+void exchange_watch(struct exchange *, gone_fn *, void *arg);
+/*
+ * Begin an answer that comes in pieces until exchange_done(), after which the
+ * connection is closed: status, type and headers are there. more is called, from
+ * the loop and with watch's arg, when all that was sent is taken, or at least
+ * with the system: sent then, a piece is the most that is kept for the client.
+ * Who takes too long with one is gone.
+ */
+void exchange_stream(struct exchange *, answer_fn *more);
+void exchange_send(struct exchange *, const void *data, size_t len);
 /* The answer is a problem document (RFC 9457). */
 void exchange_problem(struct exchange *, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
