@@ -59,12 +59,14 @@ static const struct param session_params[] = {
 };
 
 static const struct param events_params[] = {
-	{ "events", IN_QUERY, PARAM_TEXT, "a list of job, queue and alert", .def = "job,queue,alert" },
+	{ "events", IN_QUERY, PARAM_TEXT, "a list of job, queue and alert",
+	    .def = "job,queue,alert" },
 	{ "queue", IN_QUERY, PARAM_TEXT, "of this queue, or of several: a,b" },
 	{ "type", IN_QUERY, PARAM_TEXT, "of jobs of this type" },
 	{ "state", IN_QUERY, PARAM_TEXT, "of jobs in this state, or in several: dead,cancelled" },
 	{ "job", IN_QUERY, PARAM_ID, "of this job" },
-	{ "last_event_id", IN_QUERY, PARAM_TEXT, "go on behind this one, if no Last-Event-ID says" },
+	{ "last_event_id", IN_QUERY, PARAM_TEXT,
+	    "go on behind this one; the header Last-Event-ID goes before" },
 	{ 0 }
 };
 
