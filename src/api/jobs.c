@@ -58,7 +58,7 @@ static const struct param batch_params[] = {
 };
 
 static const struct param workflow_params[] = {
-	{ "name", IN_PATH, PARAM_TEXT, "the workflow, as the configuration names it" },
+	{ "workflow", IN_PATH, PARAM_TEXT, "the workflow, as the configuration names it" },
 	{ "data", IN_BODY, PARAM_OBJECT, "what its steps get", .def = "{}" },
 	{ "tenant", IN_BODY, PARAM_TEXT, "whose it is; else the token's" },
 	{ 0 }
@@ -121,7 +121,7 @@ const struct route jobs_routes[] = {
 	{ "POST", "/v1/jobs/{id}/cancel", "Cancel a job; one that runs is asked to stop",
 	    "jobs", ROLE_OPERATOR, true, "SELECT jobq.api_job_cancel($1) AS body",
 	    .params = one_job },
-	{ "POST", "/v1/workflows/{name}", "Start a workflow", "workflows", ROLE_PRODUCER, true,
+	{ "POST", "/v1/workflows/{workflow}", "Start a workflow", "workflows", ROLE_PRODUCER, true,
 	    "SELECT body, location FROM jobq.api_workflow_start($1, $2, $3)",
 	    .params = workflow_params, .status = 201, .creates = true },
 	{ 0 }

@@ -49,8 +49,9 @@ put_words(struct buf *b, const char *words)
 	buf_char(b, ']');
 }
 
+/* described: it tells itself what the parameter is. */
 static void
-put_schema(struct buf *b, const struct param *p)
+put_schema(struct buf *b, const struct param *p, bool described)
 {
 	static const char *const types[] = {
 		[PARAM_TEXT] = "\"type\":\"string\"",
@@ -68,8 +69,14 @@ put_schema(struct buf *b, const struct param *p)
 		[PARAM_FIELDS] = "\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}",
 	};
 	bool one = p->type == PARAM_TEXTS && p->in == IN_QUERY;
+	const char *type = one ? types[PARAM_TEXT] : types[p->type];
 
-	buf_printf(b, "{%s", one ? types[PARAM_TEXT] : types[p->type]);
+	buf_char(b, '{');
+	if (described) {
+		put_pair(b, "description", p->about ? p->about : p->name);
+		buf_str(b, *type != '\0' ? "," : "");
+	}
+	buf_str(b, type);
 	switch (p->type) {
 	case PARAM_TEXT:
 		put_range(b, p, "minLength", "maxLength");
@@ -115,7 +122,7 @@ put_parameters(struct buf *b, const struct route *r)
 		if (p->type == PARAM_FIELDS)
 			buf_str(b, ",\"style\":\"deepObject\",\"explode\":true");
 		buf_str(b, ",\"schema\":");
-		put_schema(b, p);
+		put_schema(b, p, false);
 		buf_char(b, '}');
 	}
 	if (r->creates) {
@@ -147,11 +154,8 @@ put_body(struct buf *b, const struct route *r)
 		first = false;
 		required |= p->required;
 		put_string(b, p->name);
-		buf_str(b, ":{\"allOf\":[");
-		put_schema(b, p);
-		buf_str(b, "],");
-		put_pair(b, "description", p->about ? p->about : p->name);
-		buf_char(b, '}');
+		buf_char(b, ':');
+		put_schema(b, p, true);
 	}
 	if (first)
 		return;
@@ -286,7 +290,7 @@ openapi_text(struct buf *b, const char *version)
 
 	buf_str(b, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"jobqd\","
 	    "\"description\":\"Jobs, queues, schedules and what became of them. jobqd-api(7) "
-	    "says it in words.\",\"license\":{\"name\":\"see COPYING\",\"identifier\":\"ISC\"},");
+	    "says it in words.\",\"license\":{\"name\":\"BSD 2-Clause\",\"identifier\":\"BSD-2-Clause\"},");
 	put_pair(b, "version", version);
 	buf_str(b, "},\"servers\":[{\"url\":\"/\"}],"
 	    "\"security\":[{\"bearer\":[]},{\"adminKey\":[]},{\"cookie\":[]}]");

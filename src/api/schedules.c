@@ -17,7 +17,7 @@
 #include "core/spec.h"
 
 #define NAME { "name", IN_PATH, PARAM_TEXT, "the schedule's name" }
-#define WORKFLOW { "id", IN_PATH, PARAM_ID, "the workflow" }
+#define WORKFLOW { "workflow", IN_PATH, PARAM_ID, "the workflow" }
 #define LIMIT { "limit", IN_QUERY, PARAM_INTEGER, "at most so many", .min = 1, .max = 1000, \
 	.def = "100" }
 #define CURSOR { "cursor", IN_QUERY, PARAM_TEXT, "where the last page ended", .min = 1, \
@@ -127,12 +127,12 @@ const struct route schedules_routes[] = {
 	{ "GET", "/v1/workflows", "Runs of workflows, the newest first", "workflows", ROLE_VIEWER,
 	    true, "SELECT jobq.api_workflows($1, $2, $3, $4) AS body",
 	    .params = workflows_params },
-	{ "GET", "/v1/workflows/{id}", "A run of a workflow, with its steps", "workflows",
+	{ "GET", "/v1/workflows/{workflow}", "A run of a workflow, with its steps", "workflows",
 	    ROLE_VIEWER, true, "SELECT jobq.api_workflow($1) AS body", .params = one_workflow },
-	{ "POST", "/v1/workflows/{id}/cancel", "Cancel it, with all its jobs", "workflows",
+	{ "POST", "/v1/workflows/{workflow}/cancel", "Cancel it, with all its jobs", "workflows",
 	    ROLE_OPERATOR, true, "SELECT jobq.api_workflow_cancel($1) AS body",
 	    .params = one_workflow },
-	{ "POST", "/v1/workflows/{id}/retry", "Take it up where it failed", "workflows",
+	{ "POST", "/v1/workflows/{workflow}/retry", "Take it up where it failed", "workflows",
 	    ROLE_OPERATOR, true, "SELECT jobq.api_workflow_retry($1) AS body",
 	    .params = one_workflow },
 	{ 0 }
