@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Api;
 use Hostile;
 use Http;
 use IO::Socket::UNIX;
@@ -19,10 +20,11 @@ my $dir = temp_directory();
 chmod 0755, $dir;
 my $port = free_port();
 my $pg = Jobqd::Postgres->new;
+Api::tokens("$dir/tokens", [qw(eye viewer * secret)]);
 my $d = Jobqd::Daemon->new(pg => $pg, config => <<"YAML");
 handlers: {null: {driver: noop}}
 queues: {work: {handler: null}}
-api: {listen: "127.0.0.1:$port", trusted_proxies: [127.0.0.1], max_body: 2MiB}
+api: {listen: "127.0.0.1:$port", trusted_proxies: [127.0.0.1], max_body: 2MiB, tokens_file: $dir/tokens}
 YAML
 $d->start;
 my ($status, $out, $err) = run_program([ 'openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
@@ -94,6 +96,8 @@ for my $name (qw(nginx haproxy)) {
 		through($p, "$dir/$name.log");
 	}
 }
+unlike(Http->new("127.0.0.1:$port")->request('/v1/session', method => 'POST', headers => { Authorization => 'Bearer secret' })->{headers}{'set-cookie'},
+    qr/Secure/, 'without proxy and TLS a cookie is for any connection');
 is $d->stop, 0, 'exit 0';
 done_testing;
 
@@ -144,6 +148,14 @@ sub through {
 	is $http->get('/healthz')->{status}, 200, '… and the next request';
 	my ($got) = run_program([ 'curl', '-sSfk', '--http2', '-o', "$dir/out", '-w', '%{http_version}', map { "https://$host:$p->{port}/healthz?$_" } 1 .. 3 ]);
 	is $got, 0, '… HTTP/2 on the outside';
+
+	# A browser's: good for TLS alone, and for pages of this very host.
+	my %login = (Authorization => 'Bearer secret', Host => 'jobs.example.com:8443', Origin => 'https://jobs.example.com:8443');
+	$r = $http->request('/v1/session', method => 'POST', headers => \%login);
+	is $r->{status}, 204, '… a cookie';
+	like $r->{headers}{'set-cookie'}, qr/; Secure/, '… for TLS only';
+	is $http->request('/v1/session', method => 'POST', headers => { %login, Origin => 'https://elsewhere.example.com' })->{status}, 403,
+	    '… not for a page of elsewhere';
 
 	# Who the client is: what it says itself does not count.
 	my $from = $d->log_size;

@@ -143,9 +143,8 @@ post_session(struct exchange *x, void *arg)
 static void
 delete_session(struct exchange *x, void *arg)
 {
-	const struct api *api = arg;
-
-	session_end(api->callers, x);
+	(void)arg;
+	session_end(x);
 	exchange_done(x);
 }
 

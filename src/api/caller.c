@@ -332,12 +332,11 @@ session_show(struct exchange *x)
 }
 
 static void
-set_cookie(const struct callers *callers, struct exchange *x, const char *value,
-    int seconds)
+set_cookie(struct exchange *x, const char *value, int seconds)
 {
 	buf_printf(&x->headers, "Set-Cookie: " COOKIE "=%s; Path=/; Max-Age=%d; "
 	    "HttpOnly; SameSite=Strict%s\r\n", value, seconds,
-	    *callers->conf->api.tls_cert != '\0' ? "; Secure" : "");
+	    x->secure ? "; Secure" : "");
 	x->status = 204;
 }
 
@@ -364,13 +363,13 @@ session_begin(struct callers *callers, struct exchange *x)
 	} else {
 		sign_cookie(mac, t, expiry);
 		snprintf(value, sizeof(value), "%lld.%s", expiry, digest_hex(hex, mac));
-		set_cookie(callers, x, value, COOKIE_SECONDS);
+		set_cookie(x, value, COOKIE_SECONDS);
 		log_info("session begun", "by=%s from=%s", t->name, x->from);
 	}
 }
 
 void
-session_end(struct callers *callers, struct exchange *x)
+session_end(struct exchange *x)
 {
-	set_cookie(callers, x, "", 0);
+	set_cookie(x, "", 0);
 }

@@ -40,6 +40,6 @@ bool callers_admit(struct callers *, struct exchange *, const struct route *);
  */
 void session_show(struct exchange *);
 void session_begin(struct callers *, struct exchange *);
-void session_end(struct callers *, struct exchange *);
+void session_end(struct exchange *);
 
 #endif
