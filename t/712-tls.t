@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 
 my $dir = temp_directory();
 my $port = free_port();
-my $base = "handlers: {null: {driver: noop}}\nqueues: {work: {handler: null, workers: 2}}\n";
+my $base = "handlers: {null: {driver: noop}}\nqueues: {work: {handler: null, workers: 2, max_payload: 3MiB, enabled: false}}\n";
 
 # A certificate of our own authority, valid for days.
 sub openssl {
@@ -34,7 +34,7 @@ openssl('req', '-x509', '-newkey', @ec, '-nodes', '-keyout', "$dir/ca.key", '-ou
 certify('one', 30, @ec);
 certify('two', 3, @ec);
 certify('rsa', 30, 'rsa:2048');
-sub use_pair { my ($crt, $key) = @_; return "api: {listen: \"127.0.0.1:$port\", tls: {cert: $crt, key: $key}}\n" }
+sub use_pair { my ($crt, $key) = @_; return "api: {listen: \"127.0.0.1:$port\", max_body: 3MiB, admin_key: adminkey, tls: {cert: $crt, key: $key}}\n" }
 
 #
 # files
@@ -124,6 +124,21 @@ is $c->answer->{status}, 200, '… and the answer';
 # One record that has a head, the next one its rest and another request.
 $c->send($_) for "GET /heal", "thz HTTP/1.1\r\nHost: a\r\n\r\nGET /nowhere HTTP/1.1\r\n", "Host: a\r\n\r\n";
 is join(' ', map { $c->answer->{status} } 1 .. 2), '200 404', 'requests across records';
+
+# Bodies of 1 MiB there and back, by records of OpenSSL's, in one chunk and in many.
+my $large = join '', map { chr(97 + rand 26) } 1 .. 1 << 20;
+for my $chunked (0, 1) {
+	my $body = "{\"queue\":\"work\",\"data\":{\"text\":\"$large\"}}";
+	my $c = $http->connect;
+	$c->send("POST /v1/jobs HTTP/1.1\r\nHost: a\r\nX-Admin-Key: adminkey\r\n"
+	    . ($chunked ? "Transfer-Encoding: chunked\r\n\r\n" . join('', map { sprintf("%x\r\n", length) . "$_\r\n" } $body =~ /(.{1,9999})/gs) . "0\r\n\r\n"
+		: 'Content-Length: ' . length($body) . "\r\n\r\n$body"));
+	my $r = $c->answer;
+	is $r->{status}, 201, 'a body of 1 MiB' . ($chunked ? ' in chunks' : '');
+	my ($id) = $r->{body} =~ /"id"\s*:\s*(\d+)/;
+	$c->send("GET /v1/jobs/$id HTTP/1.1\r\nHost: a\r\nX-Admin-Key: adminkey\r\n\r\n" x 2);
+	is scalar(grep { index($c->answer->{body}, $large) > 0 } 1, 2), 2, '… and back, twice';
+}
 
 # The end is said, so that nobody can cut an answer short.
 my $ends = <<'PY';
