@@ -30,7 +30,8 @@ static const struct param groups_params[] = {
 	{ "reviewed", IN_QUERY, PARAM_BOOLEAN, "whether all of the group are reviewed" },
 	{ "queue", IN_QUERY, PARAM_TEXT, "of this queue" },
 	{ "type", IN_QUERY, PARAM_TEXT, "of this type" },
-	{ "limit", IN_QUERY, PARAM_INTEGER, "at most so many", .min = 1, .max = 1000, .def = "100" },
+	{ "limit", IN_QUERY, PARAM_INTEGER, "at most so many", .min = 1, .max = 1000,
+	    .def = "100" },
 	{ 0 }
 };
 static const struct param one_letter[] = { JOB_ID, { 0 } };

@@ -21,7 +21,8 @@
 static answer_fn drain, clear, clean;
 
 static const struct param list_params[] = {
-	{ "limit", IN_QUERY, PARAM_INTEGER, "at most so many", .min = 1, .max = 1000, .def = "100" },
+	{ "limit", IN_QUERY, PARAM_INTEGER, "at most so many", .min = 1, .max = 1000,
+	    .def = "100" },
 	{ "cursor", IN_QUERY, PARAM_TEXT, "where the last page ended", .min = 1, .max = 1024 },
 	{ 0 }
 };

@@ -1,7 +1,15 @@
 -- Dead letters, for the HTTP API.
 
--- The newest jobs first. Of very many a request looks at 200,000: a page may have
--- less than it was asked for, and still be followed by another.
+-- The dead letter that is the n-th before this one, whosever it is; null: there
+-- are not so many.
+create function jobq.api_dead_edge(before bigint, n int) returns bigint
+language sql stable set jobq.tenant = '' as $$
+	select d.job from jobq.dead d where d.job < before order by d.job desc offset n limit 1
+$$;
+
+-- The newest jobs first. Of very many a request looks at 200,000, of a tenant's
+-- among these at 50,000, since each job has to be looked up: a page may have less
+-- than it was asked for, and still be followed by another.
 create function jobq.api_dead_letters(reviewed boolean, queue text, type text, tenant text, fingerprint text,
     class text, max int, cursor text) returns json
 language plpgsql stable
@@ -16,7 +24,7 @@ begin
 	if queue is not null then
 		perform jobq.queue_get(queue);
 	end if;
-	select d.job into edge from jobq.dead d where d.job < before order by d.job desc offset 200000 limit 1;
+	edge := jobq.api_dead_edge(before, case when jobq.api_tenant() is null then 200000 else 50000 end);
 	select json_agg(k order by k.job_id desc), count(*), min(k.job_id) into items, n, lowest
 	from (
 		select * from jobq.dead_letters d
@@ -40,7 +48,7 @@ create function jobq.api_dead_groups(reviewed boolean, queue text, type text, ma
 language plpgsql stable set jit = off as $$
 declare
 	mine text := jobq.api_tenant();
-	edge bigint := coalesce((select d.job from jobq.dead d order by d.job desc offset 20000 limit 1), 0);
+	edge bigint := coalesce(jobq.api_dead_edge(9223372036854775807, 20000), 0);
 begin
 	return jobq.api_list((
 		select json_agg(k order by k.last_died_at desc)

@@ -140,6 +140,12 @@ begin
 end
 $$;
 
+-- How long the longest piece of statistics of that time is.
+create function jobq.api_piece(since timestamptz, until timestamptz) returns interval
+language sql stable set jobq.tenant = '' as $$
+	select max(d.span) from jobq.depth d where d.at >= since and d.at < until
+$$;
+
 -- Time series: see statistics_range(). step null: one that makes 300 of them at most.
 -- What of a step is not known is null.
 create function jobq.api_metrics(range interval, since timestamptz, until timestamptz, step interval,
@@ -154,7 +160,7 @@ declare
 	names int;
 	mine text := jobq.api_tenant();
 	items json;
-	shortest interval;
+	shortest interval := jobq.api_piece(begun, till);	-- no step is shorter than that
 begin
 	if since is not null and range is not null then
 		perform jobq.api_refuse('22023', 'range and since do not go together', field => 'range');
@@ -165,8 +171,6 @@ begin
 	elsif queue is not null then
 		perform jobq.queue_get(queue);
 	end if;
-	-- no shorter than the pieces that there are
-	select max(d.span) into shortest from jobq.depth d where d.at >= begun and d.at < till;
 	if step is null then
 		select k into step
 		from unnest('{1 minute,5 minutes,15 minutes,1 hour,6 hours,1 day}'::interval[]) k
@@ -278,11 +282,11 @@ begin
 end
 $$;
 
--- Since when about so many attempts ended before `high`, by the counts, and not
--- before `low`.
+-- Since when about so many attempts, whosever they are, ended before `high`, by the
+-- counts, and not before `low`.
 create function jobq.api_ended_since(high timestamptz, low timestamptz, want bigint, queue text, outcomes int[])
 returns timestamptz
-language sql stable as $$
+language sql stable set jobq.tenant = '' as $$
 	select greatest(low, coalesce((
 		-- of a piece that has many more the last part will do
 		select case when k.n > 20 * want then k.till - (k.till - k.at) * (4 * want / k.n::float8) else k.at end
