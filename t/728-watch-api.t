@@ -123,9 +123,13 @@ is_deeply [ @{$last}{qw(queue type state error_class error attempt)} ], [ qw(wor
 # inventory
 #
 my $inventory = $eye->get('/v1/inventory')->{json};
-is_deeply [ map { $_->{name} } @{ $inventory->{queues} } ], [ qw(held work) ], 'GET /v1/inventory: queues';
-is_deeply [ grep { !exists $inventory->{$_} } qw(types schedules workers limits workflows nodes counts) ], [], '… and all else';
+is_deeply [ map { $_->{name} } @{ $inventory->{queues} } ], [ qw(work held) ], 'GET /v1/inventory: queues';
+is_deeply [ grep { !exists $inventory->{$_} } qw(types schedules handlers workers limits retry workflows hooks channels alerts nodes counts) ], [], "… and all else";
 is $inventory->{counts}{workers}, 4, '… counted';
+my ($status, $out) = $d->ctl('inventory', '--json');
+my $same = $Api::json->decode($out);
+delete @{$_}{qw(at configuration)} for $inventory, $same;
+is_deeply $inventory, $same, '… as "jobqctl inventory --json" tells it';
 
 #
 # alerts

@@ -4,7 +4,11 @@
  */
 #include "config.h"
 
+#include <stdlib.h>
+
+#include "api/ask.h"
 #include "api/route.h"
+#include "conf/inventory.h"
 
 #define LIMIT(most) { "limit", IN_QUERY, PARAM_INTEGER, "at most so many", .min = 1, \
 	.max = 1000, .def = most }
@@ -15,6 +19,8 @@
 #define TENANT { "tenant", IN_QUERY, PARAM_TEXT, "only of this tenant" }
 #define CLASSES "error validation rate_limit auth network timeout resource crash lost"
 #define ALERT { "name", IN_PATH, PARAM_TEXT, "the alert's name" }
+
+static answer_fn inventory;
 
 static const struct param workers_params[] = {
 	{ "node", IN_QUERY, PARAM_TEXT, "only of this node" },
@@ -120,9 +126,9 @@ const struct route watch_routes[] = {
 	    .params = history_params },
 	{ "GET", "/v1/report", "What the daily report tells", "watching", ROLE_VIEWER, false,
 	    "SELECT jobq.report_json($1) AS body", .params = report_params },
-	{ "GET", "/v1/inventory", "All there is: queues, types, schedules, workers, limits, "
-	    "workflows, nodes", "watching", ROLE_VIEWER, true,
-	    "SELECT jobq.api_inventory() AS body" },
+	{ "GET", "/v1/inventory", "All there is, of this node's configuration and the database: "
+	    "queues, types, schedules, handlers, workers, limits …", "watching", ROLE_VIEWER, true,
+	    .answer = inventory },
 	{ "GET", "/v1/checkup", "Is all in order? What \"jobqctl doctor\" asks the database",
 	    "watching", ROLE_VIEWER, false, "SELECT jobq.api_checkup() AS body" },
 	{ "GET", "/v1/alerts", "Alerts that have fired, the newest first", "alerts", ROLE_VIEWER,
@@ -149,3 +155,42 @@ const struct route watch_routes[] = {
 	    "SELECT jobq.api_alert_unsilence($1, $2) AS body", .params = unsilence_params },
 	{ 0 }
 };
+
+/* As "jobqctl inventory --json" has it; a tenant's share is the database's alone. */
+static void
+on_inventory(struct exchange *x, const PGresult *res, void *arg)
+{
+	const struct conf *conf = ask_conf(x);
+	json_t *all, *found;
+	char *text;
+
+	(void)arg;
+	x->status = 200;
+	if (x->caller.tenant != NULL) {
+		buf_printf(&x->body, "%s\n", pg_text(res, 0, 0));
+		exchange_done(x);
+		return;
+	}
+	all = inventory_new(conf);
+	if (conf->nfiles > 0)
+		json_object_set_new(all, "configuration", json_string(conf->files[0]));
+	json_object_set_new(all, "database", json_string(pg_text(res, 0, 1)));
+	json_object_set_new(all, "at", json_string(pg_text(res, 0, 2)));
+	found = json_loads(pg_text(res, 0, 0), 0, NULL);
+	inventory_add(all, found, true);
+	inventory_count(all);
+	text = json_dumps(all, JSON_COMPACT);
+	buf_printf(&x->body, "%s\n", text);
+	free(text);
+	json_decref(found);
+	json_decref(all);
+	exchange_done(x);
+}
+
+static void
+inventory(struct exchange *x, void *arg)
+{
+	(void)arg;
+	ask(x, "SELECT jobq.api_inventory(), current_database(), "
+	    "jobq.rfc3339(clock_timestamp())", 0, NULL, on_inventory, NULL);
+}

@@ -11,9 +11,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/xalloc.h"
-#include "core/job.h"
-#include "core/metric.h"
+#include "conf/inventory.h"
 #include "ctl/ctl.h"
 #include "ctl/out.h"
 
@@ -21,38 +19,12 @@
 #define COMPARE_TROUBLE 2	/* as diff(1) has them */
 #define FILE_LIMIT (16u << 20)
 
-/* In the order they are shown. An entry of any has a name. */
-static const struct {
-	const char *name;
-	bool moment;	/* what is there at the moment: only counted to compare */
-} sections[] = {
-	{ "queues", false }, { "types", false }, { "schedules", false },
-	{ "handlers", false }, { "workers", true }, { "limits", false },
-	{ "retry", false }, { "workflows", false }, { "hooks", false },
-	{ "channels", false }, { "alerts", false }, { "nodes", true },
-};
-#define SECTION_COUNT (sizeof(sections) / sizeof(*sections))
-
 /* What changes by itself, so that it makes no difference. */
 static const char *const passing[] = { "name", "paused", "served", "alive",
 	"version", "configured" };
 
 static json_t *make(struct ctl *);
-static void put(json_t *all, const char *section, json_t *entry);
-static void put_queue(json_t *all, const struct queue_conf *);
-static json_t *handler_names(const struct queue_conf *);
-static void put_type(json_t *all, const struct conf *, const char *queue,
-    const char *type);
-static void put_types(json_t *all, const struct conf *);
-static void put_schedules(json_t *all, const struct conf *);
-static void put_steps(json_t *all, const struct conf *);
-static void put_handlers(json_t *all, const struct conf *);
-static void put_rest(json_t *all, const struct conf *);
 static int put_database(struct ctl *, json_t *all);
-static void merge(json_t *all, const char *section, json_t *found, bool known);
-static json_t *find(json_t *list, const char *name);
-static json_t *words(char *const *, size_t count);
-static void count_all(json_t *all);
 static void print(json_t *all);
 static void print_entry(json_t *entry);
 static void value_text(struct buf *, json_t *);
@@ -89,220 +61,20 @@ inventory_run(struct ctl *ctl, const struct args *a)
 static json_t *
 make(struct ctl *ctl)
 {
-	json_t *all = json_object();
+	json_t *all;
 
-	for (size_t i = 0; i < SECTION_COUNT; i++)
-		json_object_set_new(all, sections[i].name, json_array());
-	if (ctl->url == NULL) {
-		const struct conf *conf;
-
-		if (ctl_configure(ctl) < 0) {
-			json_decref(all);
-			return NULL;
-		}
-		conf = ctl->conf;
+	if (ctl->url == NULL && ctl_configure(ctl) < 0)
+		return NULL;
+	all = inventory_new(ctl->url == NULL ? ctl->conf : NULL);
+	if (ctl->url == NULL)
 		json_object_set_new(all, "configuration",
 		    json_string(ctl->conf_path));
-		for (size_t i = 0; i < conf->nqueues; i++)
-			put_queue(all, &conf->queues[i]);
-		put_types(all, conf);
-		put_schedules(all, conf);
-		put_handlers(all, conf);
-		put_steps(all, conf);
-		put_rest(all, conf);
-	}
 	if (put_database(ctl, all) < 0) {
 		json_decref(all);
 		return NULL;
 	}
-	count_all(all);
+	inventory_count(all);
 	return all;
-}
-
-static void
-put(json_t *all, const char *section, json_t *entry)
-{
-	json_object_set_new(entry, "configured", json_true());
-	json_array_append_new(json_object_get(all, section), entry);
-}
-
-static void
-put_queue(json_t *all, const struct queue_conf *q)
-{
-	int priority = q->scale->large_first ? PRIORITY_MAX - q->priority :
-	    q->priority;
-
-	put(all, "queues", json_pack("{s:s,s:o,s:b,s:i,s:i,s:i,s:s,s:s,s:i,s:I,s:I,s:o}",
-	    "name", q->name, "handlers", handler_names(q),
-	    "enabled", q->enabled, "workers", q->workers,
-	    "concurrency", q->concurrency, "priority", priority,
-	    "priority_scale", q->scale->name,
-	    "retry", q->own_retry == NULL ? q->retry->name : "(its own)",
-	    "attempts", q->retry->attempts,
-	    "timeout_ms", (json_int_t)q->timeout_ms,
-	    "expire_ms", (json_int_t)q->expire_ms,
-	    "limits", words(q->limits, q->nlimits)));
-}
-
-static json_t *
-handler_names(const struct queue_conf *q)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < q->ntypes; i++) {
-		bool there = false;
-
-		for (size_t k = 0; k < i; k++)
-			there |= q->types[k].handler == q->types[i].handler;
-		if (!there)
-			json_array_append_new(list,
-			    json_string(q->types[i].handler->name));
-	}
-	return list;
-}
-
-/* What runs jobs of a type: its own handler, else that of all types. */
-static const struct type_conf *
-type_of(const struct queue_conf *q, const char *type)
-{
-	const struct type_conf *any = NULL;
-
-	for (size_t i = 0; q != NULL && i < q->ntypes; i++) {
-		if (strcmp(q->types[i].type, type) == 0)
-			return &q->types[i];
-		if (*q->types[i].type == '\0')
-			any = &q->types[i];
-	}
-	return any;
-}
-
-/* Nothing when it is there, or no name of a type. */
-static void
-put_type(json_t *all, const struct conf *conf, const char *queue,
-    const char *type)
-{
-	const struct type_conf *t = type_of(conf_queue(conf, queue), type);
-	char *name = xasprintf("%s/%s", queue, type);
-
-	if (type != NULL && *type != '\0' &&
-	    find(json_object_get(all, "types"), name) == NULL)
-		put(all, "types", json_pack("{s:s,s:s,s:s,s:s?,s:s?}",
-		    "name", name, "queue", queue, "type", type,
-		    "handler", t == NULL ? NULL : t->handler->name,
-		    "driver", t == NULL ? NULL : t->handler->driver));
-	free(name);
-}
-
-/* All that the configuration tells of. */
-static void
-put_types(json_t *all, const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->nqueues; i++)
-		for (size_t k = 0; k < conf->queues[i].ntypes; k++)
-			put_type(all, conf, conf->queues[i].name,
-			    conf->queues[i].types[k].type);
-	for (size_t i = 0; i < conf->nschedules; i++)
-		put_type(all, conf, conf->schedules[i].queue,
-		    conf->schedules[i].type);
-	for (size_t i = 0; i < conf->read.nhooks; i++)
-		put_type(all, conf, conf->read.hooks[i].queue,
-		    conf->read.hooks[i].type);
-}
-
-static void
-put_schedules(json_t *all, const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->nschedules; i++) {
-		const struct schedule_conf *s = &conf->schedules[i];
-
-		put(all, "schedules", json_pack("{s:s,s:s,s:s,s:s,s:s,s:b,s:s}",
-		    "name", s->name, "queue", s->queue, "type", s->type,
-		    "spec", s->spec, "timezone", s->timezone,
-		    "enabled", s->enabled, "description", s->description));
-	}
-}
-
-static void
-put_steps(json_t *all, const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->read.nworkflows; i++) {
-		const struct workflow_conf *w = &conf->read.workflows[i];
-		json_t *steps = json_array();
-
-		for (size_t k = 0; k < w->nsteps; k++) {
-			json_array_append_new(steps,
-			    json_string(w->steps[k].name));
-			put_type(all, conf, w->steps[k].queue,
-			    w->steps[k].type);
-		}
-		if (*w->on_failure.queue != '\0')
-			put_type(all, conf, w->on_failure.queue,
-			    w->on_failure.type);
-		put(all, "workflows", json_pack("{s:s,s:o}", "name", w->name,
-		    "steps", steps));
-	}
-}
-
-static void
-put_handlers(json_t *all, const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->nhandlers; i++) {
-		const struct handler_conf *h = &conf->handlers[i];
-		json_t *used = json_array();
-
-		for (size_t k = 0; k < conf->nqueues; k++) {
-			const struct queue_conf *q = &conf->queues[k];
-			bool uses = false;
-
-			for (size_t t = 0; t < q->ntypes; t++)
-				uses |= q->types[t].handler == h;
-			if (uses)
-				json_array_append_new(used,
-				    json_string(q->name));
-		}
-		put(all, "handlers", json_pack("{s:s,s:s,s:o}", "name", h->name,
-		    "driver", h->driver, "queues", used));
-	}
-}
-
-static void
-put_rest(json_t *all, const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->nlimits; i++) {
-		const struct limit_conf *l = &conf->limits[i];
-
-		put(all, "limits", json_pack("{s:s,s:I,s:I,s:i,s:I}",
-		    "name", l->name, "rate", (json_int_t)l->rate_count,
-		    "period_ms", (json_int_t)l->rate_period_ms,
-		    "concurrency", l->concurrency,
-		    "min_gap_ms", (json_int_t)l->min_gap_ms));
-	}
-	for (size_t i = 0; i < conf->npolicies; i++)
-		put(all, "retry", json_pack("{s:s,s:i}", "name",
-		    conf->policies[i].name, "attempts",
-		    conf->policies[i].attempts));
-	for (size_t i = 0; i < conf->read.nhooks; i++) {
-		const struct hook_conf *h = &conf->read.hooks[i];
-
-		put(all, "hooks", json_pack("{s:s,s:s,s:s}", "name", h->name,
-		    "queue", h->queue, "type", h->type));
-	}
-	for (size_t i = 0; i < conf->read.nchannels; i++) {
-		const struct channel_conf *c = &conf->read.channels[i];
-
-		/* Where a webhook goes to is a secret as often as not. */
-		put(all, "channels", json_pack("{s:s,s:s}", "name", c->name,
-		    "kind", c->nemail > 0 ? "email" :
-		    c->nexec > 0 ? "exec" : "webhook"));
-	}
-	for (size_t i = 0; i < conf->read.nalerts; i++) {
-		const struct alert_conf *a = &conf->read.alerts[i];
-
-		put(all, "alerts", json_pack("{s:s,s:s,s:s,s:s,s:o}",
-		    "name", a->name, "metric", metric_at(a->metric)->name,
-		    "above", a->above, "below", a->below,
-		    "notify", words(a->notify, a->nnotify)));
-	}
 }
 
 /*
@@ -328,77 +100,9 @@ put_database(struct ctl *ctl, json_t *all)
 	json_object_set_new(all, "database", json_string(PQgetvalue(res, 0, 1)));
 	json_object_set_new(all, "at", json_string(PQgetvalue(res, 0, 2)));
 	PQclear(res);
-	for (size_t i = 0; i < SECTION_COUNT; i++)
-		merge(all, sections[i].name,
-		    json_object_get(found, sections[i].name),
-		    known && !sections[i].moment);
+	inventory_add(all, found, known);
 	json_decref(found);
 	return 0;
-}
-
-/* known: what should be in the configuration is in it already. */
-static void
-merge(json_t *all, const char *section, json_t *found, bool known)
-{
-	json_t *list = json_object_get(all, section), *entry, *there;
-	size_t i;
-
-	json_array_foreach(found, i, entry) {
-		there = find(list, json_string_value(json_object_get(entry,
-		    "name")));
-		if (there != NULL && known) {
-			json_object_update_missing(there, entry);
-			continue;
-		}
-		if (known)
-			json_object_set_new(entry, "configured", json_false());
-		json_array_append(list, entry);
-	}
-}
-
-static json_t *
-find(json_t *list, const char *name)
-{
-	json_t *entry;
-	size_t i;
-
-	json_array_foreach(list, i, entry) {
-		const char *it = json_string_value(json_object_get(entry, "name"));
-
-		if (it != NULL && name != NULL && strcmp(it, name) == 0)
-			return entry;
-	}
-	return NULL;
-}
-
-static json_t *
-words(char *const *list, size_t count)
-{
-	json_t *array = json_array();
-
-	for (size_t i = 0; i < count; i++)
-		json_array_append_new(array, json_string(list[i]));
-	return array;
-}
-
-/* Workers: those that are configured, whether they run or not. */
-static void
-count_all(json_t *all)
-{
-	json_t *counts = json_object(), *queue;
-	json_int_t workers = 0;
-	size_t i;
-
-	json_array_foreach(json_object_get(all, "queues"), i, queue)
-		if (json_is_true(json_object_get(queue, "enabled")))
-			workers += json_integer_value(json_object_get(queue,
-			    "workers"));
-	for (i = 0; i < SECTION_COUNT; i++)
-		json_object_set_new(counts, sections[i].name, json_integer(
-		    strcmp(sections[i].name, "workers") == 0 ? workers :
-		    (json_int_t)json_array_size(json_object_get(all,
-		    sections[i].name))));
-	json_object_set_new(all, "counts", counts);
 }
 
 static void
@@ -414,16 +118,16 @@ print(json_t *all)
 	    conf != NULL && db != NULL ? " and " : "",
 	    db == NULL ? "" : "database ", db == NULL ? "" : db);
 	out_line("%s", "");
-	for (size_t i = 0; i < SECTION_COUNT; i++)
-		out_line("%-10s %6lld", sections[i].name,
+	for (size_t i = 0; inventory_sections[i].name != NULL; i++)
+		out_line("%-10s %6lld", inventory_sections[i].name,
 		    (long long)json_integer_value(json_object_get(counts,
-		    sections[i].name)));
-	for (size_t i = 0; i < SECTION_COUNT; i++) {
-		json_t *list = json_object_get(all, sections[i].name);
+		    inventory_sections[i].name)));
+	for (size_t i = 0; inventory_sections[i].name != NULL; i++) {
+		json_t *list = json_object_get(all, inventory_sections[i].name);
 
 		if (json_array_size(list) == 0)
 			continue;
-		out_line("\n%s", sections[i].name);
+		out_line("\n%s", inventory_sections[i].name);
 		json_array_foreach(list, k, entry)
 			print_entry(entry);
 	}
@@ -576,15 +280,15 @@ differences(json_t *was, json_t *is)
 		differs |= json_integer_value(json_object_get(value, "before"))
 		    != json_integer_value(json_object_get(value, "now"));
 	json_object_set_new(all, "counts", counts);
-	for (size_t i = 0; i < SECTION_COUNT; i++) {
-		json_t *list = normal(json_object_get(was, sections[i].name));
+	for (size_t i = 0; inventory_sections[i].name != NULL; i++) {
+		json_t *list = normal(json_object_get(was, inventory_sections[i].name));
 
-		if (list != NULL && !sections[i].moment) {
+		if (list != NULL && !inventory_sections[i].moment) {
 			value = compare_section(list,
-			    json_object_get(is, sections[i].name));
+			    json_object_get(is, inventory_sections[i].name));
 			if (json_object_size(value) > 0)
 				differs = true;
-			json_object_set_new(all, sections[i].name, value);
+			json_object_set_new(all, inventory_sections[i].name, value);
 		}
 		json_decref(list);
 	}
@@ -598,8 +302,8 @@ compare_counts(json_t *was, json_t *is)
 {
 	json_t *counts = json_object();
 
-	for (size_t i = 0; i < SECTION_COUNT; i++) {
-		const char *name = sections[i].name;
+	for (size_t i = 0; inventory_sections[i].name != NULL; i++) {
+		const char *name = inventory_sections[i].name;
 		json_t *told = json_object_get(json_object_get(was, "counts"),
 		    name), *one;
 		json_t *list = normal(json_object_get(was, name));
@@ -634,7 +338,7 @@ compare_section(json_t *was, json_t *is)
 
 	json_array_foreach(was, i, entry) {
 		json_t *name = json_object_get(entry, "name");
-		json_t *now = find(is, json_string_value(name)), *d;
+		json_t *now = inventory_find(is, json_string_value(name)), *d;
 
 		if (now == NULL) {
 			json_array_append(missing, name);
@@ -648,7 +352,7 @@ compare_section(json_t *was, json_t *is)
 	json_array_foreach(is, i, entry) {
 		json_t *name = json_object_get(entry, "name");
 
-		if (find(was, json_string_value(name)) == NULL)
+		if (inventory_find(was, json_string_value(name)) == NULL)
 			json_array_append(added, name);
 	}
 	if (json_array_size(missing) > 0)
@@ -714,12 +418,12 @@ print_differences(json_t *all, const char *path)
 		    (long long)json_integer_value(json_object_get(count, "now")),
 		    text);
 	}
-	for (size_t i = 0; i < SECTION_COUNT; i++) {
-		json_t *s = json_object_get(all, sections[i].name);
+	for (size_t i = 0; inventory_sections[i].name != NULL; i++) {
+		json_t *s = json_object_get(all, inventory_sections[i].name);
 
-		print_names(sections[i].name, "missing",
+		print_names(inventory_sections[i].name, "missing",
 		    json_object_get(s, "missing"));
-		print_names(sections[i].name, "added",
+		print_names(inventory_sections[i].name, "added",
 		    json_object_get(s, "added"));
 		json_object_foreach(json_object_get(s, "different"), name, entry) {
 			json_object_foreach(entry, key, change) {
@@ -728,7 +432,7 @@ print_differences(json_t *all, const char *path)
 				value_text(&line, json_object_get(change, "before"));
 				buf_str(&line, " -> ");
 				value_text(&line, json_object_get(change, "now"));
-				out_line("%s different: %s %s: %s", sections[i].name,
+				out_line("%s different: %s %s: %s", inventory_sections[i].name,
 				    name, key, line.data);
 				buf_clear(&line);
 			}

@@ -310,27 +310,28 @@ language sql stable as $$
 	select jobq.api_list(json_agg(h order by h.at desc)) from jobq.holds h
 $$;
 
--- All there is (see inventory()), with how many of each: what of it concerns a
--- tenant, where the caller is bound to one.
+-- All there is that the database knows: see inventory(). What of it concerns a
+-- tenant, with how many of each, where the caller is bound to one.
 create function jobq.api_inventory() returns jsonb
 language plpgsql stable as $$
 declare
 	mine text := jobq.api_tenant();
 	all_ jsonb := jobq.inventory();
 begin
-	if mine is not null then
-		all_ := jsonb_build_object(
-		    'queues', (select coalesce(jsonb_agg(jsonb_build_object('name', q ->> 'name', 'paused', q -> 'paused',
-		        'served', q -> 'served')), '[]') from jsonb_array_elements(all_ -> 'queues') q),
-		    'types', (select coalesce(jsonb_agg(jsonb_build_object('name', t.queue || '/' || t.type, 'queue', t.queue,
-		        'type', t.type) order by t.queue, t.type), '[]')
-		        from (select s.queue, s.type from jobq.statistic s
-		            where s.level = any (jobq.levels(4)) and s.tenant = mine and s.type <> ''
-		            union select s.queue, s.type from jobq.schedules s where s.tenant = mine and s.type <> '') t),
-		    'schedules', (select coalesce(jsonb_agg(s), '[]') from jsonb_array_elements(all_ -> 'schedules') s
-		        where s ->> 'name' in (select k.name from jobq.schedule k where k.tenant = mine)),
-		    'workflows', all_ -> 'workflows');
+	if mine is null then
+		return all_;
 	end if;
+	all_ := jsonb_build_object(
+	    'queues', (select coalesce(jsonb_agg(jsonb_build_object('name', q ->> 'name', 'paused', q -> 'paused',
+	        'served', q -> 'served')), '[]') from jsonb_array_elements(all_ -> 'queues') q),
+	    'types', (select coalesce(jsonb_agg(jsonb_build_object('name', t.queue || '/' || t.type, 'queue', t.queue,
+	        'type', t.type) order by t.queue, t.type), '[]')
+	        from (select s.queue, s.type from jobq.statistic s
+	            where s.level = any (jobq.levels(4)) and s.tenant = mine and s.type <> ''
+	            union select s.queue, s.type from jobq.schedules s where s.tenant = mine and s.type <> '') t),
+	    'schedules', (select coalesce(jsonb_agg(s), '[]') from jsonb_array_elements(all_ -> 'schedules') s
+	        where s ->> 'name' in (select k.name from jobq.schedule k where k.tenant = mine)),
+	    'workflows', all_ -> 'workflows');
 	return all_ || jsonb_build_object('counts', (
 	    select jsonb_object_agg(e.key, jsonb_array_length(e.value)) from jsonb_each(all_) e));
 end
