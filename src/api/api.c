@@ -18,6 +18,7 @@
 #include "api/ask.h"
 #include "api/caller.h"
 #include "api/events.h"
+#include "api/hook.h"
 #include "api/metrics.h"
 #include "api/probe.h"
 #include "api/pull.h"
@@ -389,6 +390,7 @@ api_init(struct api *api, const struct conf *conf)
 	api->asker = asker_new(api->loop, conf);
 	pull_open(api->loop, conf, api->master);
 	api->events = events_new(api->loop, conf, options.connections_max / 2);
+	hooks_open(conf);
 	api->give_up = timer_new(api->loop, leave, api);
 	api->server = server_new(api->loop, PROC_EXTRA_FD, &options);
 	chan_send(api->master, MSG_READY, NULL, 0, -1);
@@ -406,6 +408,7 @@ api_clear(struct api *api)
 	callers_free(api->callers);
 	tls_server_free(api->tls);
 	free(api->proxies);
+	hooks_close();
 	timer_free(api->give_up);
 	chan_free(api->master);
 	loop_free(api->loop);

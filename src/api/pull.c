@@ -727,7 +727,7 @@ pull_ended(const char *queue, enum breaker_sign sign, const char *error)
 	snprintf(seen, sizeof(seen), "%zu", b->seen);
 	snprintf(open_ms, sizeof(open_ms), "%" PRId64, q->breaker_open_ms);
 	const char *params[] = { q->name, failed, seen, open_ms, error };
-	log_warn("circuit breaker opens", "queue=%s failed=%s of=%s open_ms=%s "
+	log_warn("breaker opened", "queue=%s failed=%s of=%s open_ms=%s "
 	    "reason=%s", q->name, failed, seen, open_ms, error);
 	if (pull->pg == NULL)
 		connect_database();

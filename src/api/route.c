@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/hook.h"
 #include "api/pull.h"
 #include "api/route.h"
 #include "base/utf8.h"
@@ -25,7 +26,7 @@
 #define FIELD_NAME_MAX 255
 
 const struct route *const route_tables[] = { api_routes, jobs_routes, queues_routes,
-    dead_routes, schedules_routes, watch_routes, pull_routes, NULL };
+    dead_routes, schedules_routes, watch_routes, pull_routes, hook_routes, NULL };
 
 /*
  * Which route

@@ -172,13 +172,26 @@ check_path_or_tenant(const char *text)
 }
 
 const char *
-check_event_id(const char *text)
+check_header(const char *text)
 {
-	if (*text == '\0' || check_path(text) == NULL ||
-	    (strncmp(text, "header:", 7) == 0 &&
-	    check_name(text + 7) == NULL))
+	if (check_name(text) == NULL && strpbrk(text, UPPER_CHARS) == NULL)
 		return NULL;
-	return "needs header:NAME or a member of the body, like data.id";
+	return "needs the name of a header, in small letters";
+}
+
+const char *
+check_event_part(const char *text)
+{
+	const char *p = text + 5;
+
+	if (*text == '\0' || (strncmp(text, "header:", 7) == 0 &&
+	    check_header(text + 7) == NULL) ||
+	    (strncmp(text, "body:", 5) == 0 && strlen(p) <= 200 && *p != '\0' &&
+	    p[strspn(p, NAME_CHARS UPPER_CHARS)] == '\0' && *p != '.' &&
+	    p[strlen(p) - 1] != '.' && strstr(p, "..") == NULL))
+		return NULL;
+	return "needs header:NAME, in small letters, or body:PATH, like "
+	    "header:webhook-id or body:data.id";
 }
 
 const char *

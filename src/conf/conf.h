@@ -17,6 +17,7 @@
 #include "conf/tokens.h"
 #include "core/backoff.h"
 #include "core/cron.h"
+#include "core/sign.h"
 
 /* The shared handler kinds' options stay nodes: a driver knows its own. */
 struct handler_conf {
@@ -142,12 +143,18 @@ struct limit_conf {			/* 0: unlimited */
 	int64_t min_gap_ms;
 };
 
+/* A webhook that comes in, and the job it makes. */
 struct hook_conf {
 	char *name;
-	char *queue, *type;
-	enum { VERIFY_NONE, VERIFY_STANDARD, VERIFY_TIMESTAMPED } scheme;
-	char *secret, *secret_file;	/* "" : not given so */
-	char *event_id;			/* "", header:NAME or data.PATH */
+	char *queue, *type, *tenant;	/* "" : none */
+	enum verify_scheme scheme;
+	char *secret, *secret_file;	/* "" : not given so; of a file each line */
+	char **secrets; size_t nsecrets;	/* more of them */
+	char *token_header;		/* of the scheme token, lower case */
+	int64_t tolerance_ms;
+	/* header:NAME or body:PATH, "" : what the scheme has */
+	char *event_id, *event_type;
+	enum { PAYLOAD_RAW, PAYLOAD_EVENT } payload;
 };
 
 enum channel_format { FORMAT_AUTO, FORMAT_GENERIC, FORMAT_SLACK, FORMAT_TEAMS };

@@ -390,7 +390,10 @@ dump_keys(struct dump *d, const struct key *keys, const void *target)
 		} else if (key->type == KEY_WORDS) {
 			memcpy(&words, at, sizeof(words));
 			memcpy(&count, at + sizeof(words), sizeof(count));
-			dump_words(d, key->name, words, count);
+			if (!d->reveal && (key->flags & KEY_SECRET) && count > 0)
+				dump_words(d, key->name, (char *[]){ (char *)"***" }, 1);
+			else
+				dump_words(d, key->name, words, count);
 		} else if (key->type == KEY_MAP) {
 			dump_open(d, key->name);
 			dump_keys(d, key->table, at);

@@ -366,8 +366,12 @@ keys_free(const struct key *keys, void *target)
 			memcpy(&words, at, sizeof(words));
 			memcpy(&count, (char *)at + sizeof(words),
 			    sizeof(count));
-			for (size_t i = 0; i < count; i++)
+			for (size_t i = 0; i < count; i++) {
+				if (key->flags & KEY_SECRET)
+					explicit_bzero(words[i],
+					    strlen(words[i]));
 				free(words[i]);
+			}
 			free(words);
 		} else if (key->type == KEY_MAP)
 			keys_free(key->table, at);

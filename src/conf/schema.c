@@ -37,6 +37,7 @@ TOGETHER(conf, api.rate_count, api.rate_period_ms);
 TOGETHER(limit_conf, rate_count, rate_period_ms);
 TOGETHER(queue_conf, limits, nlimits);
 TOGETHER(schedule_conf, requires_env, nrequires_env);
+TOGETHER(hook_conf, secrets, nsecrets);
 TOGETHER(channel_conf, email, nemail);
 TOGETHER(channel_conf, exec, nexec);
 TOGETHER(conf, monitor.report_to, monitor.nreport_to);
@@ -69,8 +70,7 @@ static const char *const catch_ups[] = { "none", "last", "all", NULL };
 static const char *const channel_formats[] = { "auto", "generic", "slack",
     "teams", NULL };
 static const char *const forwardeds[] = { "x-forwarded-for", "forwarded", NULL };
-static const char *const schemes[] = { "none", "standard-webhooks",
-    "timestamped-hmac", NULL };
+static const char *const payloads[] = { "raw", "event", NULL };
 const char *const conf_severities[] = { "info", "warning", "critical", NULL };
 
 static const struct key daemon_keys[] = {
@@ -304,22 +304,28 @@ static const struct key schedule_keys[] = {
 	END
 };
 
+#define HOOK(m) offsetof(struct hook_conf, m)
 static const struct key verify_keys[] = {
-	{ "scheme", KEY_CHOICE, offsetof(struct hook_conf, scheme),
-	    "standard-webhooks", .names = schemes },
-	{ "secret", KEY_TEXT, offsetof(struct hook_conf, secret), "",
-	    .flags = KEY_SECRET },
-	{ "secret_file", KEY_TEXT, offsetof(struct hook_conf, secret_file), "",
-	    .flags = KEY_QUIET },
+	{ "scheme", KEY_CHOICE, HOOK(scheme),
+	    "standard-webhooks", .names = verify_scheme_names },
+	{ "secret", KEY_TEXT, HOOK(secret), "", .flags = KEY_QUIET | KEY_SECRET },
+	{ "secret_file", KEY_TEXT, HOOK(secret_file), "", .flags = KEY_QUIET },
+	{ "secrets", KEY_WORDS, HOOK(secrets), .flags = KEY_QUIET | KEY_SECRET,
+	    .check = check_not_empty },
+	{ "header", KEY_TEXT, HOOK(token_header), "authorization",
+	    .check = check_header },
+	{ "tolerance", KEY_DURATION, HOOK(tolerance_ms), "5m", SECOND, DAY },
 	END
 };
 
 static const struct key hook_keys[] = {
-	{ "queue", KEY_TEXT, offsetof(struct hook_conf, queue), "" },
-	{ "type", KEY_TEXT, offsetof(struct hook_conf, type), "" },
+	{ "queue", KEY_TEXT, HOOK(queue), "" },
+	{ "type", KEY_TEXT, HOOK(type), "" },
+	{ "tenant", KEY_TEXT, HOOK(tenant), "", .flags = KEY_QUIET },
 	{ "verify", KEY_MAP, .table = verify_keys },
-	{ "event_id", KEY_TEXT, offsetof(struct hook_conf, event_id), "",
-	    .check = check_event_id },
+	{ "event_id", KEY_TEXT, HOOK(event_id), "", .check = check_event_part },
+	{ "event_type", KEY_TEXT, HOOK(event_type), "", .check = check_event_part },
+	{ "payload", KEY_CHOICE, HOOK(payload), "raw", .names = payloads },
 	END
 };
 
@@ -435,8 +441,7 @@ const struct key conf_keys[] = {
 	    .size = sizeof(struct schedule_conf), .check = check_name,
 	    .finish = schedule_finish },
 	{ "hooks", KEY_NAMED, C(read.hooks), .table = hook_keys,
-	    .size = sizeof(struct hook_conf), .check = check_name,
-	    .flags = KEY_LATER },
+	    .size = sizeof(struct hook_conf), .check = check_name },
 	{ "channels", KEY_NAMED, C(read.channels), .table = channel_keys,
 	    .size = sizeof(struct channel_conf), .check = check_name },
 	{ "alerts", KEY_NAMED, C(read.alerts), .table = alert_keys,

@@ -377,7 +377,6 @@ static void
 test_conf_unused(void **state)
 {
 	static const char *const expected[] = { "queues.schema",
-	    "hooks",
 	};
 	const size_t count = sizeof(expected) / sizeof(*expected);
 	struct conf *conf = confs_load(
@@ -483,7 +482,7 @@ static const char rich[] =
     "schedules:\n"
     "  s: {cron: \"0 9 * * 1-5\", queue: b, type: \"\\u00e9\\u2028\\ufeff\\x7f\", data: {a: \"1\", b: 1e3, c: [~, \"null\", null, TRUE], d: {}, \"e f\": \"\"}, starts: \"2026-01-01T00:00:00.250Z\"}\n"
     "  e: {every: 90s, queue: b, timezone: UTC}\n"
-    "hooks: {g: {queue: b, verify: {secret: shh}, event_id: \"header:webhook-id\"}}\n"
+    "hooks: {g: {queue: b, verify: {secret: shh}, event_id: \"header:webhook-id\"}, t: {queue: b, type: t, tenant: acme, verify: {scheme: token, secrets: [\"hush hush\", t0p], header: x-gitlab-token}, event_type: \"body:kind\", payload: event}}\n"
     "channels: {c: {webhook: \"https://hooks.example.com/T0/B0/xyz\", format: slack, sign: {secret: shh}, headers: {Authorization: x, X-A: b}, allow_private: on}, f: {webhook_file: /etc/f, timeout: 5s}, o: {email: [ops@example.com], via: m}, x: {exec: [/bin/page, \"a b\"]}}\n"
     "alerts: {a: {metric: failure_rate, queues: [a], above: 10%, clear: 5%, for: 90s, notify: [c, o], repeat: 4h, escalate: {after: 30m, notify: [x]}}}\n"
     "monitor: {quiet: \"22:00-07:00\"}\n"

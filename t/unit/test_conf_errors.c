@@ -90,14 +90,14 @@ static const struct {
 	    "x.yml:1:7: file: needs a single value, not a map\n" },
 	{ H "queues: {q: {handler: h, workers: many}}\n",
 	    "x.yml:2:26: workers: \"many\" is not a whole number from 0 to 1000\n" },
-	{ H "queues: {q: {handler: h, workers: 0}}\n",
-	    "x.yml:2:26: workers: \"0\" is not a whole number from 1 to 1000\n" },
+	{ H "queues: {q: {handler: h, workers: -1}}\n",
+	    "x.yml:2:26: workers: \"-1\" is not a whole number from 0 to 1000\n" },
 	{ H "queues: {q: {handler: h, workers: 99999999999999999999}}\n",
-	    "x.yml:2:26: workers: \"99999999999999999999\" is not a whole number from 1 to 1000\n" },
+	    "x.yml:2:26: workers: \"99999999999999999999\" is not a whole number from 0 to 1000\n" },
 	{ H "queues: {q: {handler: h, workers: 1.5}}\n",
-	    "x.yml:2:26: workers: \"1.5\" is not a whole number from 1 to 1000\n" },
+	    "x.yml:2:26: workers: \"1.5\" is not a whole number from 0 to 1000\n" },
 	{ H "queues: {q: {handler: h, workers: }}\n",
-	    "x.yml:2:26: workers: \"\" is not a whole number from 1 to 1000\n" },
+	    "x.yml:2:26: workers: \"\" is not a whole number from 0 to 1000\n" },
 	{ H "queues: {q: {handler: h, timeout: 60}}\n",
 	    "x.yml:2:26: timeout: \"60\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 1ms to 24d\n" },
 	{ H "queues: {q: {handler: h, timeout: 60 s}}\n",
@@ -307,11 +307,16 @@ static const struct {
 
 	/* What a later version acts on is checked all the same. */
 	{ Q "hooks: {g: {queue: q, verify: {scheme: md5}}}\n",
-	    "x.yml:3:23: \"verify\" needs a secret: or secret_file:, or scheme: none\n"
-	    "x.yml:3:32: scheme: \"md5\" is not none, standard-webhooks or timestamped-hmac\n" },
+	    "x.yml:3:23: \"verify\" needs a secret:, secrets: or secret_file:, or scheme: none\n"
+	    "x.yml:3:32: scheme: \"md5\" is not none, standard-webhooks, timestamped-hmac, github, microsoft-graph or token\n" },
 	{ Q "hooks: {g: {verify: {scheme: none}, event_id: id}}\n",
 	    "x.yml:3:9: \"g\" has no queue:\n"
-	    "x.yml:3:37: event_id: \"id\": needs header:NAME or a member of the body, like data.id\n" },
+	    "x.yml:3:37: event_id: \"id\": needs header:NAME, in small letters, or body:PATH, like header:webhook-id or body:data.id\n" },
+	{ Q "hooks: {g: {queue: q, verify: {secrets: [\"whsec_%\"], header: X-A, tolerance: 1}, payload: all}}\n",
+	    "x.yml:3:32: secrets: the secret has no base64 after \"whsec_\"\n"
+	    "x.yml:3:54: header: \"X-A\": needs the name of a header, in small letters\n"
+	    "x.yml:3:67: tolerance: \"1\" is not a duration like 500ms, 30s, 5m, 1h or 1d from 1s to 1d\n"
+	    "x.yml:3:82: payload: \"all\" is not raw or event\n" },
 	{ H "channels: {c: {email: [a@b], via: hh}, d: {}, e: {webhook: x}}\n",
 	    "x.yml:2:30: via: there is no handler \"hh\" (did you mean \"h\"?)\n"
 	    "x.yml:2:40: \"d\" needs exactly one of email:, webhook:, webhook_file: and exec:\n"

@@ -797,3 +797,19 @@ create table jobq.audit (
 );
 create index audit_at on jobq.audit (at);
 create index audit_target on jobq.audit (target);
+
+-- Webhooks that came in and were let in. Of those with one event_id the first
+-- makes a job; the others refer to it.
+create table jobq.webhook_event (
+	id bigint generated always as identity primary key,
+	hook text not null,
+	event_id text,			-- null: the sender gives none
+	received_at timestamptz not null default clock_timestamp(),
+	verified boolean not null,	-- by a signature or a secret
+	duplicate_of bigint,
+	job bigint,
+	address text			-- where it came from
+);
+create unique index webhook_event_first on jobq.webhook_event (hook, event_id)
+	where event_id is not null and duplicate_of is null;
+create index webhook_event_received on jobq.webhook_event (received_at);

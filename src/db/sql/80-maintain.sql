@@ -499,6 +499,7 @@ begin
 	delete from jobq.request r where r.at < now() - interval '1 day';
 	delete from jobq.audit a where a.at < now() - interval '1 year';
 	delete from jobq.workflow_run w where w.state <> 'running' and w.finished_at < now() - interval '90 days';
+	delete from jobq.webhook_event e where e.received_at < now() - interval '7 days';
 	delete from jobq.pool p where p.pull and p.seen < now() - interval '1 day'
 	    and not exists (select from jobq.pull u where u.pool = p.id);
 	delete from jobq.node n where n.seen < now() - interval '30 days'
