@@ -83,13 +83,14 @@ handlers:
   d: {driver: email, server: "smtp://localhost:25", from: "a@example.com"}
   e: {driver: sql, statement: SELECT 1, transactional: true, autocommit: false, role: a, max_rows: 1}
   f: {driver: sql, statements: {m: SELECT 1}, choose: "{{data.a}}", url: "postgresql:///a", batch: {limit: 1, pause: 1s}}
+  g: {driver: report, directory: /a, reports: {m: {query: SELECT 1, title: m, columns: {s: m}, totals: [s], chart: {label: s, value: s}, parameters: {s: date}}}, formats: [csv], keep: 1d, max_size: 1MiB, bom: true, mail_queue: q, mail_type: m, attach_max: 1KiB, link_base: "https://a", role: a}
 queues: {q: {handler: a, retry: p, limits: [l]}}
 schedules: {s: {cron: "0 * * * *", queue: q}}
 YAML
 my ($status, $out, $err) = run_program([ jobqd_program(), '-T', '-c', "$dir/all.yml" ]);
 is $status, 0, 'jobqd -T' or diag $err;
 $page = words('jobqd.yml.5');
-my %own = map { $_ => 1 } qw(p l a b c d e f m q s A);
+my %own = map { $_ => 1 } qw(p l a b c d e f g m q s A);
 my %keys;
 $keys{$_} = 1 for grep { !$own{$_} } $out =~ /(?:^|[{,])\s*(?:- )?([a-z_]+):(?=\s|$)/mg;
 cmp_ok scalar(keys %keys), '>', 60, scalar(keys %keys) . ' keys';

@@ -21,6 +21,8 @@ static const char *const known_drivers[] = { "email", "exec", "http", "noop",
 
 static void link_handler(const struct handler_conf *,
     const struct conf_drivers *, struct conf_sink *);
+static void link_mail_queue(const struct conf *, const struct handler_conf *,
+    struct conf_sink *);
 static void link_schedule(struct conf *, struct schedule_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_hook(struct conf *, const struct hook_conf *,
@@ -46,6 +48,8 @@ conf_link(struct conf *conf, const struct conf_drivers *drivers,
 	/* The arrays are in the order of the entries they came from. */
 	for (size_t i = 0; i < conf->nhandlers; i++)
 		link_handler(&conf->handlers[i], drivers, sink);
+	for (size_t i = 0; i < conf->nhandlers; i++)
+		link_mail_queue(conf, &conf->handlers[i], sink);
 	for (size_t i = 0; i < conf->nqueues; i++)
 		queue_link(conf, &conf->queues[i], &queues->entries[i], sink);
 	for (size_t i = 0; i < conf->nschedules; i++)
@@ -120,6 +124,21 @@ link_handler(const struct handler_conf *h, const struct conf_drivers *drivers,
 		count++;
 	key_complain_name(sink, entry, "driver: there is no driver", h->driver,
 	    known_drivers, count);
+}
+
+/* Where a handler of reports puts the mail. */
+static void
+link_mail_queue(const struct conf *conf, const struct handler_conf *h,
+    struct conf_sink *sink)
+{
+	const struct node_entry *entry = node_entry(h->options, "mail_queue");
+
+	if (entry != NULL && strcmp(h->driver, "report") == 0 &&
+	    entry->value->kind == NODE_SCALAR &&
+	    conf_queue(conf, entry->value->text) == NULL)
+		complain_missing(sink, entry, "mail_queue", "queue",
+		    entry->value->text, conf->queues, conf->nqueues,
+		    sizeof(*conf->queues));
 }
 
 void

@@ -137,11 +137,9 @@ on_done(const struct session_end *end, void *arg)
 		t->ops->over(&t->end, t->arg);
 		break;
 	case TXN_STATEMENTS:
-		if (t->ops->answered != NULL && !t->ops->answered(end, t->arg)) {
-			refuse(t, CLASS_ERROR, "rolled back");
-			break;
-		}
-		/* FALLTHROUGH */
+		txn_go_on(t, t->ops->answered != NULL ?
+		    t->ops->answered(end, t->arg) : TXN_ON);
+		break;
 	default:
 		run_next(t);
 	}
@@ -161,6 +159,15 @@ txn_start(struct txn *t, struct session *session,
 	else
 		run_own(t, TXN_BEGIN, settings->read_only ?
 		    "begin isolation level repeatable read read only" : "begin", 0);
+}
+
+void
+txn_go_on(struct txn *t, enum txn_answer answer)
+{
+	if (answer == TXN_BACK)
+		refuse(t, CLASS_ERROR, "rolled back");
+	else if (answer == TXN_ON)
+		run_next(t);
 }
 
 void

@@ -20,6 +20,7 @@ static const struct driver *const drivers[] = {
 #endif
 	&driver_exec,
 	&driver_noop,
+	&driver_report,
 	&driver_sql,
 };
 #define NDRIVERS (sizeof(drivers) / sizeof(drivers[0]))

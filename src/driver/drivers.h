@@ -10,6 +10,7 @@ extern const struct driver driver_email;
 extern const struct driver driver_exec;
 extern const struct driver driver_http;
 extern const struct driver driver_noop;
+extern const struct driver driver_report;
 extern const struct driver driver_sql;
 
 #endif

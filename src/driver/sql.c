@@ -422,22 +422,22 @@ tell(struct sql_run *r)
 	run_progress(r->run, -1, note);
 }
 
-static bool
+static enum txn_answer
 on_answered(const struct session_end *end, void *arg)
 {
 	struct sql_run *r = arg;
 
 	if (r->phase == RUN_COMPLETE)
-		return r->completed;
+		return r->completed ? TXN_ON : TXN_BACK;
 	if (r->phase != RUN_STATEMENTS)
-		return true;
+		return TXN_ON;
 	if (!r->sql->batch) {
 		r->affected = end->affected;
-		return true;
+		return TXN_ON;
 	}
 	/* A function that did it says how many. */
 	r->single = r->single >= 0 ? r->single : end->affected;
-	return true;
+	return TXN_ON;
 }
 
 static void

@@ -14,6 +14,8 @@ check_options(const char *driver, const struct node *options,
 
 static const struct conf_drivers real_drivers = { driver_names, check_options };
 
+#define REPORT(options) "handlers: {h: {driver: report, directory: /r, " options "}}\n"
+#define REPORTS "reports: {a: {query: SELECT 1}}"
 #define SQL(options) "handlers: {h: {driver: sql, " options "}}\n"
 
 static const struct {
@@ -59,6 +61,40 @@ static const struct {
 	    "x.yml:1:43: batch: needs a map: limit, pause\n" },
 	{ SQL("statement: a, url_file: /nonexistent/url"),
 	    "x.yml:1:43: url_file: cannot read /nonexistent/url: No such file or directory\n" },
+
+	{ REPORT(REPORTS), "" },
+	{ REPORT(REPORTS ", formats: [csv, json, ndjson], keep: 0, bom: yes, max_size: 1GiB, role: a"), "" },
+	{ REPORT("reports: {a: {query: SELECT 1, title: A, columns: {b: B}, totals: [b], chart: {label: a, value: b}, parameters: {c: date, d: \"text?\"}}}"), "" },
+	{ "handlers: {h: {driver: report}}\n",
+	    "x.yml:1:15: directory: needs an absolute path\n"
+	    "x.yml:1:15: reports: needs a map of names and reports\n" },
+	{ "handlers: {h: {driver: report, directory: r, reports: {}}}\n",
+	    "x.yml:1:32: directory: needs an absolute path\n"
+	    "x.yml:1:46: reports: needs a map of names and reports\n" },
+	{ REPORT("reports: {a: {}, b/c: {query: SELECT 1}, d: SELECT 1}"),
+	    "x.yml:1:57: a: has no query:\n"
+	    "x.yml:1:64: b/c: a report's name is 1 to 63 letters, digits, _ and -\n"
+	    "x.yml:1:88: d: needs a map of keys, query: first of all\n" },
+	{ REPORT("reports: {a: {query: SELECT 1, columns: [a], totals: a, chart: {label: a}, parameters: {p: day}, colour: red}}"),
+	    "x.yml:1:78: columns: needs a map\n"
+	    "x.yml:1:92: totals: needs a list of columns\n"
+	    "x.yml:1:103: chart: needs label: and value:, two columns\n"
+	    "x.yml:1:135: p: a parameter is text, integer, number, date or boolean, with \"?\" when it may be missing\n"
+	    "x.yml:1:144: unknown key \"colour\"\n" },
+	{ REPORT(REPORTS ", formats: [csv, doc]"),
+	    "x.yml:1:95: formats: \"doc\" is none of csv, json, ndjson, xlsx, pdf\n" },
+	{ REPORT(REPORTS ", formats: csv, max_size: 0, link_base: ftp://x, attach_max: 11MiB"),
+	    "x.yml:1:80: formats: needs a list of formats\n"
+	    "x.yml:1:94: max_size: must be more than 0\n"
+	    "x.yml:1:107: link_base: needs a http or https address\n"
+	    "x.yml:1:127: attach_max: needs mail_queue:\n"
+	    "x.yml:1:127: attach_max: at most 10MiB\n" },
+	{ REPORT(REPORTS ", mail_queue: emial") "queues: {email: {handler: h}}\n",
+	    "x.yml:1:80: mail_queue: there is no queue \"emial\" (did you mean \"email\"?)\n" },
+#ifndef HAVE_XLSX
+	{ REPORT(REPORTS ", formats: [xlsx]"),
+	    "x.yml:1:90: formats: this build writes no xlsx; build it with libxlsxwriter-dev installed\n" },
+#endif
 };
 
 static void

@@ -1,0 +1,456 @@
+/*
+ * The format pdf, by cairo and pango: a table with its head on every page,
+ * totals, "page n of m", and a chart at the end. How many pages there will be
+ * is known only after the last row, so rows wait in a file; then pages are
+ * drawn a few at a time. A row is a line: what is longer is cut.
+ */
+#include "config.h"
+
+#include "driver/table.h"
+
+#ifdef HAVE_PDF
+#include <fcntl.h>
+#include <pango/pangocairo.h>
+#include <cairo-pdf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/utf8.h"
+#include "base/xalloc.h"
+
+/* Points. */
+#define A4_SHORT 595.0
+#define A4_LONG 842.0
+#define MARGIN 36.0
+#define TITLE_HEIGHT 26.0
+#define ROW_HEIGHT 13.0
+#define FOOT_HEIGHT 18.0
+#define GAP 4.0				/* between columns */
+#define PORTRAIT_COLUMNS 6		/* more are landscape */
+#define BAR_HEIGHT 16.0
+
+#define CELL_MAX 240			/* bytes of a text */
+#define WIDTH_ROWS 500			/* that say how wide columns are */
+#define WIDTH_MIN 5			/* characters */
+#define WIDTH_MAX 40
+#define PAGES_AT_ONCE 8
+
+enum pdf_part { PART_TABLE, PART_CHART, PART_OVER };
+
+struct writer {
+	struct output *output;
+	char *directory;
+	FILE *rows;			/* what waits; NULL: none */
+
+	cairo_surface_t *surface;	/* NULL: nothing is drawn yet */
+	cairo_t *cairo;
+	PangoLayout *cell, *head, *title;
+	double width, height;
+	int chars[TABLE_COLUMNS_MAX];	/* the widest text */
+	double x[TABLE_COLUMNS_MAX + 1];
+
+	int64_t rows_left;
+	bool total_left;
+	enum pdf_part part;
+	int page, pages, page_rows;
+	int chart_room;			/* lines that are free below the table */
+	bool failed;			/* output_put() did: reason */
+	struct err reason;
+};
+
+static struct writer *
+pdf_open(struct output *output, const struct writer_options *options)
+{
+	struct writer *w = xcalloc(1, sizeof(*w));
+
+	w->output = output;
+	w->directory = xstrdup(options->directory);
+	return w;
+}
+
+static void
+end_drawing(struct writer *w)
+{
+	if (w->cell != NULL) {
+		g_object_unref(w->cell);
+		g_object_unref(w->head);
+		g_object_unref(w->title);
+		cairo_destroy(w->cairo);
+		cairo_surface_destroy(w->surface);
+	}
+	w->cell = w->head = w->title = NULL;
+	w->cairo = NULL;
+	w->surface = NULL;
+	if (w->rows != NULL)
+		fclose(w->rows);
+	w->rows = NULL;
+}
+
+static void
+pdf_free(struct writer *w)
+{
+	end_drawing(w);
+	free(w->directory);
+	free(w);
+}
+
+/*
+ * Rows, on their way through a file
+ */
+
+static int
+pdf_begin(struct writer *w, const struct table *t, struct err *e)
+{
+	int fd;
+
+	end_drawing(w);
+	fd = open(w->directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(e, "no temporary file in %s", w->directory);
+	w->rows = fdopen(fd, "w+");
+	w->failed = false;
+	for (int i = 0; i < t->ncolumns; i++)
+		w->chars[i] = (int)g_utf8_strlen(t->columns[i].title, -1);
+	return 0;
+}
+
+/* At most CELL_MAX bytes of it, without controls: a line. */
+static size_t
+line_of(const struct value *v, char text[CELL_MAX])
+{
+	size_t len = v->len < CELL_MAX ? v->len : CELL_MAX;
+
+	while (len < v->len && len > 0 && ((unsigned char)v->text[len] & 0xc0) == 0x80)
+		len--;
+	memcpy(text, v->text, len);
+	utf8_clean(text, len);
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] < ' ')
+			text[i] = ' ';
+	return len;
+}
+
+static int
+pdf_row(struct writer *w, const struct table *t, const struct value *v,
+    struct err *e)
+{
+	for (int i = 0; i < t->ncolumns; i++) {
+		char text[CELL_MAX];
+		unsigned char len = 0;
+
+		if (v[i].text != NULL)
+			len = (unsigned char)line_of(&v[i], text);
+		if (t->nrows < WIDTH_ROWS) {
+			int chars = (int)g_utf8_strlen(text, len);
+
+			if (chars > w->chars[i])
+				w->chars[i] = chars;
+		}
+		putc_unlocked(len, w->rows);
+		fwrite_unlocked(text, 1, len, w->rows);
+	}
+	if (ferror(w->rows))
+		return err_errno(e, "cannot write a temporary file in %s",
+		    w->directory);
+	return 0;
+}
+
+/*
+ * Drawing
+ */
+
+static cairo_status_t
+put_bytes(void *arg, const unsigned char *data, unsigned len)
+{
+	struct writer *w = arg;
+
+	if (!w->failed && output_put(w->output, data, len, &w->reason) < 0)
+		w->failed = true;
+	return w->failed ? CAIRO_STATUS_WRITE_ERROR : CAIRO_STATUS_SUCCESS;
+}
+
+static PangoLayout *
+layout_new(struct writer *w, const char *font)
+{
+	PangoLayout *layout = pango_cairo_create_layout(w->cairo);
+	PangoFontDescription *description = pango_font_description_from_string(font);
+
+	pango_layout_set_font_description(layout, description);
+	pango_font_description_free(description);
+	pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
+	pango_layout_set_single_paragraph_mode(layout, TRUE);
+	return layout;
+}
+
+static void
+place_columns(struct writer *w, const struct table *t)
+{
+	double all = 0, x = MARGIN, room = w->width - 2 * MARGIN;
+
+	for (int i = 0; i < t->ncolumns; i++) {
+		if (w->chars[i] < WIDTH_MIN)
+			w->chars[i] = WIDTH_MIN;
+		if (w->chars[i] > WIDTH_MAX)
+			w->chars[i] = WIDTH_MAX;
+		all += w->chars[i];
+	}
+	for (int i = 0; i < t->ncolumns; i++) {
+		w->x[i] = x;
+		x += room * w->chars[i] / all;
+	}
+	w->x[t->ncolumns] = x + GAP;
+}
+
+static int64_t
+page_count(struct writer *w, const struct table *t)
+{
+	int64_t lines = t->nrows + t->any_total, pages;
+	int chart = t->chart.nbars > 0 ?
+	    (int)(t->chart.nbars * BAR_HEIGHT / ROW_HEIGHT) + 4 : 0;
+
+	pages = lines > 0 ? (lines + w->page_rows - 1) / w->page_rows : 1;
+	w->chart_room = (int)(pages * w->page_rows - lines);
+	if (chart == 0 || chart <= w->chart_room)
+		return pages;
+	w->chart_room = 0;		/* a page of its own */
+	return pages + 1;
+}
+
+static int
+begin_drawing(struct writer *w, const struct table *t, struct err *e)
+{
+	bool landscape = t->ncolumns > PORTRAIT_COLUMNS;
+
+	if (fflush(w->rows) != 0 || fseek(w->rows, 0, SEEK_SET) != 0)
+		return err_errno(e, "cannot write a temporary file in %s",
+		    w->directory);
+	w->width = landscape ? A4_LONG : A4_SHORT;
+	w->height = landscape ? A4_SHORT : A4_LONG;
+	w->surface = cairo_pdf_surface_create_for_stream(put_bytes, w, w->width,
+	    w->height);
+	cairo_pdf_surface_set_metadata(w->surface, CAIRO_PDF_METADATA_TITLE, t->title);
+	cairo_pdf_surface_set_metadata(w->surface, CAIRO_PDF_METADATA_CREATOR, "jobqd");
+	w->cairo = cairo_create(w->surface);
+	w->cell = layout_new(w, "Sans 7");
+	w->head = layout_new(w, "Sans Bold 7");
+	w->title = layout_new(w, "Sans Bold 12");
+	place_columns(w, t);
+	w->page_rows = (int)((w->height - 2 * MARGIN - TITLE_HEIGHT - ROW_HEIGHT -
+	    FOOT_HEIGHT) / ROW_HEIGHT);
+	w->pages = (int)page_count(w, t);
+	w->page = 0;
+	w->rows_left = t->nrows;
+	w->total_left = t->any_total;
+	w->part = PART_TABLE;
+	return 0;
+}
+
+static void
+draw_text(struct writer *w, PangoLayout *layout, double x, double y, double width,
+    bool right, const char *text, size_t len)
+{
+	pango_layout_set_width(layout, (int)(width * PANGO_SCALE));
+	pango_layout_set_alignment(layout, right ? PANGO_ALIGN_RIGHT :
+	    PANGO_ALIGN_LEFT);
+	pango_layout_set_text(layout, text, (int)len);
+	cairo_move_to(w->cairo, x, y);
+	pango_cairo_show_layout(w->cairo, layout);
+}
+
+static void
+draw_cell(struct writer *w, const struct table *t, PangoLayout *layout, int column,
+    double y, const char *text, size_t len)
+{
+	if (len > 0)
+		draw_text(w, layout, w->x[column], y,
+		    w->x[column + 1] - w->x[column] - GAP,
+		    t->columns[column].kind == VALUE_NUMBER, text, len);
+}
+
+static void
+draw_line(struct writer *w, double y, double grey)
+{
+	cairo_set_source_rgb(w->cairo, grey, grey, grey);
+	cairo_set_line_width(w->cairo, 0.5);
+	cairo_move_to(w->cairo, MARGIN, y);
+	cairo_line_to(w->cairo, w->width - MARGIN, y);
+	cairo_stroke(w->cairo);
+	cairo_set_source_rgb(w->cairo, 0, 0, 0);
+}
+
+/* Title and foot. Returns where the rest begins. */
+static double
+draw_frame(struct writer *w, const struct table *t)
+{
+	char text[64];
+	double room = w->width - 2 * MARGIN;
+
+	w->page++;
+	draw_text(w, w->title, MARGIN, MARGIN, room, false, t->title, strlen(t->title));
+	snprintf(text, sizeof(text), "page %d of %d", w->page, w->pages);
+	draw_text(w, w->cell, MARGIN, w->height - MARGIN - 8, room, true, text,
+	    strlen(text));
+	return MARGIN + TITLE_HEIGHT;
+}
+
+static void
+draw_row(struct writer *w, const struct table *t, double y)
+{
+	for (int i = 0; i < t->ncolumns; i++) {
+		char text[CELL_MAX];
+		int len = getc_unlocked(w->rows);
+
+		if (len <= 0)
+			continue;
+		if (len > CELL_MAX || fread_unlocked(text, 1, (size_t)len, w->rows) !=
+		    (size_t)len)
+			return;
+		draw_cell(w, t, w->cell, i, y, text, (size_t)len);
+	}
+}
+
+static void
+draw_totals(struct writer *w, const struct table *t, double y)
+{
+	struct buf sum = { .len = 0 };
+
+	draw_line(w, y - 1, 0);
+	if (!t->columns[0].summed)
+		draw_cell(w, t, w->head, 0, y, "Total", 5);
+	for (int i = 0; i < t->ncolumns; i++) {
+		if (!t->columns[i].summed)
+			continue;
+		buf_reset(&sum);
+		total_text(&t->columns[i].total, &sum);
+		draw_cell(w, t, w->head, i, y, sum.len > 0 ? sum.data : "", sum.len);
+	}
+	buf_clear(&sum);
+}
+
+static void
+draw_chart(struct writer *w, const struct table *t, double y)
+{
+	const struct chart *c = &t->chart;
+	double room = w->width - 2 * MARGIN, label = room * 0.25, most = 0;
+	struct buf text = { .len = 0 };
+	double *value = xcalloc((size_t)c->nbars, sizeof(*value));
+
+	for (int i = 0; i < c->nbars; i++) {
+		buf_reset(&text);
+		buf_str(&text, "");
+		total_text(&c->bars[i].total, &text);
+		value[i] = strtod(text.data, NULL);
+		if (value[i] > most)
+			most = value[i];
+	}
+	draw_text(w, w->head, MARGIN, y, room, false, t->columns[c->value].title,
+	    strlen(t->columns[c->value].title));
+	y += ROW_HEIGHT;
+	for (int i = 0; i < c->nbars; i++, y += BAR_HEIGHT) {
+		double width = most > 0 && value[i] > 0 ?
+		    room * 0.6 * value[i] / most : 0;
+
+		draw_text(w, w->cell, MARGIN, y, label - GAP, true, c->bars[i].text,
+		    strlen(c->bars[i].text));
+		cairo_set_source_rgb(w->cairo, 0.25, 0.45, 0.7);
+		cairo_rectangle(w->cairo, MARGIN + label, y, width, BAR_HEIGHT - 4);
+		cairo_fill(w->cairo);
+		cairo_set_source_rgb(w->cairo, 0, 0, 0);
+		buf_reset(&text);
+		buf_str(&text, "");
+		total_text(&c->bars[i].total, &text);
+		draw_text(w, w->cell, MARGIN + label + width + GAP, y,
+		    room * 0.15 - GAP, false, text.data, text.len);
+	}
+	buf_clear(&text);
+	free(value);
+}
+
+static void
+draw_table_page(struct writer *w, const struct table *t)
+{
+	double y = draw_frame(w, t);
+	int room = w->page_rows;
+
+	for (int i = 0; i < t->ncolumns; i++)
+		draw_cell(w, t, w->head, i, y, t->columns[i].title,
+		    strlen(t->columns[i].title));
+	y += ROW_HEIGHT;
+	draw_line(w, y - 1, 0);
+	for (; room > 0 && w->rows_left > 0; room--, w->rows_left--) {
+		draw_row(w, t, y);
+		y += ROW_HEIGHT;
+		draw_line(w, y - 2, 0.85);
+	}
+	if (room > 0 && w->total_left) {
+		draw_totals(w, t, y);
+		w->total_left = false;
+		y += ROW_HEIGHT;
+	}
+	if (w->rows_left > 0 || w->total_left)
+		return;
+	w->part = t->chart.nbars == 0 ? PART_OVER : PART_CHART;
+	if (w->part == PART_CHART && w->chart_room > 0) {
+		draw_chart(w, t, y + ROW_HEIGHT);
+		w->part = PART_OVER;
+	}
+}
+
+static int
+pdf_end(struct writer *w, const struct table *t, int *pct, struct err *e)
+{
+	if (w->surface == NULL && begin_drawing(w, t, e) < 0)
+		return -1;
+	for (int i = 0; i < PAGES_AT_ONCE && w->part != PART_OVER; i++) {
+		if (w->part == PART_TABLE) {
+			draw_table_page(w, t);
+		} else {
+			draw_chart(w, t, draw_frame(w, t));
+			w->part = PART_OVER;
+		}
+		cairo_show_page(w->cairo);
+	}
+	*pct = (int)(100LL * w->page / w->pages);
+	if (w->part != PART_OVER && !w->failed)
+		return 1;
+	cairo_surface_finish(w->surface);
+	if (w->failed) {
+		*e = w->reason;
+		return -1;
+	}
+	if (cairo_surface_status(w->surface) != CAIRO_STATUS_SUCCESS)
+		return err_set(e, "pdf: %s", cairo_status_to_string(
+		    cairo_surface_status(w->surface)));
+	end_drawing(w);
+	return 0;
+}
+
+static int
+pdf_close(struct writer *w, struct err *e)
+{
+	(void)w;
+	(void)e;
+	return 0;
+}
+
+static const char *
+pdf_library(void)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), "cairo %s, pango %s", cairo_version_string(),
+	    pango_version_string());
+	return text;
+}
+#endif
+
+const struct format format_pdf = {
+	.name = "pdf", .type = "application/pdf", .package = "libpango1.0-dev",
+#ifdef HAVE_PDF
+	.present = true,
+	.open = pdf_open, .begin = pdf_begin, .row = pdf_row, .end = pdf_end,
+	.close = pdf_close, .free = pdf_free, .library = pdf_library,
+#endif
+};
