@@ -21,6 +21,9 @@ my %home = (
 	qr{^curl/}            => qr{^driver/http},
 	qr{^libesmtp|^auth-client} => qr{^driver/},
 	qr{^openssl/}         => qr{^driver/|^core/|^os/tls},
+	qr{^xlsxwriter}       => qr{^driver/xlsx},
+	qr{^pango/|^cairo}    => qr{^driver/pdf},
+	qr{^archive}          => qr{^driver/output},
 );
 
 my $src = source_directory() . '/src';

@@ -19,7 +19,7 @@ my %has = (xlsx => $version =~ /libxlsxwriter/, pdf => $version =~ /cairo/, zip 
 my $json = JSON::PP->new->canonical->utf8;
 my $dir = temp_directory();
 my ($uid, $gid) = (getpwnam(server_user() || getpwuid $>))[ 2, 3 ];
-my $pg = Jobqd::Postgres->new;
+my $pg = Jobqd::Postgres->new(settings => { timezone => 'UTC' });
 $pg->query(<<'SQL');
 CREATE TABLE asset (id int primary key, name text, cost numeric(12,2), km float8, sold boolean, bought date, seen timestamptz, extra jsonb, region text);
 INSERT INTO asset VALUES
@@ -114,6 +114,7 @@ sub files { opendir my $h, $_[0] or die; my @all = sort grep { !/^\.\.?$/ } read
 	    [ q('=HYPERLINK("http://evil")), qq(line one\nline "two", three), q('@cmd), qq('\tTab), '', q('-1+1), "\x{17b}\x{f3}\x{142}\x{107} \x{8eca}\x{4e21} \x{1f600}", q('+49 30) ],
 	    'texts: no formulas, quotes and newlines as they are';
 	is_deeply [ map { $_->[2] } @$rows[ 1 .. 3 ] ], [ '100.10', '-50.05', '0.95' ], 'numbers to the digit, also negative ones';
+	is_deeply [ @{ $rows->[1] }[ 4 .. 7 ] ], [ 'true', '2026-01-02', '2026-01-02 03:04:05+00', '{"a": [1, "x"]}' ], 'booleans, dates, instants, JSON';
 	like slurp($r->{file}), qr/^3,'?"?'\@cmd"?,0\.95,,,,,,\r\n/m, 'null is nothing, CRLF';
 	like slurp($r->{file}), qr/^5,"",0\.00,/m, 'an empty text is not null';
 }

@@ -39,6 +39,19 @@
 
 enum pdf_part { PART_TABLE, PART_CHART, PART_OVER };
 
+/*
+ * A font, and its ASCII characters made ready: to have pango look at each of a
+ * million texts takes minutes. All others go its way.
+ */
+#define ASCII_FIRST 32
+#define ASCII_COUNT 95
+struct font {
+	PangoLayout *layout;
+	PangoFont *font;		/* NULL: the characters are of several */
+	PangoGlyphInfo ascii[ASCII_COUNT];
+	int baseline;			/* in pango's units, as widths are */
+};
+
 struct writer {
 	struct output *output;
 	char *directory;
@@ -46,7 +59,8 @@ struct writer {
 
 	cairo_surface_t *surface;	/* NULL: nothing is drawn yet */
 	cairo_t *cairo;
-	PangoLayout *cell, *head, *title;
+	struct font cell, head, title;
+	PangoGlyphString *glyphs;	/* of the text being drawn */
 	double width, height;
 	int chars[TABLE_COLUMNS_MAX];	/* the widest text */
 	double x[TABLE_COLUMNS_MAX + 1];
@@ -71,16 +85,25 @@ pdf_open(struct output *output, const struct writer_options *options)
 }
 
 static void
+font_clear(struct font *f)
+{
+	if (f->font != NULL)
+		g_object_unref(f->font);
+	g_object_unref(f->layout);
+	f->font = NULL;
+}
+
+static void
 end_drawing(struct writer *w)
 {
-	if (w->cell != NULL) {
-		g_object_unref(w->cell);
-		g_object_unref(w->head);
-		g_object_unref(w->title);
+	if (w->surface != NULL) {
+		font_clear(&w->cell);
+		font_clear(&w->head);
+		font_clear(&w->title);
+		pango_glyph_string_free(w->glyphs);
 		cairo_destroy(w->cairo);
 		cairo_surface_destroy(w->surface);
 	}
-	w->cell = w->head = w->title = NULL;
 	w->cairo = NULL;
 	w->surface = NULL;
 	if (w->rows != NULL)
@@ -171,17 +194,61 @@ put_bytes(void *arg, const unsigned char *data, unsigned len)
 	return w->failed ? CAIRO_STATUS_WRITE_ERROR : CAIRO_STATUS_SUCCESS;
 }
 
-static PangoLayout *
-layout_new(struct writer *w, const char *font)
+/* The glyph of one character; false: it needs more than one, or another font. */
+static bool
+font_character(struct font *f, char c)
 {
-	PangoLayout *layout = pango_cairo_create_layout(w->cairo);
-	PangoFontDescription *description = pango_font_description_from_string(font);
+	PangoLayoutLine *line;
+	PangoLayoutRun *run;
 
-	pango_layout_set_font_description(layout, description);
+	pango_layout_set_text(f->layout, &c, 1);
+	line = pango_layout_get_line_readonly(f->layout, 0);
+	if (line == NULL || line->runs == NULL || line->runs->next != NULL)
+		return false;
+	run = line->runs->data;
+	if (run->glyphs->num_glyphs != 1 || (f->font != NULL &&
+	    run->item->analysis.font != f->font))
+		return false;
+	if (f->font == NULL)
+		f->font = g_object_ref(run->item->analysis.font);
+	f->ascii[c - ASCII_FIRST] = run->glyphs->glyphs[0];
+	return true;
+}
+
+static void
+font_init(struct writer *w, struct font *f, const char *name)
+{
+	PangoFontDescription *description = pango_font_description_from_string(name);
+
+	f->font = NULL;
+	f->layout = pango_cairo_create_layout(w->cairo);
+	pango_layout_set_font_description(f->layout, description);
 	pango_font_description_free(description);
-	pango_layout_set_ellipsize(layout, PANGO_ELLIPSIZE_END);
-	pango_layout_set_single_paragraph_mode(layout, TRUE);
-	return layout;
+	pango_layout_set_ellipsize(f->layout, PANGO_ELLIPSIZE_END);
+	pango_layout_set_single_paragraph_mode(f->layout, TRUE);
+	for (int i = 0; i < ASCII_COUNT; i++)
+		if (!font_character(f, (char)(ASCII_FIRST + i))) {
+			g_clear_object(&f->font);
+			return;
+		}
+	f->baseline = pango_layout_get_baseline(f->layout);
+}
+
+/* A total is wider than what it is of, and bold. */
+static void
+measure_totals(struct writer *w, const struct table *t)
+{
+	struct buf sum = { .len = 0 };
+
+	for (int i = 0; i < t->ncolumns; i++) {
+		if (!t->columns[i].summed)
+			continue;
+		buf_reset(&sum);
+		total_text(&t->columns[i].total, &sum);
+		if ((int)sum.len + 2 > w->chars[i])
+			w->chars[i] = (int)sum.len + 2;
+	}
+	buf_clear(&sum);
 }
 
 static void
@@ -189,6 +256,7 @@ place_columns(struct writer *w, const struct table *t)
 {
 	double all = 0, x = MARGIN, room = w->width - 2 * MARGIN;
 
+	measure_totals(w, t);
 	for (int i = 0; i < t->ncolumns; i++) {
 		if (w->chars[i] < WIDTH_MIN)
 			w->chars[i] = WIDTH_MIN;
@@ -233,9 +301,10 @@ begin_drawing(struct writer *w, const struct table *t, struct err *e)
 	cairo_pdf_surface_set_metadata(w->surface, CAIRO_PDF_METADATA_TITLE, t->title);
 	cairo_pdf_surface_set_metadata(w->surface, CAIRO_PDF_METADATA_CREATOR, "jobqd");
 	w->cairo = cairo_create(w->surface);
-	w->cell = layout_new(w, "Sans 7");
-	w->head = layout_new(w, "Sans Bold 7");
-	w->title = layout_new(w, "Sans Bold 12");
+	w->glyphs = pango_glyph_string_new();
+	font_init(w, &w->cell, "Sans 7");
+	font_init(w, &w->head, "Sans Bold 7");
+	font_init(w, &w->title, "Sans Bold 12");
 	place_columns(w, t);
 	w->page_rows = (int)((w->height - 2 * MARGIN - TITLE_HEIGHT - ROW_HEIGHT -
 	    FOOT_HEIGHT) / ROW_HEIGHT);
@@ -247,35 +316,69 @@ begin_drawing(struct writer *w, const struct table *t, struct err *e)
 	return 0;
 }
 
+/* The text's glyphs and their width; -1: pango has to look at it. */
+static int
+set_glyphs(struct writer *w, const struct font *f, const char *text, size_t len)
+{
+	int width = 0;
+
+	if (f->font == NULL)
+		return -1;
+	pango_glyph_string_set_size(w->glyphs, (int)len);
+	for (size_t i = 0; i < len; i++) {
+		unsigned c = (unsigned char)text[i];
+
+		if (c < ASCII_FIRST || c >= ASCII_FIRST + ASCII_COUNT)
+			return -1;
+		w->glyphs->glyphs[i] = f->ascii[c - ASCII_FIRST];
+		w->glyphs->log_clusters[i] = (int)i;
+		width += w->glyphs->glyphs[i].geometry.width;
+	}
+	return width;
+}
+
+/* What is too long is cut by pango, too. */
 static void
-draw_text(struct writer *w, PangoLayout *layout, double x, double y, double width,
+draw_text(struct writer *w, struct font *f, double x, double y, double room,
     bool right, const char *text, size_t len)
 {
-	pango_layout_set_width(layout, (int)(width * PANGO_SCALE));
-	pango_layout_set_alignment(layout, right ? PANGO_ALIGN_RIGHT :
+	int all = (int)(room * PANGO_SCALE), width = set_glyphs(w, f, text, len);
+
+	if (width >= 0 && width <= all) {
+		if (right)
+			x += (double)(all - width) / PANGO_SCALE;
+		cairo_move_to(w->cairo, x, y + (double)f->baseline / PANGO_SCALE);
+		pango_cairo_show_glyph_string(w->cairo, f->font, w->glyphs);
+		return;
+	}
+	pango_layout_set_width(f->layout, all);
+	pango_layout_set_alignment(f->layout, right ? PANGO_ALIGN_RIGHT :
 	    PANGO_ALIGN_LEFT);
-	pango_layout_set_text(layout, text, (int)len);
+	pango_layout_set_text(f->layout, text, (int)len);
 	cairo_move_to(w->cairo, x, y);
-	pango_cairo_show_layout(w->cairo, layout);
+	pango_cairo_show_layout(w->cairo, f->layout);
 }
 
 static void
-draw_cell(struct writer *w, const struct table *t, PangoLayout *layout, int column,
+draw_cell(struct writer *w, const struct table *t, struct font *font, int column,
     double y, const char *text, size_t len)
 {
 	if (len > 0)
-		draw_text(w, layout, w->x[column], y,
+		draw_text(w, font, w->x[column], y,
 		    w->x[column + 1] - w->x[column] - GAP,
 		    t->columns[column].kind == VALUE_NUMBER, text, len);
 }
 
+/* So many lines, a row's height apart. */
 static void
-draw_line(struct writer *w, double y, double grey)
+draw_lines(struct writer *w, double y, int n, double grey)
 {
 	cairo_set_source_rgb(w->cairo, grey, grey, grey);
 	cairo_set_line_width(w->cairo, 0.5);
-	cairo_move_to(w->cairo, MARGIN, y);
-	cairo_line_to(w->cairo, w->width - MARGIN, y);
+	for (; n > 0; n--, y += ROW_HEIGHT) {
+		cairo_move_to(w->cairo, MARGIN, y);
+		cairo_line_to(w->cairo, w->width - MARGIN, y);
+	}
 	cairo_stroke(w->cairo);
 	cairo_set_source_rgb(w->cairo, 0, 0, 0);
 }
@@ -288,9 +391,9 @@ draw_frame(struct writer *w, const struct table *t)
 	double room = w->width - 2 * MARGIN;
 
 	w->page++;
-	draw_text(w, w->title, MARGIN, MARGIN, room, false, t->title, strlen(t->title));
+	draw_text(w, &w->title, MARGIN, MARGIN, room, false, t->title, strlen(t->title));
 	snprintf(text, sizeof(text), "page %d of %d", w->page, w->pages);
-	draw_text(w, w->cell, MARGIN, w->height - MARGIN - 8, room, true, text,
+	draw_text(w, &w->cell, MARGIN, w->height - MARGIN - 8, room, true, text,
 	    strlen(text));
 	return MARGIN + TITLE_HEIGHT;
 }
@@ -307,7 +410,7 @@ draw_row(struct writer *w, const struct table *t, double y)
 		if (len > CELL_MAX || fread_unlocked(text, 1, (size_t)len, w->rows) !=
 		    (size_t)len)
 			return;
-		draw_cell(w, t, w->cell, i, y, text, (size_t)len);
+		draw_cell(w, t, &w->cell, i, y, text, (size_t)len);
 	}
 }
 
@@ -316,15 +419,15 @@ draw_totals(struct writer *w, const struct table *t, double y)
 {
 	struct buf sum = { .len = 0 };
 
-	draw_line(w, y - 1, 0);
+	draw_lines(w, y - 1, 1, 0);
 	if (!t->columns[0].summed)
-		draw_cell(w, t, w->head, 0, y, "Total", 5);
+		draw_cell(w, t, &w->head, 0, y, "Total", 5);
 	for (int i = 0; i < t->ncolumns; i++) {
 		if (!t->columns[i].summed)
 			continue;
 		buf_reset(&sum);
 		total_text(&t->columns[i].total, &sum);
-		draw_cell(w, t, w->head, i, y, sum.len > 0 ? sum.data : "", sum.len);
+		draw_cell(w, t, &w->head, i, y, sum.len > 0 ? sum.data : "", sum.len);
 	}
 	buf_clear(&sum);
 }
@@ -345,14 +448,14 @@ draw_chart(struct writer *w, const struct table *t, double y)
 		if (value[i] > most)
 			most = value[i];
 	}
-	draw_text(w, w->head, MARGIN, y, room, false, t->columns[c->value].title,
+	draw_text(w, &w->head, MARGIN, y, room, false, t->columns[c->value].title,
 	    strlen(t->columns[c->value].title));
 	y += ROW_HEIGHT;
 	for (int i = 0; i < c->nbars; i++, y += BAR_HEIGHT) {
 		double width = most > 0 && value[i] > 0 ?
 		    room * 0.6 * value[i] / most : 0;
 
-		draw_text(w, w->cell, MARGIN, y, label - GAP, true, c->bars[i].text,
+		draw_text(w, &w->cell, MARGIN, y, label - GAP, true, c->bars[i].text,
 		    strlen(c->bars[i].text));
 		cairo_set_source_rgb(w->cairo, 0.25, 0.45, 0.7);
 		cairo_rectangle(w->cairo, MARGIN + label, y, width, BAR_HEIGHT - 4);
@@ -361,7 +464,7 @@ draw_chart(struct writer *w, const struct table *t, double y)
 		buf_reset(&text);
 		buf_str(&text, "");
 		total_text(&c->bars[i].total, &text);
-		draw_text(w, w->cell, MARGIN + label + width + GAP, y,
+		draw_text(w, &w->cell, MARGIN + label + width + GAP, y,
 		    room * 0.15 - GAP, false, text.data, text.len);
 	}
 	buf_clear(&text);
@@ -372,18 +475,19 @@ static void
 draw_table_page(struct writer *w, const struct table *t)
 {
 	double y = draw_frame(w, t);
-	int room = w->page_rows;
+	int room = w->page_rows, rows;
 
 	for (int i = 0; i < t->ncolumns; i++)
-		draw_cell(w, t, w->head, i, y, t->columns[i].title,
+		draw_cell(w, t, &w->head, i, y, t->columns[i].title,
 		    strlen(t->columns[i].title));
 	y += ROW_HEIGHT;
-	draw_line(w, y - 1, 0);
-	for (; room > 0 && w->rows_left > 0; room--, w->rows_left--) {
+	draw_lines(w, y - 1, 1, 0);
+	rows = w->rows_left < room ? (int)w->rows_left : room;
+	draw_lines(w, y + ROW_HEIGHT - 2, rows, 0.85);
+	for (int i = 0; i < rows; i++, y += ROW_HEIGHT)
 		draw_row(w, t, y);
-		y += ROW_HEIGHT;
-		draw_line(w, y - 2, 0.85);
-	}
+	w->rows_left -= rows;
+	room -= rows;
 	if (room > 0 && w->total_left) {
 		draw_totals(w, t, y);
 		w->total_left = false;

@@ -580,8 +580,15 @@ query_row(const struct session_row *row, void *arg)
 {
 	struct report_run *r = arg;
 
-	for (int i = 0; i < r->table.ncolumns; i++)
-		r->values[i].text = session_value(row, i, &r->values[i].len);
+	for (int i = 0; i < r->table.ncolumns; i++) {
+		struct value *v = &r->values[i];
+
+		v->text = session_value(row, i, &v->len);
+		if (v->text != NULL && r->table.columns[i].kind == VALUE_BOOLEAN) {
+			v->text = *v->text == 't' ? "true" : "false";
+			v->len = strlen(v->text);
+		}
+	}
 	if (r->format->row(r->writer, &r->table, r->values, &r->reason) < 0) {
 		failed(r, class_of(&r->reason));
 		return;

@@ -167,7 +167,8 @@ is_date(const json_t *value)
 
 	return text != NULL && strspn(text, "0123456789-") >= 10 &&
 	    sscanf(text, "%4d-%2d-%2d%n", &year, &month, &day, &n) == 3 &&
-	    n == 10 && strchr("T ", text[n]) != NULL && month >= 1 && month <= 12 && day >= 1 && day <= 31;
+	    n == 10 && strchr("T ", text[n]) != NULL && month >= 1 &&
+	    month <= 12 && day >= 1 && day <= 31;
 }
 
 static bool

@@ -58,10 +58,16 @@ xlsx_open(struct output *output, const struct writer_options *options)
 static void
 xlsx_free(struct writer *w)
 {
-	/* There is no other way to have it release its memory and files; the
-	 * file itself is removed by whoever did not want it. */
-	if (w->book != NULL)
-		workbook_close(w->book);
+	lxw_worksheet *sheet;
+
+	/* To close it would write all of it. Of its temporary files it takes no
+	 * care then. */
+	if (w->book != NULL) {
+		STAILQ_FOREACH(sheet, w->book->worksheets, list_pointers)
+			if (sheet->optimize_tmpfile != NULL)
+				fclose(sheet->optimize_tmpfile);
+		lxw_workbook_free(w->book);
+	}
 	buf_clear(&w->text);
 	free(w);
 }
