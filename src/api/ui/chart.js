@@ -12,6 +12,7 @@ function chart(name, points, series, { format = num, from, until, step, least = 
 	const times = points.map(p => Date.parse(p.at));
 	const first = from ?? times[0],
 		last = until ?? times[times.length - 1];
+	const range = last - first;
 	const lines = series.map(s => points.map(s.value));
 	const all = lines.flat().filter(exists);
 	const top = roundUp(Math.max(least, ...all));
@@ -24,7 +25,8 @@ function chart(name, points, series, { format = num, from, until, step, least = 
 		const end = i => {
 			if (begun !== null && area)
 				d += `L${x(times[i]).toFixed(1)} 100L${x(times[begun]).toFixed(1)} 100Z`;
-			else if (begun === i && begun !== null) d += 'h2';
+			else if (begun === i && begun !== null)
+				d += `h${Math.max(6, (step / range) * 1000).toFixed(1)}`;
 			begun = null;
 		};
 		line.forEach((v, i) => {
@@ -36,7 +38,6 @@ function chart(name, points, series, { format = num, from, until, step, least = 
 		end(line.length - 1);
 		return d;
 	};
-	const range = last - first;
 	const clock = new Intl.DateTimeFormat(
 		undefined,
 		range > 86400000 * 1.5

@@ -152,7 +152,7 @@ views.jobs = paged({
 		kind === 'job' &&
 		!at.query.get('cursor') &&
 		(!at.query.get('queue') || at.query.get('queue') === d.queue),
-	more: at => ({ count: at.query.get('cursor') ? null : 'yes' }),
+	more: at => ({ count: at.query.get('cursor') ? null : true }),
 	head: at => [
 		title('Jobs', enqueueButton()),
 		filters(
@@ -173,7 +173,7 @@ views.jobs = paged({
 		h(
 			'div',
 			{ class: 'title' },
-			exists(page.count) ? quiet(counted(page.count)) : quiet('Newest first'),
+			quiet(exists(page.count) ? counted(page) : 'Newest first'),
 			h('div', { class: 'acts' }, bulk(at)),
 		),
 		table(
@@ -206,36 +206,58 @@ views.jobs = paged({
 	],
 });
 
-const counted = c => {
-	const { count, exact } = typeof c === 'object' ? c : { count: c, exact: true };
-	return exact ? jobs(count) : `more than ${jobs(count)}`;
-};
+const counted = ({ count, exact }) => (exact ? '' : 'more than ') + jobs(count);
 
 // What is done to all jobs of a filter: first asked how many that are.
 function bulk(at) {
-	const filter = asked(at, JOB_FILTERS);
-	if (Object.keys(filter).length === 0) return null;
-	const button = (verb, past, danger) =>
+	const filter = { ...asked(at, JOB_FILTERS) },
+		data = {};
+	const like = Object.entries(filter)
+		.map(([k, v]) => `${k} ${v}`)
+		.join(', ');
+	for (const name of Object.keys(filter).filter(k => k.startsWith('data.'))) {
+		data[name.slice(5)] = filter[name];
+		delete filter[name];
+	}
+	if (Object.keys(data).length > 0) filter.data = data;
+	if (like === '') return null;
+	const button = (verb, past, states, danger) =>
+		(!filter.state || states.includes(filter.state)) &&
 		act(`${verb} all …`, { danger, hint: `${verb} all jobs of this filter` }, async () => {
-			const path = `v1/jobs/${verb.toLowerCase()}`;
+			const path = v1('jobs', verb.toLowerCase());
 			const dry = await post(path, filter);
-			const n = dry.count ?? dry.jobs ?? dry.matched ?? 0;
-			return ask(`${verb} ${jobs(n)}?`, {
-				text: [
-					`All that are like this: ${Object.entries(filter)
-						.map(([k, v]) => `${k} ${v}`)
-						.join(', ')}.`,
-					danger && 'This cannot be undone.',
-				],
-				label: `${verb} ${jobs(n)}`,
+			const many = counted(dry);
+			return sure(dry.count, () => ({
+				heading: `${verb} ${many}?`,
+				text: [`All that are like this: ${like}.`, danger && 'This cannot be undone.'],
+				label: `${verb} ${many}`,
 				danger,
-				go: () => post(path, { ...filter, confirm: true }),
-			}).then(done => done && `${jobs(n)} ${past}.`);
+				// So many at a time, until there are no more.
+				async go() {
+					let done = 0,
+						answer;
+					do {
+						answer = await post(path, { ...filter, confirm: true });
+						done += answer.done;
+					} while (answer.more && answer.done > 0);
+					return { done };
+				},
+			})).then(answer => answer && `${jobs(answer.done)} ${past}.`);
 		});
 	return [
-		button('Retry', 'run again'),
-		button('Cancel', 'cancelled', true),
-		button('Delete', 'deleted', true),
+		button('Retry', 'run again', ['dead', 'retrying']),
+		button(
+			'Cancel',
+			'cancelled',
+			['scheduled', 'blocked', 'ready', 'running', 'retrying'],
+			true,
+		),
+		button(
+			'Delete',
+			'deleted',
+			STATES.filter(s => s !== 'running'),
+			true,
+		),
 	];
 }
 
@@ -249,7 +271,7 @@ const enqueueButton = () =>
 					field('queue', 'Queue', { list: 'queue-names', required: true }),
 					field('type', 'Type'),
 					field('delay', 'Delay', { placeholder: '5m' }),
-					field('priority', 'Priority', { placeholder: 'normal' }),
+					field('priority', 'Priority', { kind: 'number', placeholder: 'the queue’s' }),
 				),
 				field('data', 'Data, as JSON', { kind: 'area', value: '{}' }),
 			],
@@ -260,7 +282,7 @@ const enqueueButton = () =>
 					filled({
 						...v,
 						data: parsed(v.data, 'The data'),
-						priority: /^\d+$/.test(v.priority) ? Number(v.priority) : v.priority,
+						priority: v.priority && Number(v.priority),
 					}),
 				);
 				location.hash = to('jobs', id);
@@ -287,7 +309,7 @@ views['jobs/*'] = {
 		return [
 			title(
 				[`Job ${j.id} `, state(j.state)],
-				j.state === 'dead' &&
+				['dead', 'retrying'].includes(j.state) &&
 					act('Retry', { kind: 'main' }, () =>
 						post(path + '/retry').then(() => `Job ${j.id} runs again.`),
 					),
@@ -303,9 +325,7 @@ views['jobs/*'] = {
 							go: () => post(path + '/cancel'),
 						}).then(done => done && `Job ${j.id} is cancelled, or asked to stop.`),
 					),
-				j.state !== 'running' &&
-					j.state !== 'completed' &&
-					j.state !== 'cancelled' &&
+				['scheduled', 'blocked', 'retrying', 'dead'].includes(j.state) &&
 					act('Edit data', {}, () =>
 						ask(`Data of job ${j.id}`, {
 							fields: [
@@ -450,32 +470,15 @@ function timeline(j, attempts) {
 	);
 }
 
-function logText(log) {
-	if (log.problem) return quiet(log.problem);
-	const parts = (log.items ?? [log])
-		.map(o => [
-			o.attempt,
-			['stdout', 'stderr', 'output', 'log', 'text', 'lines']
-				.map(name => o[name])
-				.filter(v => !isEmpty(v))
-				.map(v =>
-					Array.isArray(v)
-						? v
-								.map(l =>
-									typeof l === 'string' ? l : (l.line ?? JSON.stringify(l)),
-								)
-								.join('\n')
-						: v,
-				),
-		])
-		.filter(([, texts]) => texts.length > 0);
-	return parts.length === 0
-		? quiet('It has written nothing.')
-		: parts.map(([attempt, texts]) => [
-				exists(attempt) && h('p', { class: 'label' }, `Attempt ${attempt}`),
-				texts.map(t => block(t)),
-			]);
-}
+const logText = log =>
+	log.problem
+		? quiet(log.problem)
+		: log.items.length === 0
+			? quiet('It has written nothing.')
+			: log.items.map(o => [
+					h('p', { class: 'label' }, `Attempt ${o.attempt}`),
+					block(o.text),
+				]);
 
 // Dead letters: by reason, and one by one.
 
@@ -487,12 +490,14 @@ views.dead = {
 	async load(at) {
 		const filter = asked(at, DEAD_FILTERS);
 		const [groups, letters] = await Promise.all([
-			get('v1/dead-letters/groups' + query(filter)),
+			get('v1/dead-letters/groups' + query(asked(at, ['queue', 'type']))),
 			get(
 				'v1/dead-letters' + query({ ...filter, limit: 50, cursor: at.query.get('cursor') }),
 			),
 		]);
-		return { groups: groups.items, letters };
+		// Groups are of all letters with a reason, reviewed or not.
+		const of = at.query.get('fingerprint');
+		return { groups: groups.items.filter(g => !of || g.fingerprint === of), letters };
 	},
 	draw({ groups, letters }, at) {
 		const next = new URLSearchParams(at.query);
@@ -531,20 +536,8 @@ views.dead = {
 								h(
 									'div',
 									{ class: 'acts' },
-									act('Retry all', {}, () =>
-										ask(`Retry ${jobs(g.count)}?`, {
-											text: [
-												`All dead letters of ${g.queue} with this reason run again:`,
-												g.error,
-											],
-											label: `Retry ${jobs(g.count)}`,
-											go: () =>
-												post('v1/dead-letters/retry', {
-													queue: g.queue,
-													fingerprint: g.fingerprint,
-												}),
-										}).then(done => done && `${jobs(g.count)} run again.`),
-									),
+									act('Retry all', {}, () => retryGroup(g)),
+									act('Review all', {}, () => reviewGroup(g)),
 								),
 						],
 					],
@@ -616,18 +609,39 @@ views.dead = {
 	},
 };
 
+const reviewFields = d => [
+	field('reviewed_by', 'By', { value: d.reviewed_by || session.name, required: true }),
+	field('notes', 'Notes', { kind: 'area', value: d.notes }),
+];
+
 const review = d =>
 	act('Review', {}, () =>
 		ask(`Review of job ${d.job_id}`, {
 			text: d.error,
-			fields: [
-				field('reviewed_by', 'By', {
-					value: d.reviewed_by || session.name,
-					required: true,
-				}),
-				field('notes', 'Notes', { kind: 'area', value: d.notes || '' }),
-			],
+			fields: reviewFields(d),
 			label: 'Save',
 			go: v => post(v1('dead-letters', d.job_id, 'review'), v),
 		}).then(done => done && `Job ${d.job_id} is reviewed.`),
 	);
+
+// What is done to a group: to how many is asked again, since more may have come.
+async function forGroup(g, verb, did, fields, past) {
+	const path = v1('dead-letters', verb.toLowerCase()),
+		body = { queue: g.queue, fingerprint: g.fingerprint };
+	const found = (await post(path, { ...body, dry_run: true }))[did];
+	return sure(found, n => ({
+		heading: `${verb} ${jobs(n)}?`,
+		text: [`All dead letters of ${g.queue} with this reason:`, g.error],
+		fields,
+		danger: false,
+		label: `${verb} ${jobs(n)}`,
+		go: v => post(path, { ...body, ...filled(v) }),
+	})).then(
+		done =>
+			done &&
+			`${jobs(done[did])} ${past}${done.refused ? `; ${jobs(done.refused)} refused` : ''}.`,
+	);
+}
+
+const retryGroup = g => forGroup(g, 'Retry', 'retried', [], 'run again');
+const reviewGroup = g => forGroup(g, 'Review', 'reviewed', reviewFields({}), 'reviewed');

@@ -10,7 +10,7 @@ const places = [
 	['schedules', 'Schedules', 's', 'viewer'],
 	['workflows', 'Workflows', 'f', 'viewer'],
 	['workers', 'Workers', 'w', 'viewer', true],
-	['alerts', 'Alerts', 'a', 'viewer'],
+	['alerts', 'Alerts', 'a', 'viewer', true],
 	['audit', 'Audit', 'u', 'admin', true],
 ];
 
@@ -19,7 +19,8 @@ const open = () => places.filter(([, , , role, shared]) => may(role, shared));
 let here = null; // {view, args, query, text of its data, took, at}
 let visits = 0;
 
-// '#/jobs/42?x=1': the view 'jobs/*' with the argument '42'.
+// '#/jobs/42?x=1': the view 'jobs/*' with the argument '42'. What follows that
+// is part of the view's name, as in 'schedules/*/edit'.
 function where() {
 	const [path, search] = location.hash.replace(/^#\/?/, '').split(/\?(.*)/s);
 	let [name, ...args] = (path || 'overview').split('/');
@@ -30,7 +31,7 @@ function where() {
 	}
 	return {
 		place: name,
-		view: views[[name, ...args.map(() => '*')].join('/')],
+		view: views[[name, ...args.map((a, i) => (i === 0 ? '*' : a))].join('/')],
 		args,
 		query: new URLSearchParams(search || ''),
 	};

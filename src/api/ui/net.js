@@ -138,7 +138,7 @@ const values = form =>
 	);
 
 // A dialog with fields and two ways out. go(values) acts; when it fails, its
-// reason is shown and the dialog stays. True: it was done.
+// reason is shown and the dialog stays. What go() returned, or true; false: no.
 function ask(heading, { text, fields = [], label = 'OK', danger, go }) {
 	return new Promise(resolve => {
 		const from = document.activeElement;
@@ -163,8 +163,7 @@ function ask(heading, { text, fields = [], label = 'OK', danger, go }) {
 						send.disabled = true;
 						trouble.textContent = '';
 						try {
-							await go(values(dialog));
-							done = true;
+							done = (await go(values(dialog))) ?? true;
 							dialog.close();
 						} catch (problem) {
 							trouble.textContent = problem.message;
@@ -187,6 +186,16 @@ function ask(heading, { text, fields = [], label = 'OK', danger, go }) {
 		document.body.append(dialog);
 		dialog.showModal();
 	});
+}
+
+// Ask whether it is meant for so many: words(n) is what ask() takes, with heading.
+async function sure(n, words) {
+	if (n > 0) {
+		const { heading, ...rest } = words(n);
+		return ask(heading, { danger: true, ...rest });
+	}
+	say('There are none.');
+	return false;
 }
 
 // JSON that somebody typed.

@@ -200,11 +200,14 @@ function scheduleForm(s, name) {
 		const v = values(form);
 		let shown;
 		try {
-			const answer = await get(
-				'v1/schedules/explain' +
-					query({ [v.kind]: v.rule, timezone: v.timezone, count: 5 }),
-			);
-			shown = times(answer.items ?? answer.times ?? answer.next_runs ?? []);
+			const answer =
+				v.kind === 'at'
+					? { items: [v.rule] }
+					: await get(
+							'v1/schedules/explain' +
+								query({ [v.kind]: v.rule, timezone: v.timezone, count: 5 }),
+						);
+			shown = times(answer.items);
 		} catch (problem) {
 			shown = h('p', { class: 'bad' }, problem.message);
 		}
@@ -225,12 +228,14 @@ function scheduleForm(s, name) {
 				trouble.textContent = '';
 				try {
 					const { name: own, kind: which, rule, data, enabled, ...rest } = values(form);
-					const body = {
-						...filled(rest),
+					// What the form does not have stays as it was; SQL is not sent.
+					const { cron, every, at, only_if, for_each, ...body } = s.definition ?? {};
+					for (const key of Object.keys(rest)) delete body[key];
+					Object.assign(body, filled(rest), {
 						[which]: rule,
 						enabled,
 						data: parsed(data, 'The data'),
-					};
+					});
 					if (name === undefined) await post('v1/schedules', { name: own, ...body });
 					else await call('PUT', v1('schedules', name), body);
 					say(`The schedule ${name ?? own} is saved.`);
@@ -343,9 +348,12 @@ views['schedules/*/edit'] = {
 
 views.workflows = paged({
 	path: 'v1/workflows',
-	names: ['name', 'state', 'tenant'],
+	names: ['name', 'state'],
 	wants: kind => kind === 'workflow' || kind === 'job',
-	head: () => title('Workflows'),
+	head: at => [
+		title('Workflows'),
+		filters(at, ['name', 'state'], ['running', 'completed', 'failed', 'cancelled']),
+	],
 	draw: items =>
 		table(
 			'Workflows',
@@ -354,22 +362,10 @@ views.workflows = paged({
 				['Run', w => h('a', { href: to('workflows', w.id) }, w.id)],
 				['Workflow', w => w.name],
 				['State', w => state(w.state)],
-				[
-					'Steps',
-					w =>
-						steps(w).map(([, s], i) => [
-							i > 0 && ' ',
-							h(
-								'span',
-								{ class: `state ${tones[s.state] || ''}`, title: s.state },
-								s.name,
-							),
-						]),
-				],
 				['Tenant', w => w.tenant],
 				['Started', w => time(w.created_at), 'w'],
 				['Finished', w => time(w.finished_at), 'w'],
-				['Error', w => clip(w.error)],
+				['Failed', w => w.failed_step && [h('b', null, w.failed_step), clip(w.error)]],
 			],
 			{ key: w => w.id, empty: 'No workflow has been started.' },
 		),
@@ -392,7 +388,7 @@ views['workflows/*'] = {
 						go: () => post(v1('workflows', w.id, 'cancel')),
 					}).then(done => done && `Workflow ${w.id} is cancelled.`),
 				),
-			w.state === 'failed' &&
+			['failed', 'cancelled'].includes(w.state) &&
 				act('Retry', { kind: 'main' }, () =>
 					post(v1('workflows', w.id, 'retry')).then(() => `Workflow ${w.id} goes on.`),
 				),
@@ -416,7 +412,6 @@ views['workflows/*'] = {
 							: h('span', null, name),
 				],
 				['State', ([, s]) => state(s.state)],
-				['After', ([, s]) => (s.after || []).join(', ')],
 				['Job', ([, s]) => jobLink(s.job_id), 'n'],
 				[
 					'Jobs',

@@ -5,8 +5,6 @@
 
 const views = {};
 
-const sum = (list, name) => list.reduce((total, e) => total + Number(e[name] || 0), 0);
-
 // Series over time: of all queues, or one. The server chooses the steps.
 
 const RANGES = { '1h': 3600, '24h': 86400, '7d': 604800 };
@@ -32,7 +30,8 @@ const ranges = at =>
 		),
 	);
 
-const perSecond = v => `${v > 0 && v < 1 ? v.toPrecision(2) : num(v)}/s`;
+const rate = v =>
+	v === 0 || v >= 1 ? `${num(v)}/s` : v * 60 >= 1 ? `${num(v * 60)}/min` : `${num(v * 3600)}/h`;
 
 function charts(range, { items, step_ms: step }) {
 	const until = Date.now(),
@@ -54,7 +53,7 @@ function charts(range, { items, step_ms: step }) {
 				},
 				{ name: 'failed', value: failing, color: 2 },
 			],
-			{ format: perSecond, ...span },
+			{ format: rate, ...span },
 		),
 		chart('Backlog', items, [{ name: 'ready', value: p => p.ready, area: true }], {
 			least: 5,
@@ -91,11 +90,12 @@ views.overview = {
 	wants: kind => kind !== 'worker',
 	async load(at) {
 		const range = rangeOf(at);
+		const shared = path => (exists(session.tenant) ? { items: [] } : get(path));
 		const [stats, metrics, alerts, errors] = await Promise.all([
 			get('v1/stats' + query({ range })),
 			series(range),
-			get('v1/alerts' + query({ state: 'firing' })),
-			exists(session.tenant) ? { items: [] } : get('v1/errors' + query({ range, limit: 5 })),
+			shared('v1/alerts' + query({ state: 'firing' })),
+			shared('v1/errors' + query({ range, limit: 5 })),
 		]);
 		return {
 			stats: { ...stats, since: 0, until: 0 },
@@ -122,14 +122,15 @@ views.overview = {
 				to('jobs') + query({ state: name }),
 				total[name] > 0 && tone,
 			);
-		const { per_second: rate, failure_rate: failing } = total.window;
+		const { per_second: ended, failure_rate: failing } = total.window;
 		return [
 			title('Overview', ranges(at)),
 			alerts.length > 0 &&
 				h(
 					'div',
 					{ class: 'banner' },
-					h('a', { href: to('alerts') }, `${num(alerts.length)} firing`), ': ',
+					h('a', { href: to('alerts') }, `${num(alerts.length)} firing`),
+					': ',
 					alerts
 						.slice(0, 5)
 						.map(a => a.message || a.name)
@@ -150,7 +151,7 @@ views.overview = {
 					letters.unreviewed > 0 && 'bad',
 				),
 				tile('oldest ready', oldest ? time(oldest, 'age') : '–'),
-				tile('a second', exists(rate) ? perSecond(rate) : '–'),
+				tile('finished', exists(ended) ? rate(ended) : '–'),
 				tile(
 					'failing',
 					exists(failing) ? percent(failing) : '–',
@@ -163,8 +164,7 @@ views.overview = {
 						`${num(total.busy ?? 0)} of ${num(total.workers ?? 0)}`,
 						to('workers'),
 					),
-				schedules.next_run &&
-					tile('next run', time(schedules.next_run), to('schedules')),
+				schedules.next_run && tile('next run', time(schedules.next_run), to('schedules')),
 			),
 			charts(rangeOf(at), metrics),
 			section(
@@ -302,8 +302,6 @@ views['queues/*'] = {
 		return { queue, metrics };
 	},
 	draw({ queue: q, metrics }, at) {
-		const waiting =
-			sum([q], 'ready') + sum([q], 'scheduled') + sum([q], 'blocked') + sum([q], 'retrying');
 		const tiles = [
 			'ready',
 			'running',
@@ -342,41 +340,22 @@ views['queues/*'] = {
 							go: v => post(v1('queues', q.name, 'pause'), filled(v)),
 						}).then(done => done && `A part of ${q.name} is paused.`),
 				),
-				act('Drain', { role: 'admin', shared: true }, () =>
-					ask(`Drain the queue ${q.name}?`, {
-						text: `It takes no new jobs; the ${jobs(waiting)} that wait in it are still run.`,
-						label: 'Drain',
-						danger: true,
-						go: () => post(v1('queues', q.name, 'drain')),
-					}).then(done => done && `Queue ${q.name} drains.`),
+				act(
+					'Drain',
+					{
+						role: 'admin',
+						shared: true,
+						hint: 'Wait, up to 20 s, until nothing of it is ready or running',
+					},
+					async () => {
+						const d = await post(v1('queues', q.name, 'drain'), { wait: '20s' });
+						return d.drained
+							? `Nothing of ${q.name} is ready or running.`
+							: `Not yet: ${num(d.ready)} are ready, ${num(d.running)} run.`;
+					},
 				),
-				act('Clean …', { role: 'admin', shared: true }, () =>
-					ask(`Clean the queue ${q.name}`, {
-						text: 'Remove jobs that have ended, for good.',
-						fields: [
-							field('state', 'State', { kind: ['completed', 'dead', 'cancelled'] }),
-							field('older_than', 'That ended longer ago than', {
-								value: '1d',
-								hint: 'Like 30m, 12h, 7d; 0: all of them.',
-							}),
-						],
-						label: 'Remove',
-						danger: true,
-						go: v => post(v1('queues', q.name, 'clean'), v),
-					}).then(done => done && `Queue ${q.name} was cleaned.`),
-				),
-				act('Clear', { role: 'admin', shared: true, danger: true }, () =>
-					ask(`Cancel all jobs that wait in ${q.name}?`, {
-						text: `${jobs(waiting)} will be cancelled. This cannot be undone.`,
-						fields: [field('name', 'The queue’s name, to be sure', { required: true })],
-						label: `Cancel ${jobs(waiting)}`,
-						danger: true,
-						go: v => {
-							if (v.name !== q.name) throw new Problem(0, 'That is not its name.');
-							return call('DELETE', v1('queues', q.name, 'jobs') + '?confirm=yes');
-						},
-					}).then(done => done && `Queue ${q.name} was cleared.`),
-				),
+				act('Clean …', { role: 'admin', shared: true }, () => clean(q)),
+				act('Clear …', { role: 'admin', shared: true, danger: true }, () => clear(q)),
 			),
 			q.paused &&
 				h(
@@ -463,8 +442,10 @@ views['queues/*'] = {
 						[
 							['Destination', b => h('span', null, b.destination || 'all')],
 							['State', b => state(b.state)],
-							['Failures', b => num(b.failures), 'n'],
-							['Since', b => time(b.since ?? b.opened_at), 'w'],
+							['Failures', b => `${num(b.failures)} of ${num(b.of)}`, 'n'],
+							['Since', b => time(b.since), 'w'],
+							['Waiting', b => num(b.waiting), 'n'],
+							['Error', b => clip(b.last_error)],
 						],
 						{ key: b => `breaker ${b.destination}` },
 					),
@@ -485,6 +466,51 @@ views['queues/*'] = {
 		];
 	},
 };
+
+// What ended long enough ago: which, then how many that are, then it is done.
+async function clean(q) {
+	const path = v1('queues', q.name, 'clean');
+	let wanted, found;
+	const chosen = await ask(`Clean the queue ${q.name}`, {
+		text: 'Remove jobs that have ended, for good.',
+		fields: [
+			field('state', 'State', { kind: ['completed', 'dead', 'cancelled'] }),
+			field('older_than', 'That ended longer ago than', {
+				value: '1d',
+				hint: 'Like 30m, 12h, 7d; 0s: all of them.',
+			}),
+		],
+		label: 'Count them',
+		go: async v => {
+			wanted = v;
+			found = (await post(path, { ...v, dry_run: true })).removed;
+		},
+	});
+	return (
+		chosen &&
+		sure(found, n => ({
+			heading: `Remove ${jobs(n)} of ${q.name}?`,
+			text: `They are ${wanted.state} for longer than ${wanted.older_than}. This cannot be undone.`,
+			label: `Remove ${jobs(n)}`,
+			go: () => post(path, wanted),
+		})).then(done => done && `${jobs(done.removed)} of ${q.name} removed.`)
+	);
+}
+
+async function clear(q) {
+	const path = v1('queues', q.name, 'jobs');
+	const found = (await call('DELETE', path + '?dry_run=true')).cancelled;
+	return sure(found, n => ({
+		heading: `Cancel all ${jobs(n)} that wait in ${q.name}?`,
+		text: 'This cannot be undone.',
+		fields: [field('name', 'The queue’s name, to be sure', { required: true })],
+		label: `Cancel ${jobs(n)}`,
+		go: v => {
+			if (v.name !== q.name) throw new Problem(0, 'That is not its name.');
+			return call('DELETE', path + '?confirm=yes');
+		},
+	})).then(done => done && `${jobs(done.cancelled)} of ${q.name} cancelled.`);
+}
 
 const words = name => name.replace(/_ms$/, '').replace(/_/g, ' ');
 const setting = (name, v) =>
