@@ -160,7 +160,7 @@ add_type(struct queue_conf *q, const struct channel_conf *c,
 static struct queue_conf *
 make_queue(struct conf *conf, struct conf_sink *sink)
 {
-	struct key_reader r = { .conf = conf, .sink = sink, .kind = "",
+	struct key_reader r = { .conf = conf, .sink = sink,
 	    .place = "channels", .file = conf->path };
 	struct queue_conf *q = xcalloc(1, sizeof(*q));
 

@@ -47,7 +47,7 @@ read_sections(struct conf *conf, const struct conf_drivers *drivers,
 {
 	struct node_entry whole = { .value = conf->root, .file = conf->path,
 	    .line = 1, .column = 1 };
-	struct key_reader r = { .conf = conf, .sink = sink, .kind = "",
+	struct key_reader r = { .conf = conf, .sink = sink,
 	    .place = "", .file = conf->path, .line = 1, .column = 1 };
 
 	keys_read(&r, conf_keys, &whole, conf);
@@ -70,9 +70,6 @@ conf_free(struct conf *conf)
 	channels_free(conf);
 	tokens_free(conf->api.tokens, conf->api.ntokens);
 	keys_free(conf_keys, conf);
-	for (size_t i = 0; i < conf->nunused; i++)
-		free(conf->unused[i]);
-	free(conf->unused);
 	free(conf->path);
 	tree = (struct tree){ .root = conf->root, .files = conf->files,
 	    .nfiles = conf->nfiles };
@@ -100,7 +97,7 @@ conf_schedule_new(const char *name, const char *json, struct err *e)
 	struct schedule_conf *s = xcalloc(1, sizeof(*s));
 	struct conf_sink sink = { 0 };
 	struct key_reader r = { .conf = &conf, .sink = &sink,
-	    .kind = key->name, .place = name, .file = name, .line = 1,
+	    .place = name, .file = name, .line = 1,
 	    .column = 1 };
 	struct node_entry entry = { .key = (char *)name, .file = name,
 	    .line = 1, .column = 1 };
@@ -119,9 +116,6 @@ conf_schedule_new(const char *name, const char *json, struct err *e)
 		conf_schedule_free(s);
 		s = NULL;
 	}
-	for (size_t i = 0; i < conf.nunused; i++)
-		free(conf.unused[i]);
-	free(conf.unused);
 	sink_clear(&sink);
 	tree_free(&tree);
 	return s;

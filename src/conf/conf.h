@@ -90,7 +90,7 @@ struct queue_conf {
 	enum unique_conflict unique_conflict;
 	bool breaker; double breaker_failures; int breaker_of; int64_t breaker_open_ms;
 	int64_t max_payload;		/* bytes */
-	const struct node *schema;	/* NULL: none */
+	const struct node *schema;	/* see shape.h; NULL: none */
 	struct { int64_t completed_ms, dead_ms, cancelled_ms, history_ms; } keep;
 	struct { int64_t jobs, age_ms, rss_bytes; } recycle;	/* 0: never for that reason */
 	const struct node *sandbox;	/* NULL: none */
@@ -266,9 +266,6 @@ struct conf {
 	 */
 	struct queue_conf *notices;
 	struct notice_handler *notice_handlers;	/* channel.c */
-	/* "hooks", "queues.fair": sections and keys that are set and that this
-	 * version does not act on, each once; for a warning. */
-	char **unused; size_t nunused;
 	/* Of the files that conf_files() has looked at, as they were then. */
 	uint64_t files_digest;
 	uint64_t shared_digest;		/* of what every child depends on */

@@ -26,7 +26,6 @@ static void read_named(struct key_reader *, const struct key *,
     const struct node_entry *, void *at);
 static void complain_unknown(struct key_reader *, const struct key *,
     const struct node *);
-static bool is_unused(const struct key *, const void *at);
 static void free_named(const struct key *, void *at);
 
 static void *
@@ -102,8 +101,6 @@ read_key(struct key_reader *r, const struct key *key,
 		if (entry == NULL || !key_read_scalar(key, entry, at, r->sink))
 			read_default(key, at);
 	}
-	if (entry != NULL && (key->flags & KEY_LATER) && is_unused(key, at))
-		key_unused(r, key->name);
 }
 
 static void
@@ -122,50 +119,6 @@ read_default(const struct key *key, void *at)
 	}
 	key_read_scalar(key, &entry, at, NULL);
 	buf_clear(&text);
-}
-
-/* What stands in the table of a key that acts later, against its default. */
-static bool
-is_unused(const struct key *key, const void *at)
-{
-	struct buf text = { 0 };
-	bool differs = true;
-
-	if (key->type == KEY_WORDS) {
-		size_t count;
-
-		memcpy(&count, (const char *)at + sizeof(char **),
-		    sizeof(count));
-		return count > 0;
-	}
-	if (key->type == KEY_NODE) {
-		const struct node *n;
-
-		memcpy(&n, at, sizeof(n));
-		return n != NULL;
-	}
-	key_format(key, at, &text);
-	if (key->def != NULL)
-		differs = strcmp(text.data ? text.data : "", key->def) != 0;
-	buf_clear(&text);
-	return differs;
-}
-
-void
-key_unused(struct key_reader *r, const char *name)
-{
-	struct conf *conf = r->conf;
-	char *path = *r->kind == '\0' ? xstrdup(name) :
-	    xasprintf("%s.%s", r->kind, name);
-
-	for (size_t i = 0; i < conf->nunused; i++)
-		if (strcmp(conf->unused[i], path) == 0) {
-			free(path);
-			return;
-		}
-	conf->unused = xreallocarray(conf->unused, conf->nunused + 1,
-	    sizeof(*conf->unused));
-	conf->unused[conf->nunused++] = path;
 }
 
 static void
@@ -222,12 +175,9 @@ read_map(struct key_reader *r, const struct key *key,
     const struct node_entry *entry, void *at)
 {
 	struct key_reader sub = *r;
-	char *kind = xasprintf("%s%s%s", r->kind, *r->kind ? "." : "",
-	    key->name);
 	char *place = xasprintf("%s%s%s", r->place, *r->place ? "." : "",
 	    key->name);
 
-	sub.kind = kind;
 	sub.place = place;
 	if (entry != NULL) {
 		sub.file = entry->file;
@@ -235,11 +185,8 @@ read_map(struct key_reader *r, const struct key *key,
 		sub.column = entry->column;
 	}
 	keys_read(&sub, key->table, entry, at);
-	if (entry != NULL && (key->flags & KEY_LATER))
-		key_unused(r, key->name);
 	if (key->finish != NULL)
 		key->finish(&sub, entry, at);
-	free(kind);
 	free(place);
 }
 
@@ -250,7 +197,7 @@ read_named(struct key_reader *r, const struct key *key,
 	const struct node *map = entry ? entry->value : NULL;
 	struct key_reader sub = *r;
 	size_t count;
-	char *array, *kind;
+	char *array, *prefix;
 
 	if (map != NULL && map->kind != NODE_MAP) {
 		if (!node_is_empty(map))
@@ -263,8 +210,7 @@ read_named(struct key_reader *r, const struct key *key,
 		complain(r, entry, "too many entries");
 	count = map->count > NAMED_MAX ? NAMED_MAX : map->count;
 	array = xcalloc(count, key->size);
-	kind = xasprintf("%s%s%s", r->kind, *r->kind ? "." : "", key->name);
-	sub.kind = kind;
+	prefix = xasprintf("%s%s%s", r->place, *r->place ? "." : "", key->name);
 	for (size_t i = 0; i < count; i++) {
 		const struct node_entry *one = &map->entries[i];
 		char *element = array + i * key->size, *name, *place;
@@ -275,7 +221,7 @@ read_named(struct key_reader *r, const struct key *key,
 			    one->column, "\"%s\": %s", one->key, why);
 		name = xstrdup(one->key);
 		memcpy(element, &name, sizeof(name));
-		place = xasprintf("%s.%s", kind, one->key);
+		place = xasprintf("%s.%s", prefix, one->key);
 		sub.place = place;
 		sub.file = one->file;
 		sub.line = one->line;
@@ -286,11 +232,9 @@ read_named(struct key_reader *r, const struct key *key,
 			key->finish(&sub, one, element);
 		free(place);
 	}
-	free(kind);
+	free(prefix);
 	memcpy(at, &array, sizeof(array));
 	memcpy((char *)at + sizeof(array), &count, sizeof(count));
-	if (key->flags & KEY_LATER)
-		key_unused(r, key->name);
 }
 
 static void

@@ -38,7 +38,6 @@ enum key_type {
 };
 
 #define KEY_RESTART 1u		/* a reload does not take it */
-#define KEY_LATER 2u		/* this version does not act on it */
 #define KEY_SECRET 4u		/* the dump shows *** */
 #define KEY_URL 8u		/* may hold a password before its @ */
 #define KEY_QUIET 16u		/* dumped only when it is set */
@@ -76,7 +75,6 @@ struct key {
 struct key_reader {
 	struct conf *conf;
 	struct conf_sink *sink;
-	const char *kind;	/* "queues.keep": without names, for conf.unused */
 	const char *place;	/* "queues.email.keep": for messages */
 	const char *file;	/* where that is: the key of the map being read */
 	int line, column;
@@ -107,8 +105,6 @@ void key_format(const struct key *, const void *at, struct buf *out);
 void key_complain_name(struct conf_sink *, const struct node_entry *,
     const char *what, const char *typed, const char *const *names,
     size_t count);
-/* A key of the reader's map is set that this version does not act on. */
-void key_unused(struct key_reader *, const char *name);
 
 /* node.c: what an unquoted scalar is in JSON if it is no string, else NULL. */
 const char *node_literal(const char *text);

@@ -429,7 +429,7 @@ policy_dump_on(struct dump *d, const struct key *key, const void *target)
 void
 policies_add_default(struct conf *conf)
 {
-	struct key_reader r = { .conf = conf, .kind = "retry",
+	struct key_reader r = { .conf = conf,
 	    .place = "retry.default", .file = "" };
 	struct retry_policy *policy;
 

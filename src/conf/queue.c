@@ -10,6 +10,7 @@
 
 #include "base/xalloc.h"
 #include "conf/parts.h"
+#include "conf/shape.h"
 #include "core/job.h"
 #include "core/units.h"
 
@@ -39,7 +40,6 @@ static void check_weights(const struct queue_conf *, const struct node_entry *,
     struct conf_sink *);
 static void link_limits(struct conf *, struct queue_conf *,
     const struct node_entry *, struct conf_sink *);
-static void check_schema_types(const struct node *, struct conf_sink *);
 
 /* What needs other sections: queue_link() reads it, when they are there. */
 void
@@ -216,7 +216,7 @@ queue_link(struct conf *conf, struct queue_conf *q,
 	link_priority(conf, q, entry, sink);
 	link_limits(conf, q, entry, sink);
 	check_weights(q, node_entry(entry->value, "fair_weights"), sink);
-	check_schema_types(q->schema, sink);
+	shape_check(q->schema, sink);
 	box = node_get(entry->value, "sandbox");
 	if (box != NULL && box->kind == NODE_MAP && box->count > 0)
 		q->sandbox = box;
@@ -269,7 +269,7 @@ link_type(struct conf *conf, struct queue_conf *q,
     struct conf_sink *sink)
 {
 	struct key_reader r = { .conf = conf, .sink = sink,
-	    .kind = "queues.types", .place = entry->key };
+	    .place = entry->key };
 	const struct node_entry *by = entry;
 	const struct handler_conf *handler;
 	struct type_conf type = { 0 };
@@ -408,32 +408,5 @@ link_limits(struct conf *conf, struct queue_conf *q,
 			complain_missing(sink, &list->entries[i], "limits",
 			    "limit", q->limits[i], conf->limits, conf->nlimits,
 			    sizeof(*conf->limits));
-	}
-}
-
-/* {to: string, count: integer?}: a question mark for what may be missing. */
-static void
-check_schema_types(const struct node *schema, struct conf_sink *sink)
-{
-	static const char *const names[] = { "string", "number", "integer",
-	    "boolean", "object", "array", "any" };
-	const size_t count = sizeof(names) / sizeof(*names);
-
-	for (size_t i = 0; schema != NULL && i < schema->count; i++) {
-		const struct node_entry *one = &schema->entries[i];
-		const char *text = one->value->kind == NODE_SCALAR ?
-		    one->value->text : "";
-		size_t len = strlen(text), n = 0;
-
-		if (len > 0 && text[len - 1] == '?')
-			len--;
-		while (n < count && (strlen(names[n]) != len ||
-		    strncmp(names[n], text, len) != 0))
-			n++;
-		if (n == count)
-			conf_complain(sink, one->file, one->line, one->column,
-			    "%.100s: \"%.100s\" is not string, number, integer, "
-			    "boolean, object, array or any (with ? at its end: "
-			    "may be missing)", one->key, text);
 	}
 }

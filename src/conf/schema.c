@@ -262,7 +262,7 @@ static const struct key queue_keys[] = {
 	{ "breaker", KEY_CUSTOM, .read = queue_read_breaker,
 	    .dump = queue_dump_breaker },
 	{ "max_payload", KEY_SIZE, Q(max_payload), "100KiB", 1, 64 * MIB },
-	{ "schema", KEY_NODE, Q(schema), .flags = KEY_LATER },
+	{ "schema", KEY_NODE, Q(schema) },
 	{ "keep", KEY_MAP, .table = keep_keys },
 	{ "recycle", KEY_MAP, .table = recycle_keys },
 	{ "sandbox", KEY_MAP, .table = sandbox_keys },

@@ -136,10 +136,6 @@ configuration(struct doctor *d)
 		doctor_say(d, FOUND_OK, "configuration", NULL,
 		    "%s: %zu queues, %zu schedules", ctl->conf_path,
 		    ctl->conf->nqueues, ctl->conf->nschedules);
-		for (size_t i = 0; i < ctl->conf->nunused; i++)
-			doctor_say(d, FOUND_WARN, "configuration", NULL,
-			    "this version does not act on %s",
-			    ctl->conf->unused[i]);
 		zones(d);
 	}
 	free(complaints);

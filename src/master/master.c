@@ -358,14 +358,6 @@ give_up_root(struct master *m, const struct conf *conf, struct err *e)
 }
 
 static void
-warn_unused(const struct conf *conf)
-{
-	for (size_t i = 0; i < conf->nunused; i++)
-		log_warn("this version does not act on it", "key=%s",
-		    conf->unused[i]);
-}
-
-static void
 make_loop(struct master *m)
 {
 	static const int signals[] = {
@@ -414,7 +406,6 @@ serve(struct master *m)
 {
 	log_info("starting", "version=%s configuration=%s pid=%d",
 	    PACKAGE_VERSION, m->current->conf->path, (int)getpid());
-	warn_unused(m->current->conf);
 	proc_adopt_orphans();
 	cgroup_sweep();
 	reload_populate(m);

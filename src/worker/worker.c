@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "conf/shape.h"
 #include "core/msg.h"
 #include "driver/driver.h"
 #include "os/chan.h"
@@ -373,6 +374,7 @@ begin(struct worker *w, struct task *t)
 {
 	const struct type_conf *type;
 	struct err e = { .code = ERR_NONE };
+	char why[256];
 	int index;
 
 	TAILQ_REMOVE(&w->waiting, t, link);
@@ -382,6 +384,10 @@ begin(struct worker *w, struct task *t)
 	index = handlers_find(w->queue, t->job.type);
 	if (index < 0) {
 		refuse_type(t);
+		return;
+	}
+	if (!shape_fits(w->queue->schema, t->job.data, why, sizeof(why))) {
+		end_early(t, CLASS_VALIDATION, why);
 		return;
 	}
 	type = &w->queue->types[index];

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/xalloc.h"
+#include "conf/shape.h"
 #include "core/job.h"
 
 #define MINUTE INT64_C(60000)
@@ -43,7 +44,6 @@ test_conf_defaults(void **state)
 	assert_int_equal(conf->npolicies, 1);
 	assert_string_equal(conf->policies[0].name, "default");
 	assert_int_equal(conf->nqueues, 0);
-	assert_int_equal(conf->nunused, 0);
 	assert_null(conf->workflows);
 	conf_free(conf);
 	conf_free(NULL);
@@ -84,7 +84,6 @@ test_conf_queue_defaults(void **state)
 	assert_int_equal(q->recycle.jobs, 10000);
 	assert_int_equal(q->recycle.rss_bytes, INT64_C(512) << 20);
 	assert_true(q->enabled);
-	assert_int_equal(conf->nunused, 0);
 	conf_free(conf);
 }
 
@@ -348,7 +347,6 @@ test_conf_zones(void **state)
 		skip();
 	conf = confs_load(text);
 	s = conf->schedules;
-	assert_int_equal(conf->nunused, 0);
 	assert_int_equal(zone_span(conf->daemon.zone, INT64_C(1796083200)).offset,
 	    11 * 3600);
 	assert_ptr_equal(s[0].zone, conf->daemon.zone);
@@ -374,32 +372,39 @@ test_conf_zones(void **state)
 }
 
 static void
-test_conf_unused(void **state)
+test_conf_shape(void **state)
 {
-	static const char *const expected[] = { "queues.schema",
+	static const struct { const char *data, *why; } cases[] = {
+		{ "{\"to\": \"a\", \"n\": 3, \"x\": null}", NULL },
+		{ "{\"n\": -3, \"to\": \"\", \"x\": [1], \"more\": 1, \"list\": null, \"ok\": false}", NULL },
+		{ "{\"n\": 0, \"to\": \"\", \"x\": 1, \"list\": [], \"part\": 2, \"o\": {}}", NULL },
+		{ "{\"n\": 0, \"to\": \"\", \"x\": 1, \"part\": 2.5}", NULL },
+		{ "{}", "data.to is missing; the queue's schema asks for string" },
+		{ "{\"to\": null}", "data.to is of type null; the queue's schema asks for string" },
+		{ "{\"to\": \"\", \"n\": 1.5}", "data.n is of type number; the queue's schema asks for integer" },
+		{ "{\"to\": \"\", \"n\": \"1\"}", "data.n is of type string; the queue's schema asks for integer" },
+		{ "{\"to\": \"\", \"n\": 1}", "data.x is missing; the queue's schema asks for any" },
+		{ "{\"to\": {\"to\": \"\"}, \"n\": 1}", "data.to is of type object; the queue's schema asks for string" },
+		{ "{\"to\": \"\", \"n\": 1, \"x\": 1, \"list\": {}}", "data.list is of type object; the queue's schema asks for array" },
+		{ "{\"to\": \"\", \"n\": 1, \"x\": 1, \"ok\": 1}", "data.ok is of type integer; the queue's schema asks for boolean" },
+		{ "{\"to\": \"\", \"n\": 1, \"x\": 1, \"o\": true}", "data.o is of type boolean; the queue's schema asks for object" },
+		{ "{\"to\": \"\", \"n\": 1, \"x\": 1, \"part\": []}", "data.part is of type array; the queue's schema asks for number" },
 	};
-	const size_t count = sizeof(expected) / sizeof(*expected);
-	struct conf *conf = confs_load(
-	    "api: {listen: \"127.0.0.1:1\"}\n"
-	    "handlers: {h: {driver: noop}}\n"
-	    "queues:\n"
-	    "  a: {handler: h, fair: tenant, sandbox: {memory: 1MiB}, schema: {a: any}, per_key: 1}\n"
-	    "  b: {handler: h, fair: tenant, concurrency_key: data.x, breaker: on, limits: []}\n"
-	    "schedules: {s: {every: 1m, queue: a, timezone: Europe/Berlin, overlap: skip}}\n"
-	    "hooks: {g: {queue: a, verify: {secret: x}}}\n"
-	    "monitor: {report: \"0 0 * * *\"}\n");
+	struct conf *conf = confs_load("handlers: {h: {driver: noop}}\n"
+	    "queues: {q: {handler: h, schema: {to: string, n: integer, x: any, list: \"array?\", "
+	    "ok: \"boolean?\", o: \"object?\", part: \"number?\"}}, free: {handler: h}}\n");
+	char why[256];
 
 	(void)state;
-	assert_int_equal(conf->nunused, count);
-	for (size_t i = 0; i < count; i++) {
-		size_t n = 0;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		bool fits = shape_fits(conf->queues[0].schema, cases[i].data, why,
+		    sizeof(why));
 
-		while (n < conf->nunused &&
-		    strcmp(conf->unused[n], expected[i]) != 0)
-			n++;
-		if (n == conf->nunused)
-			fail_msg("%s is not among the unused", expected[i]);
+		assert_int_equal(fits, cases[i].why == NULL);
+		if (!fits)
+			assert_string_equal(why, cases[i].why);
 	}
+	assert_true(shape_fits(conf->queues[1].schema, "{}", why, sizeof(why)));
 	conf_free(conf);
 }
 
@@ -419,7 +424,6 @@ test_conf_notices(void **state)
 	const struct node *options;
 
 	(void)state;
-	assert_int_equal(conf->nunused, 0);
 	assert_int_equal(q->workers, 4);
 	assert_int_equal(q->ntypes, 4);
 	assert_int_equal(q->concurrency, 1);
@@ -753,9 +757,9 @@ main(void)
 		cmocka_unit_test(test_conf_variables),
 		cmocka_unit_test(test_conf_include),
 		cmocka_unit_test(test_conf_embedded),
+		cmocka_unit_test(test_conf_shape),
 		cmocka_unit_test(test_conf_notices),
 		cmocka_unit_test(test_conf_own_logs),
-		cmocka_unit_test(test_conf_unused),
 		cmocka_unit_test(test_conf_dump_is_stable),
 		cmocka_unit_test(test_conf_dump_is_complete),
 		cmocka_unit_test(test_conf_dump_hides_secrets),

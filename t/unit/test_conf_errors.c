@@ -305,7 +305,6 @@ static const struct {
 	    "x.yml:3:38: type: the queue q has no handler for the type \"b\"\n"
 	    "x.yml:3:47: data: 22 bytes, more than the queue's max_payload\n" },
 
-	/* What a later version acts on is checked all the same. */
 	{ Q "hooks: {g: {queue: q, verify: {scheme: md5}}}\n",
 	    "x.yml:3:23: \"verify\" needs a secret:, secrets: or secret_file:, or scheme: none\n"
 	    "x.yml:3:32: scheme: \"md5\" is not none, standard-webhooks, timestamped-hmac, github, microsoft-graph or token\n" },
