@@ -81,8 +81,9 @@ is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY n) FROM jobq.cla
 is $pg->query("SELECT max_attempts || coalesce(timeout_ms::text, ' none') FROM jobq.job WHERE id = " . put(q{'work', max_attempts => 2, key => 'plain'})), '2 none', 'attempts are limited without a timeout';
 
 # unique keys
-is put(q{'work', unique_key => 'u'}), $id, 'a key that is taken gives the id of the job that has it';
-isnt put(q{'mail', unique_key => 'u'}), $id, '… in its queue only';
+is put(q{'work', unique_key => 'u', tenant => 'acme'}), $id, 'a key that is taken gives the id of the job that has it';
+isnt put(q{'work', unique_key => 'u', tenant => 'other'}), $id, '… of its tenant only';
+isnt put(q{'mail', unique_key => 'u', tenant => 'acme'}), $id, '… in its queue only';
 my $mail = put(q{'mail', data => '{"message_id": "<1>"}'});
 is put(q{'mail', data => '{"message_id": "<1>"}'}), $mail, 'the key that the queue takes from the data';
 isnt put(q{'mail', data => '{}'}), put(q{'mail', data => '{}'}), '… or none';

@@ -79,12 +79,12 @@ is put('done-existing', q{data => '{"n": 2}', delay => '2 hours', priority => 1}
 is q1("data::text || ' ' || priority || ' ' || (run_at < now() + '90 min') FROM jobq.jobs WHERE id = $id"), '{"n": 1} 5 true', '… and all as it was';
 
 # replace
-my $all = q{'loud', data => '{"n": 2}', priority => 2, tenant => 'acme', max_attempts => 7, timeout => '9 s', tags => '{a,b}', key => 'c'};
+my $all = q{'loud', data => '{"n": 2}', priority => 2, max_attempts => 7, timeout => '9 s', tags => '{a,b}', key => 'c'};
 my $shown = q{concat_ws('|', state, type, data, priority, tenant, max_attempts, tags, key, attempt)};
 sub replace { my ($queue, $more) = @_; return q1("jobq.enqueue('$queue', $all, unique_key => 'k'" . ($more // '') . ')') }
 $id = put('done-replace', q{data => '{"n": 1}', delay => '1 hour'});
 is replace('done-replace', ", delay => '2 hours'"), $id, 'replace: the same id';
-is q1("$shown FROM jobq.jobs WHERE id = $id"), 'scheduled|loud|{"n": 2}|2|acme|7|{a,b}|c|0', '… of a job that is as the new one';
+is q1("$shown FROM jobq.jobs WHERE id = $id"), 'scheduled|loud|{"n": 2}|2|7|{a,b}|c|0', '… of a job that is as the new one';
 is q1("run_at > now() + '110 min' FROM jobq.jobs WHERE id = $id"), 't', '… also its time';
 is q1("timeout_ms FROM jobq.job WHERE id = $id"), 9000, '… and its time-out';
 is_deeply [ take('done-replace') ], [], '… which is not now';

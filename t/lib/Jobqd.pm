@@ -233,7 +233,8 @@ sub bindir {
 	return $found[0] || die "PostgreSQL's server is missing: apt-get install postgresql\n";
 }
 
-# Options: settings => {name => value}, start => 0 to only create it.
+# Options: settings => {name => value}, start => 0 to only create it. Connects
+# as the superuser jobq, or, from then on, as the role that is in {user}.
 sub new {
 	my ($class, %o) = @_;
 	my $self = bless {
@@ -303,7 +304,7 @@ sub stop {
 sub url {
 	my ($self, $database) = @_;
 	$database ||= $self->{database};
-	return "postgresql:///$database?host=$self->{dir}&user=jobq";
+	return "postgresql:///$database?host=$self->{dir}&user=" . ($self->{user} || 'jobq');
 }
 
 # The connection string of a PgBouncer of transactions before it, with so many

@@ -9,10 +9,16 @@ use Jobqd;
 
 our @EXPORT = qw(schema queues claim claim_ids finish_ok finish_failed pool maintain_until state);
 
-# A PostgreSQL with the schema in it. Settings as Jobqd::Postgres has them.
+# A PostgreSQL with the schema in it. Settings as Jobqd::Postgres has them; and
+# owner => the ordinary role that owns the schema and connects, from then on.
 sub schema {
 	my (%settings) = @_;
+	my $owner = delete $settings{owner};
 	my $pg = Jobqd::Postgres->new(settings => { max_prepared_transactions => 10, %settings });
+	if ($owner) {
+		$pg->query("CREATE ROLE $owner LOGIN; GRANT CREATE ON DATABASE jobq TO $owner");
+		$pg->{user} = $owner;
+	}
 	load($pg);
 	return $pg;
 }

@@ -241,13 +241,15 @@ create table jobq.timer (
 create index timer_run_at on jobq.timer (run_at);
 create index timer_destination on jobq.timer (queue, destination, run_at) where destination is not null;
 
--- Unique keys that are taken. until null: till the job's end (or start).
+-- Unique keys that are taken, each tenant's apart. until null: till the job's
+-- end (or start).
 create table jobq.uniq (
 	queue smallint not null,
 	key text not null,
+	tenant text,
 	job bigint not null,
 	until timestamptz,
-	primary key (queue, key)
+	constraint uniq_key unique nulls not distinct (queue, key, tenant)
 );
 create index uniq_job on jobq.uniq (job);
 

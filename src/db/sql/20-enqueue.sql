@@ -156,7 +156,7 @@ $$;
 
 -- Take a unique key for a job. Null: it is the job's now; else who has it.
 -- Waits for a transaction that is just taking the same key.
-create function jobq.take_key(q jobq.queue, key text, job bigint) returns bigint
+create function jobq.take_key(q jobq.queue, key text, tenant text, job bigint) returns bigint
 language plpgsql as $$
 declare
 	owner bigint;
@@ -169,27 +169,28 @@ begin
 	end if;
 	loop
 		asked := clock_timestamp();
-		insert into jobq.uniq (queue, key, job, until)
-		values (q.id, take_key.key, take_key.job, asked + lasts)
+		insert into jobq.uniq (queue, key, tenant, job, until)
+		values (q.id, take_key.key, take_key.tenant, take_key.job, asked + lasts)
 		on conflict do nothing;
 		if found then
 			if lasts is not null and clock_timestamp() > asked + interval '100 ms' then
 				-- its time begins now, and not before somebody was waited for
 				update jobq.uniq u set until = clock_timestamp() + lasts
-				where u.queue = q.id and u.key = take_key.key;
+				where u.queue = q.id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant;
 			end if;
 			return null;
 		end if;
 		-- only read: a lock on the row would hold up the end of that job
 		-- for as long as the caller's transaction lasts
 		select u.job into owner from jobq.uniq u
-		where u.queue = q.id and u.key = take_key.key
+		where u.queue = q.id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant
 		    and (u.until is null or u.until > clock_timestamp());
 		if found then
 			return owner;
 		end if;
 		update jobq.uniq u set job = take_key.job, until = clock_timestamp() + lasts
-		where u.queue = q.id and u.key = take_key.key and u.until <= clock_timestamp();
+		where u.queue = q.id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant
+		    and u.until <= clock_timestamp();
 		if found then
 			return null;
 		end if;		-- it ended in between: again
@@ -363,7 +364,8 @@ begin
 	end if;
 	foreach p in array parents loop
 		o := jobq.final_outcome(p);
-		if o is null and (p is null or p > (select last_value from jobq.job_id) or p < 1) then
+		if o is null and (p is null or p > (select last_value from jobq.job_id) or p < 1
+		    or jobq.tenant() <> '') then	-- or it is another tenant's
 			raise exception 'after: there is no job %', coalesce(p::text, 'NULL')
 			using errcode = '22023', hint = 'Give ids that enqueue has returned.';
 		elsif o in (3, 4, 6) then
@@ -401,18 +403,18 @@ declare
 	room bigint;
 	me bigint;
 begin
-	if pg_catalog.num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key)
-	    OPERATOR(pg_catalog.=) 0 then
+	if pg_catalog.num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key,
+	    pg_catalog.current_setting('jobq.tenant', true)) OPERATOR(pg_catalog.=) 0 then
 		select k.id, k.lane, k.max_payload into queue_id, my_lane, room
 		from jobq.queue k where k.name OPERATOR(pg_catalog.=) enqueue.queue and k.plain;
 		if pg_catalog.jsonb_typeof(data) OPERATOR(pg_catalog.=) 'object'
 		    and pg_catalog.octet_length(data::pg_catalog.text) OPERATOR(pg_catalog.<=) room
 		    and (type is null or pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255)
 		    and (tenant is null or pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 255) then
+			me := pg_catalog.nextval('jobq.job_id');
 			insert into jobq.job (id, queue, lane, created_at, type, data, tenant)
-			values (pg_catalog.nextval('jobq.job_id'), queue_id, my_lane, pg_catalog.clock_timestamp(),
-			    coalesce(enqueue.type, ''), enqueue.data, enqueue.tenant)
-			returning job.id into me;
+			values (me, queue_id, my_lane, pg_catalog.clock_timestamp(),
+			    coalesce(enqueue.type, ''), enqueue.data, enqueue.tenant);
 			insert into jobq.turn (job, slot, queue, lane, attempt)
 			values (me, pg_catalog.pg_sequence_last_value('jobq.turn_slot'), queue_id, my_lane, 1);
 			if jobq.is_asleep(queue_id, pg_catalog.pg_sequence_last_value('jobq.sleepers')) then
@@ -441,6 +443,7 @@ declare
 	at_once boolean := true;
 begin
 	q := jobq.queue_get(queue);
+	tenant := jobq.own_tenant(tenant);
 	perform jobq.check_data(q, data);
 	if num_nonnulls(run_at, delay, max_attempts, timeout) > 0 then
 		run_at := jobq.run_time(run_at, delay);
@@ -469,7 +472,7 @@ begin
 	me := nextval('jobq.job_id');
 	if unique_key is not null then
 		loop
-			owner := jobq.take_key(q, unique_key, me);
+			owner := jobq.take_key(q, unique_key, tenant, me);
 			exit when owner is null;
 			if jobq.has_begun(q.id, owner) then
 				if jobq.has_key(q.id, unique_key, owner) then
@@ -537,6 +540,11 @@ begin
 	if jobs is null or jsonb_typeof(jobs) <> 'array' then
 		raise exception 'jobs is no array' using errcode = '22023',
 		    hint = 'Give [{"type": …, "data": {…}}, …].';
+	end if;
+	if jobq.tenant() <> '' then
+		select coalesce(jsonb_agg(case when jsonb_typeof(e.value) = 'object' then e.value || jsonb_build_object(
+		    'tenant', jobq.own_tenant(e.value ->> 'tenant')) else e.value end order by e.n), '[]') into jobs
+		from jsonb_array_elements(jobs) with ordinality e(value, n);
 	end if;
 	if q.unique_path = '' and (select bool_and(jobq.is_plain(e, q.max_payload, q.keyed)) from jsonb_array_elements(jobs) e) then
 		if q.fair_path <> '' then

@@ -501,6 +501,7 @@ language sql stable as $$
 		select min(coalesce(j.run_at, j.created_at))
 		from jobq.job j where j.id = any ((array_agg(o.job))[1:50]))
 	from jobq.open_turns(queue_id) o
-	where o.job > (select jobq.withdrawn_to(queue_id))
-	    or not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0)
+	where (o.job > (select jobq.withdrawn_to(queue_id))
+	        or not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0))
+	    and ((select jobq.tenant() = '') or jobq.sees(o.job))
 $$;

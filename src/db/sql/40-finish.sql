@@ -177,7 +177,9 @@ begin
 			order by k.job for update skip locked
 		loop
 			passed := passed || b.job;
-			outs := array(select coalesce(jobq.final_outcome(p), 1::smallint) from unnest(b.waits_for) p);
+			-- nothing is known of one that is gone, or another tenant's: that is for sweep()
+			outs := array(select coalesce(jobq.final_outcome(p), (jobq.tenant() = '')::int::smallint)
+			    from unnest(b.waits_for) p);
 			if outs && '{3,4,6}' then
 				if jobq.end_waiting(b.job, 1::smallint, b.queue, format('job %s, which it waited for, ended %s',
 				    (select u.p from unnest(b.waits_for, outs) u(p, o) where u.o in (3, 4, 6) limit 1),
@@ -295,7 +297,7 @@ begin
 	end if;
 	t := string_to_array(token, '.')::bigint[];
 	select * into p from jobq.pool k where k.id = t[1];
-	if not found or not jobq.holds(p, complete.id, t[3]::smallint, t[2]) then
+	if not found or not jobq.holds(p, complete.id, t[3]::smallint, t[2]) or not jobq.sees(complete.id) then
 		return false;
 	end if;
 	insert into jobq.attempt (job, attempt, queue, outcome, node, started_at, finished_at, pool, result)

@@ -51,7 +51,8 @@ create view jobq.lease as
 	) c
 	where not exists (select from jobq.attempt a where a.job = c.job and a.attempt = c.attempt offset 0)
 	    and not exists (select from jobq.released r where r.pool = c.pool and r.job = c.job
-	        and r.attempt = c.attempt and r.batch >= c.batch offset 0);
+	        and r.attempt = c.attempt and r.batch >= c.batch offset 0)
+	    and ((select jobq.tenant() = '') or jobq.sees(c.job));
 
 -- A sign of life of a pool's leader, with what its workers do. One row at
 -- least; rows with a cancel_job name runs somebody asked to stop.

@@ -134,7 +134,7 @@ begin
 	update jobq.job k set data = j.data, unique_key = j.unique_key, key = j.key where k.id = j.id;
 	if j.unique_key is distinct from own then
 		perform jobq.free_keys(array[j.id]);
-		owner := case when j.unique_key is not null then jobq.take_key(q, j.unique_key, j.id) end;
+		owner := case when j.unique_key is not null then jobq.take_key(q, j.unique_key, j.tenant, j.id) end;
 		if owner <> j.id then
 			raise exception 'job %: its new unique key is that of job %', j.id, owner
 			using errcode = '23505', hint = 'Cancel or await that job first.';
@@ -175,11 +175,11 @@ begin
 		using errcode = '55006', hint = 'Try again in some seconds.';
 	end if;
 	for k in
-		select j.id, j.unique_key, q from unnest(dead) d,
+		select j.id, j.unique_key, j.tenant, q from unnest(dead) d,
 		lateral (select * from jobq.job j where j.id = d and j.unique_key is not null limit 1) j
 		join jobq.queue q on q.id = j.queue order by j.id
 	loop
-		owner := jobq.take_key(k.q, k.unique_key, k.id);
+		owner := jobq.take_key(k.q, k.unique_key, k.tenant, k.id);
 		if owner <> k.id then
 			bad := bad || k.id;
 			owners := owners || owner;
@@ -331,6 +331,7 @@ language plpgsql as $$
 declare
 	q smallint := jobq.queue_or_all(queue);
 begin
+	perform jobq.need_all_tenants();
 	if until = 'infinity' then
 		until := null;
 	elsif until <= clock_timestamp() then
@@ -362,6 +363,7 @@ language plpgsql as $$
 declare
 	q smallint := jobq.queue_or_all(queue);
 begin
+	perform jobq.need_all_tenants();
 	if num_nonnulls(type, tenant) > 0 then
 		delete from jobq.hold h where h.queue = q
 		    and (h.type, h.tenant) is not distinct from (resume.type, resume.tenant);
@@ -554,21 +556,28 @@ begin
 	gone := array(select a.job from jobq.attempt a
 	    where a.job = any (jobs) and a.queue = q.id and a.outcome in (1, 3, 4) and jobq.hold_part(a.job)
 	    order by a.job for update of a);
-	with d as (delete from jobq.job j where j.id = any (gone) returning j.id)
+	-- in one statement: what is a tenant's is so by the job
+	with d as (
+		delete from jobq.job j where j.id = any (gone) returning j.id
+	), t as (
+		insert into jobq.total as t (queue, at, completed, cancelled)
+		select q.id, jobq.five_minutes(a.finished_at), -count(*) filter (where a.outcome = 1),
+		    -count(*) filter (where a.outcome = 4)
+		from d join jobq.attempt a on a.job = d.id and a.outcome in (1, 4) group by 2
+		on conflict on constraint total_pkey do update
+		set completed = t.completed + excluded.completed, cancelled = t.cancelled + excluded.cancelled
+	), l as (
+		delete from jobq.dead l using d where l.job = d.id
+	), p as (
+		delete from jobq.progress p using d where p.job = d.id
+	), o as (
+		delete from jobq.output o using d where o.job = d.id
+	)
 	select array_agg(d.id) into gone from d;
 	if gone is null then
 		return 0;
 	end if;
 	perform jobq.event_add(q.id, 'deleted');
-	insert into jobq.total as t (queue, at, completed, cancelled)
-	select q.id, jobq.five_minutes(a.finished_at), -count(*) filter (where a.outcome = 1),
-	    -count(*) filter (where a.outcome = 4)
-	from jobq.attempt a where a.job = any (gone) and a.outcome in (1, 4) group by 2
-	on conflict on constraint total_pkey do update
-	set completed = t.completed + excluded.completed, cancelled = t.cancelled + excluded.cancelled;
-	delete from jobq.dead d where d.job = any (gone);
-	delete from jobq.progress p where p.job = any (gone);
-	delete from jobq.output o where o.job = any (gone);
 	perform jobq.audit_add('clean', 'queue ' || q.name, cardinality(gone) || ' jobs');
 	return cardinality(gone);
 end
@@ -589,6 +598,7 @@ language plpgsql as $$
 declare
 	q jobq.queue := jobq.queue_get(queue);
 begin
+	perform jobq.need_all_tenants();
 	if exists (select from jobq.serves s join jobq.node n on n.id = s.node
 	    where s.queue = q.id and n.seen > clock_timestamp() - interval '1 minute') then
 		raise exception 'queue "%" is served', q.name using errcode = '55006',

@@ -482,6 +482,7 @@ declare
 	rows jsonb;
 	made bigint[];
 begin
+	perform jobq.need_all_tenants();
 	if s.for_each <> '' then
 		select a.rows into rows from jobq.schedule_ask(s, false) a;
 	end if;
@@ -513,7 +514,7 @@ $$;
 create function jobq.schedule_pause(name text) returns void
 language plpgsql as $$
 begin
-	perform jobq.schedule_get(name);
+	perform jobq.need_all_tenants(), jobq.schedule_get(name);
 	update jobq.schedule k set paused = true where k.name = schedule_pause.name;
 	perform jobq.schedules_changed();
 	perform jobq.audit_add('pause', 'schedule ' || name);
@@ -524,7 +525,7 @@ $$;
 create function jobq.schedule_resume(name text) returns void
 language plpgsql as $$
 begin
-	perform jobq.schedule_get(name);
+	perform jobq.need_all_tenants(), jobq.schedule_get(name);
 	update jobq.schedule k set paused = false,
 	    last_nominal = case when k.paused then greatest(k.last_nominal, clock_timestamp()) else k.last_nominal end
 	where k.name = schedule_resume.name;

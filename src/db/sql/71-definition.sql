@@ -237,6 +237,7 @@ declare
 	same boolean;
 	change bigint;
 begin
+	perform jobq.need_all_tenants();
 	if name is null or name !~ '^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$' then
 		raise exception '"%" is no name of a schedule', coalesce(left(name, 100), 'NULL') using errcode = '22023',
 		    hint = 'A name is 1 to 63 letters, digits and _ . -, the first a letter or digit.';
@@ -285,7 +286,7 @@ $$;
 create function jobq.schedule_remove(name text) returns void
 language plpgsql as $$
 begin
-	perform jobq.schedule_get(name);
+	perform jobq.need_all_tenants(), jobq.schedule_get(name);
 	if exists (select from jobq.schedules v where v.name = schedule_remove.name and v.origin = 'file' and v.served) then
 		raise exception 'schedule "%" is one of the configuration', name using errcode = '55006',
 		    hint = 'Take it out there; to stop it for a while, pause it.';

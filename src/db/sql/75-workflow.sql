@@ -76,6 +76,7 @@ begin
 		raise exception 'the name or the tenant is too long' using errcode = '54000',
 		    hint = 'Both have 255 bytes at most.';
 	end if;
+	tenant := jobq.own_tenant(tenant);
 	perform jobq.workflow_check(name, d);
 	insert into jobq.workflow_run (name, data, tenant, on_failure)
 	values (workflow_start.name, workflow_start.data, workflow_start.tenant, d -> 'on_failure')
@@ -215,7 +216,9 @@ declare
 begin
 	for c in
 		with e as materialized (
-			select k.step, k.n, k.job, jobq.final_outcome(k.job) as outcome
+			-- nothing is known of one that is gone, or another tenant's
+			select k.step, k.n, k.job, coalesce(jobq.final_outcome(k.job),
+			    case when jobq.tenant() <> '' then 0 end) as outcome
 			from jobq.step_job k
 			where k.workflow = workflow_note.id and k.state = 'active'
 			    and (parents is null or k.job = any (parents))

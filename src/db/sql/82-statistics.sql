@@ -102,6 +102,7 @@ declare
 	since timestamptz;
 	till timestamptz;
 begin
+	perform jobq.need_all_tenants();
 	rows := 0;
 	again_ms := 1 + extract(epoch from latest + span + late - began) * 1000;
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), 0) then
@@ -330,7 +331,7 @@ language plpgsql stable set jit = off as $$
 #variable_conflict use_column
 declare
 	origin constant timestamptz := '2000-01-01 00:00 UTC';
-	levels smallint[] := jobq.levels(case when tenant is not null or by = 'tenant' then 4
+	levels smallint[] := jobq.levels(case when tenant is not null or by = 'tenant' or jobq.tenant() <> '' then 4
 	    when type is not null or by = 'type' then 2 else 1 end);
 begin
 	if by not in ('', 'queue', 'type', 'tenant') then
@@ -394,5 +395,27 @@ begin
 	left join sums s on s.at = t.at and s.name is not distinct from n.name
 	left join depths d on d.at = t.at and d.name is not distinct from n.name
 	order by t.at, n.name;
+end
+$$;
+
+-- What in a fence stands for the totals of a queue: how many of the tenant's
+-- jobs ended how, of the statistics and, since these were taken, the attempts.
+create function jobq.ended_share(queue text) returns table (at timestamptz, completed bigint, cancelled bigint)
+language plpgsql stable
+set jit = off as $$
+#variable_conflict use_column
+declare
+	since timestamptz := jobq.at_us(jobq.fact('jobq.statistics_at'));
+begin
+	return query
+	select s.at, sum(s.completed)::bigint, sum(s.cancelled)::bigint from jobq.statistic s
+	where s.level = any (jobq.levels(4)) and s.queue = ended_share.queue and s.at < since
+	group by s.at
+	union all
+	select jobq.five_minutes(a.finished_at), count(*) filter (where a.outcome = 1), count(*) filter (where a.outcome = 4)
+	from jobq.attempt a
+	where a.queue = (select q.id from jobq.queue q where q.name = ended_share.queue)
+	    and a.finished_at >= since and a.outcome in (1, 4)
+	group by 1;
 end
 $$;

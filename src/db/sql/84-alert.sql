@@ -489,7 +489,7 @@ language plpgsql as $$
 declare
 	n int;
 begin
-	perform jobq.alert_rule_get(name);
+	perform jobq.need_all_tenants(), jobq.alert_rule_get(name);
 	update jobq.alert a
 	set acknowledged_by = coalesce(alert_ack.by, jobq.actor()), acknowledged_at = clock_timestamp()
 	where a.name = alert_ack.name and a.queue = coalesce(alert_ack.queue, a.queue)
@@ -509,6 +509,7 @@ create function jobq.alert_silence(name text, until timestamptz, queue text defa
     reason text default '', by text default null) returns void
 language plpgsql as $$
 begin
+	perform jobq.need_all_tenants();
 	if name <> '*' then
 		perform jobq.alert_rule_get(name);
 	end if;
@@ -530,6 +531,7 @@ $$;
 create function jobq.alert_unsilence(name text, queue text default null) returns boolean
 language plpgsql as $$
 begin
+	perform jobq.need_all_tenants();
 	delete from jobq.silence s
 	where s.name = alert_unsilence.name and s.queue = coalesce(alert_unsilence.queue, '') and s.until > clock_timestamp();
 	if not found then
@@ -551,6 +553,7 @@ declare
 	c record;
 	want text;
 begin
+	perform jobq.need_all_tenants();
 	if jsonb_typeof(changes) is distinct from 'object' then
 		raise exception 'changes is no object' using errcode = '22023', hint = 'As in {"above": "2000", "for": "1m"}.';
 	end if;
@@ -592,6 +595,7 @@ language plpgsql as $$
 declare
 	r jobq.alert_rule := jobq.alert_rule_get(name);
 begin
+	perform jobq.need_all_tenants();
 	if r.changes = '{}' then
 		return false;
 	end if;

@@ -63,7 +63,8 @@ create view jobq.queues as
 	    greatest(0, coalesce(c.cancelled, 0)) as cancelled,
 	    r.oldest_ready_at, coalesce(w.workers, 0) as workers,
 	    q.paused_by, q.paused_at, q.paused_until,
-	    (select count(*) from jobq.hold h where h.queue in (0, q.id)) as holds
+	    (select count(*) from jobq.hold h where h.queue in (0, q.id)
+	        and (h.tenant is null or jobq.tenant() in ('', h.tenant))) as holds
 	from jobq.queue q
 	left join (select queue, count(*) filter (where attempt = 1) as scheduled,
 	    count(*) filter (where attempt > 1) as retrying from jobq.timer group by queue) t on t.queue = q.id
@@ -75,8 +76,9 @@ create view jobq.queues as
 	    group by p.queue) w on w.queue = q.id
 	left join lateral (select sum(k.completed) filter (where k.at > now() - jobq.ms(q.keep_completed_ms))::bigint as completed,
 	        sum(k.cancelled) filter (where k.at > now() - jobq.ms(q.keep_cancelled_ms))::bigint as cancelled
-	    from (select queue, at, completed, cancelled from jobq.total
-	        union all select queue, at, completed, cancelled from jobq.tally) k
+	    from (select queue, at, completed, cancelled from jobq.total where (select jobq.tenant() = '')
+	        union all select queue, at, completed, cancelled from jobq.tally where (select jobq.tenant() = '')
+	        union all select q.id, s.* from jobq.ended_share(q.name) s where (select jobq.tenant() <> '')) k
 	    where k.queue = q.id) c on true
 	left join lateral jobq.ready_of(q.id) r on true;
 
@@ -87,7 +89,8 @@ create view jobq.holds as
 	from jobq.queue q where q.paused
 	union all
 	select q.name, h.type, h.tenant, h.reason, h.by, h.at, h.until
-	from jobq.hold h left join jobq.queue q on q.id = h.queue;
+	from jobq.hold h left join jobq.queue q on q.id = h.queue
+	where h.tenant is null or jobq.tenant() in ('', h.tenant);
 
 create view jobq.dead_letters as
 	select d.job as job_id, q.name as queue, j.type, a.error,

@@ -279,6 +279,7 @@ create function jobq.checkup(host_clock timestamptz default null, client_pid int
     notified boolean default null)
 returns table (subject text, level text, finding text, advice text)
 language sql stable as $$
+	select jobq.need_all_tenants();
 	select * from jobq.check_server()
 	union all select * from jobq.check_durability()
 	union all select * from jobq.check_clock(host_clock)
@@ -324,6 +325,7 @@ create function jobq.report("window" interval)
 returns table (queue text, completed bigint, failed bigint, dead bigint, cancelled bigint,
     lost bigint, ready bigint, dead_letters bigint, run_avg_ms bigint)
 language sql stable as $$
+	select jobq.need_all_tenants();
 	select q.name, t.completed, t.failed, t.dead, t.cancelled, t.lost, q.ready, q.dead, r.run
 	from jobq.queues q
 	join jobq.queue k on k.name = q.name
@@ -381,6 +383,7 @@ declare
 	since timestamptz := jobq.five_minutes(till - "window");
 	step interval := case when "window" > '4 days' then '1 day' else '1 hour' end;
 begin
+	perform jobq.need_all_tenants();
 	return jsonb_build_object('since', since, 'until', till, 'step', extract(epoch from step)::int,
 	    'queues', jobq.report_queues(since, till), 'types', jobq.report_types(since),
 	    'errors', (

@@ -8,7 +8,7 @@ language sql stable set jit = off as $$
 	'nodes', (
 		select coalesce(jsonb_agg(jsonb_build_object('name', n.name, 'version', n.version, 'alive', n.alive,
 		    'queues', to_jsonb(n.queues)) order by n.name), '[]')
-		from jobq.nodes n),
+		from jobq.nodes n where jobq.tenant() = ''),
 	'queues', (
 		select coalesce(jsonb_agg(jsonb_build_object('name', q.name, 'enabled', q.enabled, 'workers', q.workers,
 		    'priority', case when q.large_first then 99 - q.priority else q.priority end, 'attempts', q.max_attempts,
@@ -35,7 +35,7 @@ language sql stable set jit = off as $$
 	'workers', (
 		select coalesce(jsonb_agg(jsonb_build_object('name', w.worker, 'node', w.node, 'queue', w.queue,
 		    'state', w.state) order by w.node, w.queue, length(w.worker), w.worker), '[]')
-		from jobq.workers w),
+		from jobq.workers w where jobq.tenant() = ''),
 	'limits', (
 		select coalesce(jsonb_agg(jsonb_build_object('name', l.name, 'rate', l.rate, 'period_ms', l.period_ms,
 		    'concurrency', l.concurrency, 'min_gap_ms', l.min_gap_ms) order by l.name), '[]')

@@ -115,6 +115,7 @@ declare
 	queues jsonb;
 	workers jsonb;
 begin
+	perform jobq.need_all_tenants();
 	select coalesce(jsonb_agg(jsonb_build_object('name', q.name, 'paused', q.paused, 'pause_reason', q.pause_reason,
 	    'holds', (select count(*) from jobq.hold h where h.queue in (0, q.id)),
 	    'served', exists (select from jobq.serves s join jobq.node n on n.id = s.node
@@ -155,6 +156,7 @@ $$;
 -- again), and its types in the last hour. null: there is no such queue.
 create function jobq.top_queue(name text) returns jsonb
 language sql stable set jit = off as $$
+	select jobq.need_all_tenants();
 	select jsonb_build_object(
 	'jobs', (
 		select coalesce(jsonb_agg(jsonb_build_object('job_id', l.job, 'attempt', l.attempt, 'type', j.type,
