@@ -65,8 +65,10 @@ put_schema(struct buf *b, const struct param *p, bool described)
 		[PARAM_ARRAY] = "\"type\":\"array\",\"items\":{}",
 		[PARAM_JSON] = "",
 		[PARAM_TEXTS] = "\"type\":\"array\",\"items\":{\"type\":\"string\"}",
-		[PARAM_IDS] = "\"type\":\"array\",\"items\":{\"type\":\"integer\",\"format\":\"int64\"}",
-		[PARAM_FIELDS] = "\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}",
+		[PARAM_IDS] = "\"type\":\"array\",\"items\":"
+		    "{\"type\":\"integer\",\"format\":\"int64\"}",
+		[PARAM_FIELDS] = "\"type\":\"object\","
+		    "\"additionalProperties\":{\"type\":\"string\"}",
 	};
 	bool one = p->type == PARAM_TEXTS && p->in == IN_QUERY;
 	const char *type = one ? types[PARAM_TEXT] : types[p->type];
@@ -138,7 +140,8 @@ put_body(struct buf *b, const struct route *r)
 	bool first = true, required = false;
 
 	if (r->raw) {
-		buf_str(b, "\"requestBody\":{\"content\":{\"application/octet-stream\":{\"schema\":{}}}},");
+		buf_str(b, "\"requestBody\":{\"content\":"
+		    "{\"application/octet-stream\":{\"schema\":{}}}},");
 		return;
 	}
 	for (size_t i = 0; i < route_params(r); i++) {

@@ -154,15 +154,14 @@ $$;
 -- stretch of ids at a time is looked through, the longer the fewer there fit.
 create function jobq.api_find(states text[], filter text, before bigint, n int, out ids bigint[], out next bigint)
 language plpgsql stable
-set jit = off as $$
+set jit = off set enable_seqscan = off as $$
 declare
 	one constant text := case when cardinality(states) = 1 then states[1] end;
-	source constant text := case one when 'dead' then 'select d.job as id from jobq.dead d'
-	    when 'scheduled' then 'select t.job as id from jobq.timer t where t.attempt = 1'
-	    when 'retrying' then 'select t.job as id from jobq.timer t where t.attempt > 1'
-	    when 'blocked' then 'select b.job as id from jobq.blocked b'
-	    when 'running' then 'select l.job as id from jobq.lease l'
-	    else 'select j.id from jobq.job j' end;
+	source constant text := coalesce(case one when 'dead' then '(select d.job as id from jobq.dead d)'
+	    when 'scheduled' then '(select t.job as id from jobq.timer t where t.attempt = 1)'
+	    when 'retrying' then '(select t.job as id from jobq.timer t where t.attempt > 1)'
+	    when 'blocked' then '(select b.job as id from jobq.blocked b)'
+	    when 'running' then '(select l.job as id from jobq.lease l)' end, 'jobq.job');
 	ended constant text := case
 	    when one = 'completed' then 'exists (select from jobq.attempt a where a.job = j.id and a.job >= $1 and a.job < $2 and a.outcome = 1)'
 	    when one = 'cancelled' then 'exists (select from jobq.attempt a where a.job = j.id and a.job >= $1 and a.job < $2 and a.outcome = 4)'
@@ -175,22 +174,24 @@ declare
 	seen bigint;
 	width int := n + 50;
 	found_ids bigint[];
+	stretch constant text := format('select min(id), count(*) from (select id from %s s where id < $1 order by id desc limit $2) k',
+	    source);
+	look constant text := format('select array_agg(id) from (select j.id from %s where j.id >= $1 and j.id < $2 and %s and %s
+	    order by j.id desc limit $3) k', case source when 'jobq.job' then 'jobq.job j'
+	        else source || ' s join jobq.job j on j.id = s.id and s.id >= $1 and s.id < $2' end, ended, filter);
 begin
 	ids := '{}';
 	loop
-		execute format('select min(id), count(*) from (select id from (%s) s where id < $1 order by id desc limit $2) k', source)
-		into low, seen using high, width;
+		execute stretch into low, seen using high, width;
 		exit when seen = 0;
-		execute format('select array_agg(id) from (select j.id from (%s) s join jobq.job j on j.id = s.id
-		    where s.id >= $1 and s.id < $2 and j.id >= $1 and j.id < $2 and %s and %s order by j.id desc limit $3) k',
-		    source, ended, filter)
-		into found_ids using low, high, n + 50;
+		execute look into found_ids using low, high, n + 50;
 		if cardinality(found_ids) = n + 50 then
 			low := found_ids[n + 50];
 			seen := width;
 		end if;
-		ids := ids || array(select j.id from jobq.jobs j where j.id = any (found_ids)
-		    and (states is null or j.state = any (states)) order by j.id desc limit n - cardinality(ids));
+		ids := ids || array(select j.id from jobq.jobs j
+		    where j.id >= low and j.id < high and j.id = any (found_ids) and (states is null or j.state = any (states))
+		    order by j.id desc limit n - cardinality(ids));
 		if cardinality(ids) = n then
 			next := ids[n];
 			return;
@@ -211,7 +212,8 @@ $$;
 -- in it: `omitted` names them. count: how many there are, up to 10,000.
 create function jobq.api_jobs(queue text, state text, type text, tenant text, tag text, since timestamptz,
     until timestamptz, fields jsonb, max int, cursor text, count boolean) returns json
-language plpgsql stable as $$
+language plpgsql stable
+set jit = off set enable_seqscan = off as $$
 declare
 	filter text := jobq.api_filter(queue, type, tenant, tag, since, until, fields);
 	states text[] := string_to_array(state, ',');
