@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/hook.h"
-#include "api/pull.h"
 #include "api/route.h"
 #include "base/utf8.h"
 #include "base/xalloc.h"
@@ -24,9 +22,6 @@
 #define TEXT_MAX 255
 #define IDS_MAX 1000
 #define FIELD_NAME_MAX 255
-
-const struct route *const route_tables[] = { api_routes, jobs_routes, queues_routes,
-    dead_routes, schedules_routes, watch_routes, pull_routes, hook_routes, NULL };
 
 /*
  * Which route

@@ -73,7 +73,7 @@ struct route {
 
 /*
  * The routes, a table for each part, which {0} ends. A part that is made by its
- * own file has its line here and in route_tables[].
+ * own file has its line here and in routes.c.
  */
 extern const struct route api_routes[];		/* api.c: probes, sessions, itself */
 extern const struct route jobs_routes[];
