@@ -9,6 +9,7 @@ use Api;
 use Jobqd;
 use Sse;
 use Test::More;
+use Time::HiRes qw(time);
 
 my $pg = Jobqd::Postgres->new;
 my $dir = temp_directory();
@@ -108,8 +109,19 @@ is states($id, @e), 'ready running completed', '… all of it';
 is states($id, @e), 'ready running completed', 'HTTP/1.0 has seen all';
 $old->close;
 
-# a reader that was away
+# how soon
 $all->until(ended($t));
+my @ms;
+for (1 .. 9) {
+	my $began = time;
+	my $job = enqueue('work');
+	$all->until(ended($job));
+	push @ms, 1000 * (time - $began);
+}
+@ms = sort { $a <=> $b } @ms;
+cmp_ok $ms[4], '<', 60_000, sprintf 'from before a job is enqueued until its end is told: median %.0f ms, at most %.0f', @ms[ 4, 8 ];
+
+# a reader that was away
 $all->close;
 my @missed = map { enqueue('work') } 1 .. 5;
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE id >= $missed[0] AND state = 'completed'") == 5 } 'the jobs';

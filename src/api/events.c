@@ -27,6 +27,8 @@
 #define LOOK_MOST "1000"	/* events of a kind in one look; more are skipped */
 #define LOOK_WITHIN 15000	/* ms that a look may take */
 #define LOOK_SHARE 4		/* of the time, one in so many and one more is for looks */
+#define LOOK_SOON (100 * MONO_MS)	/* after a notification: a short job has ended by then */
+#define LOOK_APART (300 * MONO_MS)	/* … however many there are */
 #define AGAIN (2 * MONO_SECOND)	/* after an error */
 #define GAP (30 * MONO_SECOND)	/* without a look: what was in it is not told */
 #define BEGIN_WITHIN (10 * MONO_SECOND)	/* a client waits for the first look */
@@ -54,11 +56,12 @@ struct events {
 	const struct conf *conf;
 	struct pg *pg;			/* NULL: nobody listens */
 	struct ring *ring;		/* NULL: nor has anybody lately */
-	char *sql;
+	char *sql, *listen;
 	char *cursor;			/* NULL: not begun */
 	bool asking;
+	bool notified;			/* there is something to look for */
 	bool failing;			/* the log knows */
-	mono_t asked, looked, listened;
+	mono_t asked, looked, took, listened;
 	struct timer *look, *beat;
 	struct listeners listeners;
 	size_t count, max;
@@ -68,6 +71,7 @@ static void on_look(void *);
 static void on_beat(void *);
 static void on_up(struct pg *, void *);
 static void on_down(struct pg *, const char *, bool, void *);
+static void on_notify(struct pg *, const char *, const char *, void *);
 static void on_looked(struct pg *, PGresult *, void *);
 static void listener_begin(struct listener *);
 static void listener_feed(struct listener *);
@@ -87,6 +91,7 @@ events_new(struct loop *loop, const struct conf *conf, size_t streams_max)
 	ev->sql = stmt_in_schema("SELECT e.event, e.queue, e.type, e.state, e.tenant, "
 	    "e.job, e.data FROM (SELECT jobq.events_listen() OFFSET 0) l, "
 	    "LATERAL jobq.events_since($1, $2) e", conf->database.schema);
+	ev->listen = stmt_listen(conf->database.schema);
 	return ev;
 }
 
@@ -126,14 +131,15 @@ events_free(struct events *ev)
 	timer_free(ev->look);
 	timer_free(ev->beat);
 	free(ev->sql);
+	free(ev->listen);
 	free(ev);
 }
 
 static void
 start_looking(struct events *ev)
 {
-	static const struct pg_ops ops = { on_up, on_down, NULL };
-	static const char *const setup[] = { "SET jit = off", NULL };
+	static const struct pg_ops ops = { on_up, on_down, on_notify };
+	const char *const setup[] = { "SET jit = off", ev->listen, NULL };
 	char name[RING_NAME_MAX];
 	struct timespec now;
 
@@ -171,6 +177,33 @@ on_down(struct pg *pg, const char *reason, bool fatal, void *arg)
 	timer_set(ev->look, AGAIN);
 }
 
+/* The next look, at least so long from now, when the last one was so long ago. */
+static void
+look_again(struct events *ev, mono_t ago, mono_t least)
+{
+	mono_t apart = ev->notified ? LOOK_APART : LOOK_EVERY;
+
+	if (apart < ev->took * LOOK_SHARE)
+		apart = ev->took * LOOK_SHARE;
+	timer_set(ev->look, apart - ago > least ? apart - ago : least);
+}
+
+/* Something is ready, cancelled or paused, of which leaders are to hear. */
+static void
+on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
+{
+	struct events *ev = arg;
+
+	(void)pg;
+	(void)channel;
+	(void)payload;
+	if (ev->notified || ev->cursor == NULL)
+		return;
+	ev->notified = true;
+	if (!ev->asking)
+		look_again(ev, mono_now() - ev->asked, LOOK_SOON);
+}
+
 /* Of those who wait for the first look, whoever has done so for too long. */
 static void
 give_up_waiting(struct events *ev)
@@ -198,6 +231,7 @@ on_look(void *arg)
 	give_up_waiting(ev);
 	if (ev->asking)
 		return;
+	ev->notified = false;
 	ev->asked = mono_now();
 	if (pg_is_up(ev->pg) && pg_query_within(ev->pg, LOOK_WITHIN, ev->sql, 2,
 	    params, on_looked, ev, &e) == 0)
@@ -238,11 +272,11 @@ on_looked(struct pg *pg, PGresult *res, void *arg)
 {
 	struct events *ev = arg;
 	struct listener *l, *next;
-	mono_t took = mono_now() - ev->asked;
 	struct err e;
 
 	(void)pg;
 	ev->asking = false;
+	ev->took = mono_now() - ev->asked;
 	if (ev->pg == NULL || res == NULL)
 		return;
 	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
@@ -266,8 +300,7 @@ on_looked(struct pg *pg, PGresult *res, void *arg)
 		else
 			listener_feed(l);
 	}
-	timer_set(ev->look, took * LOOK_SHARE > LOOK_EVERY ? took * LOOK_SHARE :
-	    LOOK_EVERY);
+	look_again(ev, ev->took, 0);
 }
 
 /*
