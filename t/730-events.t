@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Api;
 use Jobqd;
+use POSIX ();
 use Sse;
 use Test::More;
 use Time::HiRes qw(time);
@@ -16,15 +17,17 @@ my $dir = temp_directory();
 my $port = free_port();
 my $address = "127.0.0.1:$port";
 Api::tokens("$dir/tokens", [qw(eye viewer * eye-secret)], [qw(acme viewer acme acme-secret)]);
-my $d = Jobqd::Daemon->new(pg => $pg, config => <<"YAML");
+my $config = <<"YAML";
 handlers: {null: {driver: noop}}
 retry: {default: {attempts: 2, backoff: fixed, base: 300ms, jitter: 0%}}
 queues: {work: {handler: null, workers: 2}, other: {handler: null, workers: 1}}
 api: {listen: "$address", tokens_file: $dir/tokens, rate_limit: 10000/s}
 YAML
+my $d = Jobqd::Daemon->new(pg => $pg, config => $config);
 $d->start;
 my $eye = Api->new($address, 'eye-secret');
 
+sub mkfifo { return POSIX::mkfifo("$_[0]/request", 0600) }
 sub listen_to { my ($query, %o) = @_; my $s = Sse->new($address, "/v1/events$query", $o{token} || 'eye-secret', %o); return $s->head }
 sub enqueue { my ($queue, %o) = @_; return $pg->query("SELECT jobq.enqueue('$queue'" . join('', map { ", $_ => '$o{$_}'" } sort keys %o) . ')') }
 sub states { my ($id, @e) = @_; return join ' ', map { $_->{data}{state} } grep { $_->{event} eq 'job' && $_->{data}{id} == $id } @e }
@@ -171,4 +174,38 @@ $pg->start;
 $new = wait_for { eval { enqueue('work') } } 'the database again';
 @e = $third->until(ended($new));
 is states($new, @e), 'ready running completed', 'a stream outlives the absence of the database';
+$third->close;
+
+# nobody listens, and the database is away
+$d->stop;
+$d->start;
+$pg->stop;
+my $leaves = Sse->new($address, '/v1/events', 'eye-secret');
+my $waits = Sse->new($address, '/v1/events', 'eye-secret');
+$leaves->close;
+$waits->head;
+is "$waits->{status} " . ($waits->{headers}{'retry-after'} // ''), '503 5', 'no database: 503, and when to try again';
+$pg->start;
+my $patient = wait_for { my $s = eval { listen_to('') }; $s && $s->{status} == 200 && $s } 'a stream';
+$new = wait_for { eval { enqueue('work') } } 'the database again';
+is states($new, $patient->until(ended($new))), 'ready running completed', '… which is there when the database is';
+$patient->close;
+
+# by TLS
+system("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout $dir/key -out $dir/crt -subj /CN=localhost -days 2 2>/dev/null") == 0
+    or die "no openssl\n";
+chmod 0600, "$dir/key";
+$d->stop;
+$d->configure($config =~ s/rate_limit/tls: {cert: "$dir\/crt", key: "$dir\/key"}, rate_limit/r);
+$d->start;
+background([ 'sh', '-c', "exec openssl s_client -quiet -connect $address -CAfile $dir/crt < $dir/request > $dir/events 2>/dev/null" ])
+    if mkfifo($dir);
+open my $request, '>', "$dir/request" or die;
+print $request "GET /v1/events HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer eye-secret\r\n\r\n";
+$request->flush;
+wait_for { slurp("$dir/events") =~ /^retry:/m } 'a stream';
+$new = enqueue('work');
+wait_for { slurp("$dir/events") =~ /"id": $new,[^\n]*"completed"/ } 'the end of the job';
+like slurp("$dir/events"), qr/^HTTP\/1\.1 200 OK\r\n.*"id": $new,[^\n]*"ready".*"id": $new,[^\n]*"running".*"id": $new,[^\n]*"completed"/s, 'events by TLS';
+CORE::close $request;
 done_testing;

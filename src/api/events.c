@@ -174,7 +174,8 @@ on_down(struct pg *pg, const char *reason, bool fatal, void *arg)
 	(void)pg;
 	(void)fatal;
 	log_debug("no database for events", "reason=%s", reason);
-	timer_set(ev->look, AGAIN);
+	if (!timer_pending(ev->look))	/* it is called again with each try */
+		timer_set(ev->look, AGAIN);
 }
 
 /* The next look, at least so long from now, when the last one was so long ago. */
