@@ -28,7 +28,7 @@ queues:
   fragile: {workers: 0, retry: quick, breaker: {failures: 50%, of: 4, open: 1s}}
   dated: {workers: 0, expire: 1s}
   both: {handler: null, workers: 1, retry: quick}
-monitor: {health_file: ""}
+monitor: {health_file: "", interval: 5s}
 api: {listen: "127.0.0.1:$port", tokens_file: $dir/tokens, rate_limit: 100000/s}
 YAML
 $d->start;
@@ -152,7 +152,7 @@ is lease('dated', wait => 0), undef, 'a job that was not started in its time is 
 is state_of($id), 'dead', '… and dies';
 $pg->query('UPDATE jobq.queue SET expire_ms = 0');
 # the handler's own transaction
-$id = enqueue('pull');
+my $by_sql = $id = enqueue('pull');
 $job = lease('pull');
 is $pg->query("SELECT jobq.complete($id, '$job->{token}', '{}')"), 't', 'SQL may complete it as well';
 is about($job, 'renew')->{status}, 409, '… and then it is done';
@@ -207,6 +207,15 @@ wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'both' AND s
 cmp_ok $mine, '>', 0, "a queue has a worker here and one elsewhere, who does $mine of 12";
 
 #
+# what /metrics tells
+#
+my $metrics = $ops->get('/metrics')->{body};
+my %ends = map { $_ => $metrics =~ /jobqd_jobs_finished_total\{queue="pull",type="t",outcome="$_"\} (\d+)/ ? $1 : 0 } qw(completed failed dead cancelled lost);
+is_deeply \%ends, { map { $_ => $pg->query("SELECT count(*) FROM jobq.attempts WHERE queue = 'pull' AND outcome = '$_' AND worker IS NULL"
+    . ($_ eq 'completed' ? " AND job_id <> $by_sql" : '')) } keys %ends }, 'the ends of attempts count in /metrics: ' . join ' ', map { "$_ $ends{$_}" } sort keys %ends;
+like $metrics, qr/jobqd_job_run_seconds_count\{queue="pull"\} @{[$ends{completed} + $ends{failed} + $ends{dead}]}\n/, '… and how long they ran';
+
+#
 # waiting costs nothing
 #
 my @waiting = map { Api->new("127.0.0.1:$port", 'ops-secret')->{http}->connect } 1 .. 5;
@@ -231,4 +240,6 @@ $job = $Api::json->decode($r->{body})->{jobs}[0];
 is $job->{id}, $id, '… and is what it gets';
 about($job, 'complete');
 
+is $ops->get('/readyz')->{json}{healthy}, JSON::PP::true, 'a node is healthy though some of its queues have no workers here';
+unlike $d->log, qr/workers: none/, '… and complains of none';
 done_testing;

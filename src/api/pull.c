@@ -20,10 +20,12 @@
 #include "api/pull.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "core/breaker.h"
 #include "core/units.h"
 #include "db/array.h"
 #include "db/pg.h"
 #include "db/stmt.h"
+#include "os/board.h"
 
 #define CLAIM_MAX 1000
 #define WAIT_MAX 60000		/* ms */
@@ -712,23 +714,36 @@ pull_lease(struct exchange *x, void *arg)
  * What the ends of jobs mean here
  */
 
-void
-pull_ended(const char *queue, enum breaker_sign sign, const char *error)
+static enum breaker_sign
+sign_of(const struct pull_end *e)
 {
-	struct line *l = line_of(queue);
+	return e->outcome == OUTCOME_COMPLETED ? BREAKER_GOOD :
+	    e->outcome == OUTCOME_CANCELLED ? BREAKER_SILENT :
+	    breaker_sign(e->class, false);
+}
+
+void
+pull_ended(const struct pull_end *e)
+{
+	struct board_queue *board = board_queue(e->queue);
+	struct line *l = line_of(e->queue);
 	struct breaker *b = l != NULL ? &l->breaker : NULL;
 	const struct queue_conf *q = l != NULL ? l->queue : NULL;
 	char failed[24], seen[24], open_ms[24];
 
-	if (q == NULL || !q->breaker || breaker_ended(b, sign, false,
+	board_finished(board, e->type,
+	    (enum board_outcome)(e->outcome - OUTCOME_COMPLETED));
+	if (e->outcome <= OUTCOME_DEAD)
+		board_ran(board, e->run_us);
+	if (q == NULL || !q->breaker || breaker_ended(b, sign_of(e), false,
 	    mono_now(), q->breaker_open_ms) != BREAKER_OPENS)
 		return;
 	snprintf(failed, sizeof(failed), "%zu", b->failed);
 	snprintf(seen, sizeof(seen), "%zu", b->seen);
 	snprintf(open_ms, sizeof(open_ms), "%" PRId64, q->breaker_open_ms);
-	const char *params[] = { q->name, failed, seen, open_ms, error };
+	const char *params[] = { q->name, failed, seen, open_ms, e->error };
 	log_warn("breaker opened", "queue=%s failed=%s of=%s open_ms=%s "
-	    "reason=%s", q->name, failed, seen, open_ms, error);
+	    "reason=%s", q->name, failed, seen, open_ms, e->error);
 	if (pull->pg == NULL)
 		connect_database();
 	pg_query(pull->pg, pull->open_sql, 5, params, NULL, NULL, NULL);

@@ -11,7 +11,8 @@
 
 #include "api/route.h"
 #include "conf/conf.h"
-#include "core/breaker.h"
+#include "core/backoff.h"
+#include "core/job.h"
 #include "core/msg.h"
 #include "os/chan.h"
 #include "os/loop.h"
@@ -36,8 +37,16 @@ answer_fn pull_lease;
  */
 bool pull_duration(struct exchange *, const char *name, int64_t min, int64_t max,
     int64_t *ms);
-/* An attempt of the queue ended so, which may open its circuit breaker. */
-void pull_ended(const char *queue, enum breaker_sign, const char *error);
+/* The end of an attempt, which the database has accepted. */
+struct pull_end {
+	char *queue, *type;
+	enum outcome outcome;
+	enum job_class class;
+	int64_t run_us;
+	char *error;			/* NULL: none */
+};
+/* It counts, and may open the queue's circuit breaker. */
+void pull_ended(const struct pull_end *);
 /* The retry policy of a queue, be it of this node or not. */
 const struct retry_policy *pull_policy(const char *queue);
 

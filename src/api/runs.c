@@ -12,6 +12,7 @@
 #include "api/ask.h"
 #include "api/pull.h"
 #include "base/log.h"
+#include "base/xalloc.h"
 #include "core/outcome.h"
 #include "core/units.h"
 #include "db/pg.h"
@@ -29,7 +30,9 @@ static void
 completed(struct exchange *x, const PGresult *res, void *arg)
 {
 	(void)arg;
-	pull_ended(pg_text(res, 0, 2), BREAKER_GOOD, NULL);
+	pull_ended(&(struct pull_end){ .queue = (char *)pg_text(res, 0, 2),
+	    .type = (char *)pg_text(res, 0, 3), .outcome = OUTCOME_COMPLETED,
+	    .run_us = pg_int(res, 0, 4) });
 	answer_row(x, res);
 }
 
@@ -40,14 +43,26 @@ complete(struct exchange *x, void *arg)
 	    route_value(x, "result") };
 
 	(void)arg;
-	ask(x, "select status, body, queue from jobq.api_pull_complete($1, $2, $3)",
-	    3, params, completed, NULL);
+	ask(x, "select status, body, queue, type, run_us "
+	    "from jobq.api_pull_complete($1, $2, $3)", 3, params, completed, NULL);
+}
+
+static void
+end_free(void *state)
+{
+	struct pull_end *e = state;
+
+	free(e->queue);
+	free(e->type);
+	free(e->error);
+	free(e);
 }
 
 static void
 failed(struct exchange *x, const PGresult *res, void *arg)
 {
 	(void)arg;
+	pull_ended(x->state);
 	answer_row(x, res);
 }
 
@@ -62,6 +77,7 @@ decide(struct exchange *x, const PGresult *res, void *arg)
 	const char *class = route_value(x, "class"), *queue = pg_text(res, 0, 2);
 	const char *message = route_value(x, "message");
 	char outcome[16], number[16], delay[24];
+	struct pull_end *e;
 	struct decision d;
 
 	(void)arg;
@@ -76,8 +92,11 @@ decide(struct exchange *x, const PGresult *res, void *arg)
 	    (double)arc4random() / 4294967296.0);
 	if (pg_true(res, 0, 3))
 		d.outcome = OUTCOME_CANCELLED;
-	else
-		pull_ended(queue, breaker_sign(result.class, false), message);
+	e = xcalloc(1, sizeof(*e));
+	*e = (struct pull_end){ xstrdup(queue), xstrdup(pg_text(res, 0, 7)),
+	    d.outcome, result.class, pg_int(res, 0, 8), xstrdup(message) };
+	x->state = e;
+	x->state_free = end_free;
 	log_info("job failed elsewhere", "id=%s queue=%s worker=%s class=%s "
 	    "failures=%d allowed=%d delay_ms=%lld error=%s", route_value(x, "id"),
 	    queue, x->caller.name, job_class_name(result.class), d.failures,
@@ -100,7 +119,7 @@ fail(struct exchange *x, void *arg)
 
 	(void)arg;
 	ask(x, "select pool, attempt, queue, cancelled, charged, crashes, "
-	    "max_attempts from jobq.pull_failing($1, $2)", 2, params, decide, NULL);
+	    "max_attempts, type, run_us from jobq.pull_failing($1, $2)", 2, params, decide, NULL);
 }
 
 /*

@@ -23,6 +23,7 @@
 #include "monitor/notify.h"
 #include "monitor/report.h"
 #include "monitor/round.h"
+#include "os/board.h"
 #include "os/instance.h"
 
 #define BEAT_US (10 * MONO_SECOND)
@@ -118,7 +119,7 @@ monitor_init(struct monitor *m, const struct conf *conf)
 	m->keep_sql = stmt_in_schema("SELECT jobq.keep($1::bigint[])", schema);
 	m->reap_sql = stmt_in_schema("SELECT jobq.reap($1::bigint)", schema);
 	m->overdue_sql = stmt_in_schema("SELECT pool, job, attempt, queue, "
-	    "worker, timed_out, cancelled, charged, crashes, max_attempts "
+	    "type, worker, timed_out, cancelled, charged, crashes, max_attempts "
 	    "FROM jobq.pull_overdue()", schema);
 	m->end_sql = stmt_in_schema("SELECT jobq.pull_end($1, $2, $3, $4, $5, "
 	    "$6, NULL, $7)", schema);
@@ -309,12 +310,12 @@ beaten(struct pg *pg, PGresult *res, void *arg)
 static void
 end_lease(struct monitor *m, const PGresult *res, int row)
 {
-	const char *queue = pg_text(res, row, 3), *worker = pg_text(res, row, 4);
+	const char *queue = pg_text(res, row, 3), *worker = pg_text(res, row, 5);
 	const struct queue_conf *q = conf_queue(m->conf, queue);
-	bool timed_out = pg_true(res, row, 5), cancelled = pg_true(res, row, 6);
-	struct job job = { .charged = (int)pg_int(res, row, 7),
-	    .crashes = (int)pg_int(res, row, 8),
-	    .max_attempts = (int)pg_int(res, row, 9) };
+	bool timed_out = pg_true(res, row, 6), cancelled = pg_true(res, row, 7);
+	struct job job = { .charged = (int)pg_int(res, row, 8),
+	    .crashes = (int)pg_int(res, row, 9),
+	    .max_attempts = (int)pg_int(res, row, 10) };
 	struct run_result result = { .retry_after_ms = -1,
 	    .class = timed_out ? CLASS_TIMEOUT : CLASS_LOST };
 	char outcome[16], class[16], delay[24], *why;
@@ -338,7 +339,9 @@ end_lease(struct monitor *m, const PGresult *res, int row)
 	log_warn("lease of a worker elsewhere is over", "id=%s queue=%s "
 	    "worker=%s class=%s", params[1], queue, worker,
 	    job_class_name(result.class));
-	pg_query(m->service.pg, m->end_sql, 7, params, NULL, NULL, NULL);
+	if (pg_query(m->service.pg, m->end_sql, 7, params, NULL, NULL, NULL) == 0)
+		board_finished(board_queue(queue), pg_text(res, row, 4),
+		    (enum board_outcome)(d.outcome - OUTCOME_COMPLETED));
 	free(why);
 }
 

@@ -14,7 +14,7 @@ begin
 	select coalesce(jsonb_object_agg(q.name, jsonb_build_object('ready', q.ready,
 	        'running', q.running, 'failure_rate', f.rate, 'run_avg_ms', r.run,
 	        'workers', q.workers, 'paused', q.paused)), '{}'),
-	    string_agg(q.name, ', ' order by q.name) filter (where q.workers = 0 and not q.paused),
+	    string_agg(q.name, ', ' order by q.name) filter (where q.workers = 0 and k.workers > 0 and not q.paused),
 	    coalesce(sum(q.ready), 0), coalesce(sum(q.running), 0)
 	into queues, no_workers, ready, running
 	from jobq.queues q

@@ -170,6 +170,12 @@ begin
 end
 $$;
 
+-- How long a leased job has been running, in microseconds.
+create function jobq.pull_ran_us(l jobq.pull) returns bigint
+language sql as $$
+	select greatest(0, jobq.us(clock_timestamp()) - jobq.us(l.at))
+$$;
+
 -- Has somebody asked to stop this run?
 create function jobq.pull_is_cancelled(l jobq.pull) returns boolean
 language sql stable as $$
@@ -224,8 +230,7 @@ begin
 	end if;
 	refused := exists (select from jobq.finish(pool, array[job], array[attempt], array[outcome], array[class],
 	    array[error], array[result], array[delay_ms],
-	    array[greatest(0, (extract(epoch from clock_timestamp() - l.at) * 1e6))::bigint], array[0],
-	    null, null, null, null, null, null));
+	    array[jobq.pull_ran_us(l)], array[0], null, null, null, null, null, null));
 	if l.probe then
 		perform jobq.breaker_set(pool, p.queue, '', case when outcome in (4, 5) then 'passes'
 		        when outcome = 1 then 'closes' else 'reopens' end,
@@ -262,8 +267,8 @@ $$;
 -- The leases that were not renewed, some hundred of them; what is left of leases whose
 -- attempts ended otherwise goes. Whoever decides what is to become of them
 -- says so by pull_end().
-create function jobq.pull_overdue() returns table (pool bigint, job bigint, attempt int, queue text, worker text,
-    timed_out boolean, cancelled boolean, charged int, crashes int, max_attempts int)
+create function jobq.pull_overdue() returns table (pool bigint, job bigint, attempt int, queue text, type text,
+    worker text, timed_out boolean, cancelled boolean, charged int, crashes int, max_attempts int)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -281,7 +286,8 @@ begin
 		perform jobq.pull_freed(p);
 	end loop;
 	return query
-	select k.pool, k.job, k.attempt::int, q.name, k.worker, k.deadline < clock_timestamp(),
+	select k.pool, k.job, k.attempt::int, q.name,
+	    coalesce((select j.type from jobq.job j where j.id = k.job), ''), k.worker, k.deadline < clock_timestamp(),
 	    jobq.pull_is_cancelled(k), k.charged, k.crashes, k.max_attempts
 	from jobq.pull k join jobq.pool p on p.id = k.pool join jobq.queue q on q.id = p.queue
 	where greatest(k.until, pg_postmaster_start_time() + jobq.ms(k.lease_ms)) < clock_timestamp()
@@ -313,7 +319,7 @@ end
 $$;
 
 create function jobq.api_pull_complete(id bigint, token text, result jsonb)
-returns table (status int, body text, queue text)
+returns table (status int, body text, queue text, type text, run_us bigint)
 language plpgsql as $$
 declare
 	l jobq.pull := jobq.pull_lease(id, token);
@@ -323,17 +329,23 @@ begin
 		    hint = 'Store large things elsewhere and return where.';
 	end if;
 	perform jobq.pull_end(l.pool, l.job, l.attempt, 1, 0, null, result::text, null);
-	return query select 200, json_build_object('id', id, 'state', 'completed')::text,
-	    (select q.name from jobq.pool p join jobq.queue q on q.id = p.queue where p.id = l.pool);
+	return query select 200, json_build_object('id', api_pull_complete.id, 'state', 'completed')::text,
+	    q.name, coalesce(j.type, ''), jobq.pull_ran_us(l)
+	from jobq.pool p join jobq.queue q on q.id = p.queue left join jobq.job j on j.id = l.job
+	where p.id = l.pool;
 end
 $$;
 
 -- What decides whether a run that failed is followed by another.
 create function jobq.pull_failing(id bigint, token text)
-returns table (pool bigint, attempt int, queue text, cancelled boolean, charged int, crashes int, max_attempts int)
+returns table (pool bigint, attempt int, queue text, cancelled boolean, charged int, crashes int, max_attempts int,
+    type text, run_us bigint)
 language sql as $$
-	select l.pool, l.attempt::int, q.name, jobq.pull_is_cancelled(l), l.charged, l.crashes, l.max_attempts
-	from jobq.pull_lease(id, token) l join jobq.pool p on p.id = l.pool join jobq.queue q on q.id = p.queue
+	select l.pool, l.attempt::int, q.name, jobq.pull_is_cancelled(l), l.charged, l.crashes, l.max_attempts,
+	    coalesce(j.type, ''), jobq.pull_ran_us(l)
+	from jobq.pull_lease(id, token) l
+	join jobq.pool p on p.id = l.pool join jobq.queue q on q.id = p.queue
+	left join jobq.job j on j.id = l.job
 $$;
 
 -- … and that it was so decided.
