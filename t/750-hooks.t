@@ -28,12 +28,17 @@ hooks:
   bearer: {queue: webhooks, verify: {scheme: token, secret: lab}}
   open: {queue: webhooks, verify: {scheme: none}, payload: event, event_id: "header:x-event-id"}
 monitor: {health_file: ""}
-api: {listen: "127.0.0.1:$port", tokens_file: $dir/tokens, max_body: 128KiB, rate_limit: 100000/s}
+api: {trusted_proxies: [127.0.0.1], listen: "127.0.0.1:$port", tokens_file: $dir/tokens, max_body: 128KiB, rate_limit: 100000/s}
 YAML
 $d->start;
 $pg->query("SELECT jobq.pause('webhooks')");
 my $http = Api->new("127.0.0.1:$port");
-sub post { my ($hook, $body, %headers) = @_; return $http->post("/v1/hooks/$hook", $body, headers => { 'Content-Type' => 'application/json', %headers }) }
+# Each from an address of its own, but for those that say otherwise.
+my $from = 0;
+sub post {
+	my ($hook, $body, %headers) = @_;
+	return $http->post("/v1/hooks/$hook", $body, headers => { 'Content-Type' => 'application/json', 'X-Forwarded-For' => '10.1.1.' . ++$from, %headers });
+}
 sub data_of { return $Api::json->decode($pg->query("SELECT data FROM jobq.jobs WHERE id = $_[0]")) }
 sub events { return $pg->query("SELECT count(*) FROM jobq.webhook_events WHERE hook = '$_[0]'") }
 
@@ -184,6 +189,16 @@ for (map { $_->answer } @c) {
 is_deeply \%status, { 200 => 199, 202 => 1 }, 'of two hundred deliveries of one event at once one is taken';
 is scalar(keys %ids), 1, '… and all name its job';
 is $pg->query("SELECT count(*) FROM jobq.jobs WHERE data ->> 'webhookId' = 'once'"), 1, '… of which there is one';
+
+# who tries too often
+my @tries = map { post('gitlab', '{}', 'X-Gitlab-Token' => "guess $_", 'X-Forwarded-For' => '10.2.2.2') } 1 .. 40;
+is $tries[0]{status}, 401, 'whoever guesses is refused';
+my ($late) = grep { $_->{status} == 429 } @tries;
+ok $late, '… and soon told to wait: ' . ($late ? $late->{json}{detail} : 'no');
+ok $late && $late->{headers}{'retry-after'}, '… and for how long';
+is post('gitlab', '{}', 'X-Gitlab-Token' => 'lab', 'X-Forwarded-For' => '10.2.2.2')->{status}, 202, '… while who has the secret is let in';
+is $pg->query("SELECT address FROM jobq.webhook_events ORDER BY id DESC LIMIT 1"), '10.2.2.2', 'webhook_events has the address';
+cmp_ok scalar(() = $d->log =~ /webhook refused hook=gitlab/g), '<', 20, 'the log has a line a second at most';
 
 # kept for seven days
 $pg->query("UPDATE jobq.webhook_event SET received_at = now() - interval '8 days' WHERE hook = 'graph'; SELECT jobq.sweep_out()");

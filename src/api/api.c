@@ -390,7 +390,7 @@ api_init(struct api *api, const struct conf *conf)
 	api->asker = asker_new(api->loop, conf);
 	pull_open(api->loop, conf, api->master);
 	api->events = events_new(api->loop, conf, options.connections_max / 2);
-	hooks_open(conf);
+	hooks_open(conf, api->callers);
 	api->give_up = timer_new(api->loop, leave, api);
 	api->server = server_new(api->loop, PROC_EXTRA_FD, &options);
 	chan_send(api->master, MSG_READY, NULL, 0, -1);

@@ -224,10 +224,16 @@ unknown(struct callers *callers, struct exchange *x, const char *why)
 	    WRONG_MAX * WRONG_PERIOD);
 
 	if (wait > 0)
-		return too_many(x, wait, "too many wrong tokens from this address");
+		return too_many(x, wait, "too much that is wrong comes from this address");
 	exchange_problem(x, 401, "%s", why);
 	buf_str(&x->headers, "WWW-Authenticate: Bearer realm=\"jobqd\"\r\n");
 	return false;
+}
+
+void
+callers_wrong(struct callers *callers, struct exchange *x, const char *why)
+{
+	unknown(callers, x, why);
 }
 
 static void

@@ -34,6 +34,12 @@ void callers_free(struct callers *);
 bool callers_admit(struct callers *, struct exchange *, const struct route *);
 
 /*
+ * Whoever this is has shown something that is not right, other than a token: x is
+ * a 401 that says why, or a 429 when that was too often from this address.
+ */
+void callers_wrong(struct callers *, struct exchange *, const char *why);
+
+/*
  * What the dashboard logs in by. show: who calls. begin: for the credential of
  * the request, or the token of its body, a cookie. end: without it again. They
  * fill in the answer and do not send it.

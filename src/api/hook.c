@@ -31,14 +31,17 @@ struct hook {
 	char *secrets[SECRETS_MAX];
 	struct sign_check check;
 	const char *event_id, *event_type;	/* header:NAME, body:PATH, "" */
+	mono_t told;		/* the log was, of one that was refused */
+	unsigned untold;	/* … since then */
 };
 
 static struct hook *hooks;
 static size_t nhooks;
+static struct callers *callers;
 
 /* A delivery that is being looked at. */
 struct delivery {
-	const struct hook *hook;
+	struct hook *hook;
 	struct exchange *x;
 	const char *json;	/* the body, if it is JSON; else NULL */
 	size_t len;
@@ -91,8 +94,9 @@ fill_in(struct hook *h)
 }
 
 void
-hooks_open(const struct conf *conf)
+hooks_open(const struct conf *conf, struct callers *who)
 {
+	callers = who;
 	nhooks = conf->read.nhooks;
 	hooks = xcalloc(nhooks + 1, sizeof(*hooks));
 	for (size_t i = 0; i < nhooks; i++) {
@@ -365,12 +369,30 @@ put_data(struct buf *out, const struct delivery *d, const char *event_id)
  * The answer
  */
 
+/* Anybody may send what is refused: the log has one line a second of it. */
+static void
+tell_refused(const struct delivery *d, const char *why)
+{
+	struct hook *h = d->hook;
+
+	if (h->told != 0 && mono_now() - h->told < MONO_SECOND) {
+		h->untold++;
+		return;
+	}
+	log_warn("webhook refused", "hook=%s from=%s status=%d reason=%s more=%u",
+	    h->conf->name, d->x->from, d->x->status, why, h->untold);
+	h->told = mono_now();
+	h->untold = 0;
+}
+
 static void
 refuse(const struct delivery *d, int status, const char *why)
 {
-	log_warn("webhook refused", "hook=%s from=%s status=%d reason=%s",
-	    d->hook->conf->name, d->x->from, status, why);
-	exchange_problem(d->x, status, "%s", why);
+	if (status == 401)
+		callers_wrong(callers, d->x, why);
+	else
+		exchange_problem(d->x, status, "%s", why);
+	tell_refused(d, why);
 	exchange_done(d->x);
 }
 
@@ -404,7 +426,7 @@ take(const struct delivery *d)
 	    c->scheme != VERIFY_NONE ? "true" : "false", data.data };
 	ask(d->x, "select status, body "
 	    "from jobq.api_hook($1, $2, $3, $4, $5, $6, $7)", 7, params, taken,
-	    (void *)d->hook);
+	    d->hook);
 	buf_clear(&data);
 	free(event_id);
 }
@@ -428,7 +450,7 @@ says_json(const struct exchange *x)
 	    strcasestr(type, "+json") != NULL);
 }
 
-static const struct hook *
+static struct hook *
 hook_find(const char *name)
 {
 	for (size_t i = 0; i < nhooks; i++)

@@ -10,8 +10,8 @@
 
 extern const struct route hook_routes[];
 
-/* Reads the files with secrets; conf is borrowed. One of a process. */
-void hooks_open(const struct conf *);
+/* Reads the files with secrets; both are borrowed. One of a process. */
+void hooks_open(const struct conf *, struct callers *);
 void hooks_close(void);
 
 #endif
