@@ -4,21 +4,27 @@
 create function jobq.api_workers(node text, queue text, state text, max int, cursor text) returns json
 language plpgsql stable as $$
 declare
-	after text[] := jobq.api_place(cursor, 3);
+	after text[] := jobq.api_place(cursor, 5);
 	items json;
 	n int;
 	next text;
 begin
-	select json_agg(to_jsonb(k) - 'slot' order by k.node, k.queue, k.slot), count(*),
-	    (array_agg(jobq.api_cursor(k.node, k.queue, k.slot::text) order by k.node desc, k.queue desc, k.slot desc))[1]
+	select json_agg(to_jsonb(k) - '{slot,job}'::text[] order by k.node, k.queue, k.slot, k.worker, k.job), count(*),
+	    (array_agg(jobq.api_cursor(k.node, k.queue, k.slot::text, k.worker, k.job::text)
+	        order by k.node desc, k.queue desc, k.slot desc, k.worker desc, k.job desc))[1]
 	into items, n, next
 	from (
-		select w.*, split_part(w.worker, '/', 2)::int as slot from jobq.workers w
+		select w.* from (
+			-- one elsewhere has any name, and a line for each of its jobs
+			select s.*, coalesce(substring(s.worker from '/(\d{1,9})$')::int, 0) as slot, coalesce(s.job_id, 0) as job
+			from jobq.workers s
+		) w
 		where (api_workers.node is null or w.node = api_workers.node)
 		    and (api_workers.queue is null or w.queue = api_workers.queue)
 		    and (api_workers.state is null or w.state = api_workers.state)
-		    and (after is null or (w.node, w.queue, split_part(w.worker, '/', 2)::int) > (after[1], after[2], after[3]::int))
-		order by w.node, w.queue, slot limit max
+		    and (after is null or (w.node, w.queue, w.slot, w.worker, w.job) >
+		        (after[1], after[2], after[3]::int, after[4], after[5]::bigint))
+		order by w.node, w.queue, w.slot, w.worker, w.job limit max
 	) k;
 	return jobq.api_list(items, case when n = max then next end);
 end
