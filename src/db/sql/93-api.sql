@@ -9,6 +9,24 @@ language sql stable as $$
 	select nullif(current_setting('jobq.tenant', true), '')
 $$;
 
+-- Look at what is of all tenants, and be bound as before again: for what says
+-- nothing of anybody, like how far to look back. Returns whom it was bound to.
+-- (The "set" of a function would need a right that the owner has not.)
+create function jobq.api_unbind() returns text
+language plpgsql stable as $$
+declare
+	mine text := jobq.api_tenant();
+begin
+	perform set_config('jobq.tenant', '', true);
+	return mine;
+end
+$$;
+
+create function jobq.api_bind(mine text) returns void
+language sql stable as $$
+	select set_config('jobq.tenant', coalesce(mine, ''), true)
+$$;
+
 create function jobq.api_refuse(code text, message text, hint text default '', field text default '') returns void
 language plpgsql as $$
 begin

@@ -3,8 +3,15 @@
 -- The dead letter that is the n-th before this one, whosever it is; null: there
 -- are not so many.
 create function jobq.api_dead_edge(before bigint, n int) returns bigint
-language sql stable set jobq.tenant = '' as $$
-	select d.job from jobq.dead d where d.job < before order by d.job desc offset n limit 1
+language plpgsql stable as $$
+declare
+	mine text := jobq.api_unbind();
+	edge bigint;
+begin
+	select d.job into edge from jobq.dead d where d.job < before order by d.job desc offset n limit 1;
+	perform jobq.api_bind(mine);
+	return edge;
+end
 $$;
 
 -- The newest jobs first. Of very many a request looks at 200,000, of a tenant's

@@ -148,8 +148,15 @@ $$;
 
 -- How long the longest piece of statistics of that time is.
 create function jobq.api_piece(since timestamptz, until timestamptz) returns interval
-language sql stable set jobq.tenant = '' as $$
-	select max(d.span) from jobq.depth d where d.at >= since and d.at < until
+language plpgsql stable as $$
+declare
+	mine text := jobq.api_unbind();
+	longest interval;
+begin
+	select max(d.span) into longest from jobq.depth d where d.at >= since and d.at < until;
+	perform jobq.api_bind(mine);
+	return longest;
+end
 $$;
 
 -- Time series: see statistics_range(). step null: one that makes 300 of them at most.
@@ -292,22 +299,29 @@ $$;
 -- counts, and not before `low`.
 create function jobq.api_ended_since(high timestamptz, low timestamptz, want bigint, queue text, outcomes int[])
 returns timestamptz
-language sql stable set jobq.tenant = '' as $$
-	select greatest(low, coalesce((
-		-- of a piece that has many more the last part will do
-		select case when k.n > 20 * want then k.till - (k.till - k.at) * (4 * want / k.n::float8) else k.at end
+language plpgsql stable as $$
+declare
+	mine text := jobq.api_unbind();
+	since timestamptz;
+begin
+	-- of a piece that has many more the last part will do
+	select case when k.n > 20 * want then k.till - (k.till - k.at) * (4 * want / k.n::float8) else k.at end
+	into since
+	from (
+		select e.at, e.n, sum(e.n) over (order by e.at desc) as upto, lag(e.at, 1, high) over (order by e.at desc) as till
 		from (
-			select e.at, e.n, sum(e.n) over (order by e.at desc) as upto, lag(e.at, 1, high) over (order by e.at desc) as till
-			from (
-				select p.at, sum(case when 1 = any (outcomes) then p.completed else 0 end
-				    + case when 2 = any (outcomes) then p.failed else 0 end + case when 3 = any (outcomes) then p.dead else 0 end
-				    + case when 4 = any (outcomes) then p.cancelled else 0 end
-				    + case when 5 = any (outcomes) then p.lost else 0 end) as n
-				from jobq.ends(low, high) p
-				where api_ended_since.queue is null or p.queue = api_ended_since.queue
-				group by p.at
-			) e
-		) k where k.upto >= want order by k.at desc limit 1), low))
+			select p.at, sum(case when 1 = any (outcomes) then p.completed else 0 end
+			    + case when 2 = any (outcomes) then p.failed else 0 end + case when 3 = any (outcomes) then p.dead else 0 end
+			    + case when 4 = any (outcomes) then p.cancelled else 0 end
+			    + case when 5 = any (outcomes) then p.lost else 0 end) as n
+			from jobq.ends(low, high) p
+			where api_ended_since.queue is null or p.queue = api_ended_since.queue
+			group by p.at
+		) e
+	) k where k.upto >= want order by k.at desc limit 1;
+	perform jobq.api_bind(mine);
+	return greatest(low, coalesce(since, low));
+end
 $$;
 
 -- What is paused of which queues.
