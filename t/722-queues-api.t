@@ -18,7 +18,7 @@ handlers: {null: {driver: noop}}
 limits: {slowly: {rate: 1000/s, concurrency: 50}}
 queues:
   bulk: {handler: null, workers: 1}
-  later: {handler: null, workers: 1, priority: high, limits: [slowly], timeout: 1h}
+  later: {handler: null, workers: 1, concurrency: 4, priority: high, limits: [slowly], timeout: 1h}
   old: {handler: null, workers: 1}
 api: {listen: "127.0.0.1:$port", tokens_file: $dir/tokens, rate_limit: 10000/s}
 YAML
@@ -44,7 +44,7 @@ for (my $cursor = ''; defined $cursor; $cursor = $r->{json}{next_cursor}) {
 is "@names", 'bulk later old', '… by pages of two';
 is $eye->get('/v1/queues?cursor=zzzz')->{json}{field}, 'cursor', '… a cursor that is none: 422 of it';
 my $later = queue('later');
-is_deeply [ @{ $later->{settings} }{qw(workers priority attempts)} ], [ 1, 3, 3 ], 'one of them, with its settings';
+is_deeply [ @{ $later->{settings} }{qw(workers concurrency priority attempts timeout_ms)} ], [ 1, 4, 3, 3, 3600000 ], 'one of them, with its settings';
 is $later->{limits}[0]{name}, 'slowly', '… and limits';
 is $eye->get('/v1/limits')->{json}{items}[0]{rate}, 1000, 'GET /v1/limits';
 is_deeply $eye->get('/v1/breakers?state=open')->{json}{items}, [], 'GET /v1/breakers';

@@ -323,6 +323,8 @@ put_queue(struct buf *b, const struct queue_conf *q)
 
 	put_text(b, "name", q->name);
 	put_number(b, "workers", q->workers);
+	put_number(b, "concurrency", q->concurrency);
+	put_number(b, "timeout_ms", q->timeout_ms);
 	put_number(b, "priority", q->priority);
 	put_number(b, "max_payload", q->max_payload);
 	put_number(b, "max_attempts", q->retry->attempts);

@@ -29,6 +29,8 @@ create table jobq.queue (
 	paused_until timestamptz,	-- then it is resumed; null: by a person
 	enabled boolean not null default true,		-- in the configuration that was registered last
 	workers int not null default 1,
+	concurrency int not null default 1,		-- jobs in flight in each, and the …
+	timeout_ms bigint not null default 60000,	-- … time of an attempt: for whoever looks
 	priority smallint not null default 5 check (priority between 0 and 99),
 	lane smallint not null generated always as (priority * 256) stored,	-- its jobs' that name no priority
 	large_first boolean not null default false,	-- priorities outside count the other way: 99 - lane

@@ -174,6 +174,7 @@ begin
 	end if;
 	return row || jsonb_build_object('run_avg_ms', jobq.run_avg_ms(q.id, '1 hour'),
 	    'settings', jsonb_build_object('enabled', q.enabled, 'workers', q.workers,
+	        'concurrency', q.concurrency, 'timeout_ms', q.timeout_ms,
 	        'priority', case when q.large_first then 99 - q.priority else q.priority end,
 	        'order', case when q.large_first then 'large_first' else 'small_first' end,
 	        'attempts', q.max_attempts, 'max_payload', q.max_payload, 'lease_ms', q.lease_ms,
