@@ -5,6 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Api;
+use Http;
 use Jobqd;
 use Test::More;
 
@@ -127,6 +128,21 @@ is queue('bulk')->{scheduled}, 0, '… all are gone';
 is queue('later')->{running}, 1, '… but not what runs elsewhere';
 is $boss->delete('/v1/queues/nowhere/jobs?confirm=yes')->{status}, 404, 'of a queue that is none: 404';
 
+# The client leaves while the first thousand are waited for: no more follow.
+$pg->query("SELECT count(*) FROM jobq.enqueue_many('bulk', (SELECT jsonb_agg(jsonb_build_object('delay', '1 day')) FROM generate_series(1, 2500) i))");
+my ($holder, $looker) = ($pg->session, $pg->session);
+$holder->query("SELECT pg_advisory_lock(jobq.claim_lock(), id) FROM jobq.queue WHERE name = 'bulk'");
+my $c = Http->new("127.0.0.1:$port")->connect;
+my $from = $d->log_size;
+$c->send("DELETE /v1/queues/bulk/jobs?confirm=yes HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer boss-secret\r\n\r\n");
+wait_for { $looker->query("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") > 0 } 'it waits for the queue';
+undef $c;
+$eye->get('/v1/limits') for 1 .. 2;	# who leaves is heard of before these
+$holder->query("SELECT pg_advisory_unlock_all()");
+$d->wait_log(qr{request .*method=DELETE path=/v1/queues/bulk/jobs}, $from);
+is queue('bulk')->{scheduled}, 1500, 'when the client leaves, no more than one piece is done';
+is $boss->delete('/v1/queues/bulk/jobs?confirm=yes')->{json}{cancelled}, 1500, '… and who asks again has the rest';
+
 #
 # a tenant
 #
@@ -141,7 +157,7 @@ is $acme->get('/v1/limits')->{status}, 403, '… nor limits';
 is $boss->delete('/v1/queues/old?confirm=yes')->{status}, 409, 'a queue that is served is not removed: 409';
 is $boss->delete('/v1/queues/old')->{json}{field}, 'confirm', '… nor without confirm';
 $d->configure($config =~ s/^  old.*\n//mr);
-my $from = $d->log_size;
+$from = $d->log_size;
 $d->signal('HUP');
 $d->wait_log(qr/: reloaded /, $from);
 wait_for { $boss->delete('/v1/queues/old?confirm=yes')->{status} == 204 } 'removed once no node serves it';

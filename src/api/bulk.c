@@ -22,6 +22,7 @@ struct run {
 	int64_t jobs;		/* in all of them */
 	int64_t done, refused;
 	char *reasons;		/* of the first piece that has any */
+	bool unwanted;		/* the client is gone, or this process stops */
 };
 
 static void on_plan(struct exchange *, const PGresult *, void *);
@@ -37,6 +38,15 @@ run_free(void *state)
 	free(r->pieces);
 	free(r->reasons);
 	free(r);
+}
+
+static void
+on_gone(struct exchange *x, void *arg)
+{
+	struct run *r = arg;
+
+	(void)x;
+	r->unwanted = true;
 }
 
 static bool
@@ -73,6 +83,7 @@ bulk_answer(struct exchange *x, const struct bulk *bulk)
 	r->bulk = bulk;
 	x->state = r;
 	x->state_free = run_free;
+	exchange_watch(x, on_gone, r);
 	while (strcmp(x->route->params[n].name, "dry_run") != 0)
 		n++;
 	ask(x, bulk->plan, n - bulk->plan_from,
@@ -112,14 +123,21 @@ on_piece(struct exchange *x, const PGresult *res, void *arg)
 }
 
 /* The next piece, unless the client is gone, and with it who said that it is
- * meant. */
+ * meant; who stops does not begin another one either. */
 static void
 go_on(struct exchange *x, struct run *r)
 {
 	const char *params[KEEP_MAX + 2];
 	char before[24];
 
-	if (r->next < r->count && x->connection != NULL) {
+	if (r->next < r->count && r->unwanted) {
+		exchange_problem(x, 503, "this jobqd is stopping; %lld were %s before "
+		    "that: ask again for the rest", (long long)r->done, r->bulk->did);
+		buf_str(&x->headers, "Retry-After: 1\r\n");
+		exchange_done(x);
+		return;
+	}
+	if (r->next < r->count) {
 		snprintf(before, sizeof(before), "%lld", (long long)r->done);
 		params[0] = r->pieces[r->next++];
 		params[1] = before;

@@ -127,12 +127,24 @@ drain_free(void *state)
 	free(d);
 }
 
+/* Nobody waits any more: the next look is the last one, and soon. */
+static void
+on_gone(struct exchange *x, void *arg)
+{
+	struct drain *d = arg;
+
+	(void)x;
+	d->until = 0;
+	if (timer_pending(d->timer))
+		timer_set(d->timer, 0);
+}
+
 static void
 on_look(struct exchange *x, const PGresult *res, void *arg)
 {
 	struct drain *d = arg;
 
-	if (!pg_true(res, 0, 0) && mono_now() < d->until && x->connection != NULL) {
+	if (!pg_true(res, 0, 0) && mono_now() < d->until) {
 		timer_set(d->timer, DRAIN_LOOK);
 		return;
 	}
@@ -169,6 +181,7 @@ drain(struct exchange *x, void *arg)
 	d->timer = timer_new(ask_loop(x), look, d);
 	x->state = d;
 	x->state_free = drain_free;
+	exchange_watch(x, on_gone, d);
 	look(d);
 }
 
