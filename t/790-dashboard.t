@@ -295,8 +295,10 @@ $page->key('Escape');
 ok $page->wait("document.querySelector('dialog') === null", 'the help to be gone'), 'Escape: closed';
 $page->key('g', 'u');
 ok $page->is_at('#/audit'), 'g u: the audit';
-$page->go('#/nowhere');
-ok $page->shows('There is no such page'), 'an address that there is not';
+for my $view ('nowhere', 'constructor', 'jobs/1/2/3', '%') {
+	$page->go("#/$view");
+	ok $page->shows('There is no such page'), "an address that there is not: $view";
+}
 $page->go('#/jobs/999999999');
 pass 'a job that is not there: ' . $page->js("document.querySelector('#main .banner').textContent");
 
@@ -323,7 +325,7 @@ $tina->go("#/jobs/$long");
 like $tina->js("document.querySelector('#main .banner').textContent"), qr/there is no/, 'another\'s job is not there';
 $vera->press('Log out', 'header');
 $vera->wait("document.querySelector('input[name=token]') !== null", 'the form');
-is $vera->js("fetch('v1/jobs').then(r => r.status)"), 401, 'after the log-out the cookie is good for nothing';
+is $vera->js("fetch('v1/jobs').then(r => r.status)"), 401, 'after the log-out the browser is not let in any more';
 
 is_deeply [ map { @{ $_->{trouble} } } $page, $vera, $tina ], [], 'neither console nor policy had anything to say';
 is_deeply [ grep { !/^\Q$base\E\/|^data:/ } map { @{ $_->{requests} } } $page, $vera, $tina ], [],

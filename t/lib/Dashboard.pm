@@ -98,7 +98,7 @@ sub press {
 }
 sub has_button { my ($self, $name) = @_; return $self->js(button($name) . ' !== undefined') }
 # The texts of all buttons that do something.
-sub buttons { return $_[0]->js("[...document.querySelectorAll('#main button')].map(b => b.textContent).filter(t => !/^(Filter|Back)\$/.test(t)).join(', ')") }
+sub buttons { return $_[0]->js("[...document.querySelectorAll('#main button')].map(b => b.textContent).filter(t => t !== 'Filter').join(', ')") }
 sub places { return $_[0]->js("[...document.querySelectorAll('#nav a')].map(a => a.hash.slice(2)).join(' ')") }
 
 # The question that is asked.

@@ -107,8 +107,8 @@ function paged({ path, names, head, draw, wants, limit = 50, more }) {
 	return {
 		head,
 		wants,
-		async load(at) {
-			const page = await get(
+		load(at) {
+			return get(
 				path +
 					query({
 						...asked(at, names),
@@ -117,28 +117,28 @@ function paged({ path, names, head, draw, wants, limit = 50, more }) {
 						...more?.(at),
 					}),
 			);
-			return page;
 		},
-		draw(page, at) {
-			const next = new URLSearchParams(at.query);
-			next.set('cursor', page.next_cursor);
-			return [
-				draw(page.items, at, page),
-				h(
-					'p',
-					{ class: 'acts' },
-					at.query.get('cursor') &&
-						h('button', { type: 'button', onclick: () => history.back() }, 'Back'),
-					page.next_cursor &&
-						h(
-							'a',
-							{ class: 'button', href: `${to(at.place, ...at.args)}?${next}` },
-							'Older ones',
-						),
-				),
-			];
-		},
+		draw: (page, at) => [draw(page.items, at, page), pager(page, at)],
 	};
+}
+
+// To the next page, and back to the first.
+function pager(page, at) {
+	const link = (label, cursor) =>
+		h(
+			'a',
+			{
+				class: 'button',
+				href: to(at.place, ...at.args) + query({ ...Object.fromEntries(at.query), cursor }),
+			},
+			label,
+		);
+	return h(
+		'p',
+		{ class: 'acts' },
+		at.query.has('cursor') && link('Newest'),
+		page.next_cursor && link('Older ones', page.next_cursor),
+	);
 }
 
 const tags = list => (list || []).map(t => h('span', { class: 'tag' }, t));
@@ -500,8 +500,6 @@ views.dead = {
 		return { groups: groups.items.filter(g => !of || g.fingerprint === of), letters };
 	},
 	draw({ groups, letters }, at) {
-		const next = new URLSearchParams(at.query);
-		next.set('cursor', letters.next_cursor);
 		return [
 			section(
 				'By reason',
@@ -596,14 +594,7 @@ views.dead = {
 								: 'There are no dead letters.',
 					},
 				),
-				h(
-					'p',
-					{ class: 'acts' },
-					at.query.get('cursor') &&
-						h('button', { type: 'button', onclick: () => history.back() }, 'Back'),
-					letters.next_cursor &&
-						h('a', { class: 'button', href: `${to('dead')}?${next}` }, 'Older ones'),
-				),
+				pager(letters, at),
 			),
 		];
 	},

@@ -163,8 +163,8 @@ async function refresh(must) {
 }
 
 // Live: events make a view that wants them load again, at most once in two
-// seconds. Without them it does so every ten, as it does with them in case that
-// one was missed.
+// seconds, and less often the longer that takes. Without them it does so every
+// ten, as it does with them in case that one was missed.
 
 const EVENTS = ['job', 'queue', 'alert', 'schedule', 'worker', 'workflow', 'skipped', 'reset'];
 let source = null,
@@ -186,6 +186,8 @@ function linked(ok, reason) {
 			? 'Changes are shown as they happen.'
 			: 'There is no stream of events: what is shown is loaded anew every 10 seconds.';
 }
+
+const pause = at => Math.max(2000, (at?.took ?? 0) * 10);
 
 function listen() {
 	clearTimeout(listen.timer);
@@ -218,7 +220,7 @@ function listen() {
 						soon = null;
 						refresh();
 					},
-					Math.max(100, 2000 - (performance.now() - (here?.asked ?? 0))),
+					Math.max(100, pause(here) - (performance.now() - (here?.asked ?? 0))),
 				);
 		});
 }
@@ -234,7 +236,7 @@ function login() {
 	deaf();
 	document.body.className = 'alone';
 	$('#nav').hidden = $('#search').hidden = true;
-	$('#tools').replaceChildren(themeButton());
+	$('#tools').replaceChildren(theme);
 	linked(true);
 	const trouble = h('p', { class: 'bad', role: 'alert' });
 	const input = h('input', {
@@ -308,7 +310,7 @@ async function start() {
 			{ class: 'who quiet' },
 			`${session.name} · ${session.role}${exists(session.tenant) ? ` · ${session.tenant}` : ''}`,
 		),
-		themeButton(),
+		theme,
 		h(
 			'button',
 			{ type: 'button', title: 'Keys (?)', 'aria-label': 'Help: the keys', onclick: help },
@@ -347,12 +349,12 @@ async function knowQueues() {
 }
 
 // Light or dark: the system's, until somebody says otherwise.
-function themeButton() {
+const theme = (() => {
 	const words = { '': 'Auto', light: 'Light', dark: 'Dark' };
-	const set = theme => {
-		document.documentElement.dataset.theme = theme;
-		button.textContent = words[theme];
-		button.setAttribute('aria-label', `Colours: ${words[theme]}`);
+	const set = to => {
+		document.documentElement.dataset.theme = to;
+		button.textContent = words[to];
+		button.setAttribute('aria-label', `Colours: ${words[to]}`);
 	};
 	const stored = () => {
 		try {
@@ -376,9 +378,9 @@ function themeButton() {
 			set(next);
 		},
 	});
-	set(stored() in words ? stored() : '');
+	set(Object.hasOwn(words, stored()) ? stored() : '');
 	return button;
-}
+})();
 
 // Keys
 

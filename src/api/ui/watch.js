@@ -3,7 +3,7 @@
 // A view is {load, draw}, and may have: head, what stands above and is drawn
 // once; wants, which events make it load again; still, when it never does.
 
-const views = {};
+const views = Object.create(null);
 
 // Series over time: of all queues, or one. The server chooses the steps.
 
