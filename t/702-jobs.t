@@ -84,10 +84,10 @@ for my $bad (
 ) {
 	my ($body, $want) = @$bad;
 	$r = $app->post('/v1/jobs', $body);
-	is problem($r), $want, "$want: " . $r->{json}{detail};
+	is problem($r), $want, "$want: " . $r->{detail};
 }
 $r = $app->post('/v1/jobs', { queue => 'later', dealy => 1 });
-like $r->{json}{detail}, qr/did you mean "delay"/, 'the nearest name is told';
+like $r->{detail}, qr/did you mean "delay"/, 'the nearest name is told';
 is problem($eye->get('/v1/jobs?stat=ready')), '422 stat', 'an unknown parameter of a query';
 is problem($eye->get('/v1/jobs?state=redy')), '422 state', 'an unknown state';
 is problem($eye->get('/v1/jobs?limit=0')), '422 limit', 'a limit out of range';
@@ -111,7 +111,7 @@ my $took = time - $from;
 is "$r->{status} " . @{ $r->{json}{ids} }, '201 5000', sprintf '5,000 jobs in one batch: %.0f jobs/s', 5000 / $took;
 my $n = $pg->query('SELECT count(*) FROM jobq.job');
 $r = $app->post('/v1/jobs/batch', { queue => 'work', jobs => [{ type => 'x' }, { typ => 'x' }] });
-is $r->{status}, 422, 'one wrong job: ' . $r->{json}{detail};
+is $r->{status}, 422, 'one wrong job: ' . $r->{detail};
 is $pg->query('SELECT count(*) FROM jobq.job'), $n, '… and nothing is enqueued';
 is problem($app->post('/v1/jobs/batch', { queue => 'work', jobs => [({}) x 10001] })), '422 jobs', 'too many in one batch';
 

@@ -65,7 +65,7 @@ $d->configure(config(''));
 $d->start;
 my $r = api(undef)->get('/v1/jobs');
 is $r->{status}, 401, 'no token is configured: 401';
-like $r->{json}{detail}, qr/jobqctl token new/, '… says how to make one: ' . $r->{json}{detail};
+like $r->{detail}, qr/jobqctl token new/, '… says how to make one: ' . $r->{detail};
 is api(undef)->get('/healthz')->{status}, 200, 'probes are open';
 
 #
@@ -117,7 +117,7 @@ for my $ask (@asks) {
 		$r = api($token)->request($method, $path, $method eq 'POST' ? (json => {}) : ());
 		my $refused = $may{$token} < $least;
 		is $r->{status} == 403 ? 1 : 0, $refused ? 1 : 0, "$method $path by $token: $r->{status}";
-		like $r->{json}{detail}, qr/needs the role/, '… says which role' if $refused;
+		like $r->{detail}, qr/needs the role/, '… says which role' if $refused;
 	}
 }
 for my $h (qw(x-content-type-options cache-control referrer-policy)) {

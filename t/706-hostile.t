@@ -49,7 +49,7 @@ for my $case (
 	my $r = $api->request('POST', '/v1/jobs', body => $body);
 	my $shown = substr $body, 0, 60;
 	$shown =~ s/([^ -~])/sprintf '\\x%02x', ord $1/ge;
-	is $r->{status}, $want, "$want: $shown" . ($want < 300 ? '' : ' … ' . substr $r->{json}{detail}, 0, 100);
+	is $r->{status}, $want, "$want: $shown" . ($want < 300 ? '' : ' … ' . substr $r->{detail}, 0, 100);
 	is $r->{headers}{'content-type'}, 'application/problem+json', '… a problem document' if $want >= 300;
 }
 

@@ -138,6 +138,8 @@ status_of(const char *state)
 	static const struct { const char *state; int status; } known[] = {
 		{ "P0002", 404 }, { "23505", 409 }, { "42501", 403 }, { "54000", 413 },
 		{ "57014", 503 }, { "23514", 422 }, { "55P03", 503 },
+		/* The schema is not there yet, or is another version's. */
+		{ "3F000", 503 }, { "42P01", 503 }, { "42883", 503 },
 	};
 
 	for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
@@ -364,7 +366,8 @@ go_on(struct asker *a)
 	struct link *l;
 
 	while (!a->closing && (q = TAILQ_FIRST(&a->waiting)) != NULL) {
-		if (!is_hopeful(a)) {
+		/* Whoever asks and leaves must not make the others wait. */
+		if (q->x->connection == NULL || !is_hopeful(a)) {
 			give_up(a, q, "the database is away");
 			continue;
 		}

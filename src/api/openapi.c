@@ -293,7 +293,8 @@ openapi_text(struct buf *b, const char *version)
 
 	buf_str(b, "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"jobqd\","
 	    "\"description\":\"Jobs, queues, schedules and what became of them. jobqd-api(7) "
-	    "says it in words.\",\"license\":{\"name\":\"BSD 2-Clause\",\"identifier\":\"BSD-2-Clause\"},");
+	    "says it in words.\",\"license\":{\"name\":\"BSD 2-Clause\","
+	    "\"identifier\":\"BSD-2-Clause\"},");
 	put_pair(b, "version", version);
 	buf_str(b, "},\"servers\":[{\"url\":\"/\"}],"
 	    "\"security\":[{\"bearer\":[]},{\"adminKey\":[]},{\"cookie\":[]}]");

@@ -33,7 +33,7 @@ sub new {
 }
 
 # Options: headers; body (bytes) or json. The answer is Http's, and json: what
-# its body is, when it is JSON. undef: no connection.
+# its body is, when it is JSON; detail: of a problem, as bytes. undef: no connection.
 sub request {
 	my ($self, $method, $path, %o) = @_;
 	my %h = (%{ $self->{headers} }, %{ $o{headers} || {} });
@@ -42,6 +42,9 @@ sub request {
 	    defined $o{body} ? (body => $o{body}) : ()) or return undef;
 	$r->{json} = $json->decode($r->{body})
 	    if ($r->{headers}{'content-type'} || '') =~ m{^application/(?:problem\+)?json} && length $r->{body};
+	if (ref $r->{json} eq 'HASH' && defined $r->{json}{detail}) {
+		utf8::encode($r->{detail} = $r->{json}{detail});
+	}
 	return $r;
 }
 

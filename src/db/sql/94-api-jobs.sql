@@ -1,34 +1,45 @@
 -- What the HTTP API asks of jobs: see 93-api for what is common to it all.
 
+-- These are in plpgsql since that keeps the plan of a view, which takes longer to
+-- make than to run.
+
 -- A job as the view has it, and why it does not run. Null: there is none.
 create function jobq.api_job(id bigint) returns json
-language plpgsql stable as $$	-- which keeps its plan: to make that takes longer than all else
+language plpgsql stable as $$
 begin
-	return (
-		select row_to_json(k)
-		from (select j.*, jobq.why(j.id) as why from jobq.jobs j where j.id = api_job.id) k
-	);
+	return (select row_to_json(k) from (
+	    select j.*, jobq.why(j.id) as why from jobq.jobs j where j.id = api_job.id) k);
+end
+$$;
+
+create function jobq.api_job_exists(id bigint) returns boolean
+language plpgsql stable as $$
+begin
+	return exists (select from jobq.jobs j where j.id = api_job_exists.id);
 end
 $$;
 
 -- Its ended attempts, the first one first; also of a job that is gone.
 create function jobq.api_job_attempts(id bigint) returns json
-language sql stable as $$
-	select jobq.api_list(k.items)
-	from (select json_agg(a order by a.attempt) as items from jobq.attempts a where a.job_id = id) k
-	where k.items is not null or exists (select from jobq.jobs j where j.id = api_job_attempts.id)
+language plpgsql stable as $$
+declare
+	items json := (select json_agg(a order by a.attempt) from jobq.attempts a where a.job_id = id);
+begin
+	return case when items is not null or jobq.api_job_exists(id) then jobq.api_list(items) end;
+end
 $$;
 
 -- What its attempts wrote, each in one piece.
 create function jobq.api_job_log(id bigint) returns json
-language sql stable as $$
-	select jobq.api_list((
-		select json_agg(json_build_object('attempt', o.attempt, 'at', o.at, 'text', o.text) order by o.attempt)
+language plpgsql stable as $$
+begin
+	return case when jobq.api_job_exists(id) then jobq.api_list((
+		select json_agg(json_build_object('attempt', k.attempt, 'at', k.at, 'text', k.text) order by k.attempt)
 		from (
 			select o.attempt, min(o.at) as at, string_agg(o.text, '' order by o.part) as text
 			from jobq.output o where o.job = api_job_log.id group by o.attempt
-		) o))
-	from jobq.jobs j where j.id = api_job_log.id
+		) k)) end;
+end
 $$;
 
 -- What was done to a job, and its state now; 404 when there is none, 409 with
@@ -50,21 +61,20 @@ $$;
 
 create function jobq.api_job_retry(id bigint, data jsonb) returns json
 language sql as $$
-	select jobq.api_job_done(id, exists (select from jobq.jobs j where j.id = api_job_retry.id) and jobq.retry(id, data),
+	select jobq.api_job_done(id, jobq.api_job_exists(id) and jobq.retry(id, data),
 	    'only one that is dead or waits for its next attempt can be retried')
 $$;
 
 create function jobq.api_job_cancel(id bigint) returns json
 language sql as $$
-	select jobq.api_job_done(id, exists (select from jobq.jobs j where j.id = api_job_cancel.id) and jobq.cancel(id),
+	select jobq.api_job_done(id, jobq.api_job_exists(id) and jobq.cancel(id),
 	    'it has ended already')
 $$;
 
 create function jobq.api_job_delete(id bigint) returns void
 language plpgsql as $$
 begin
-	perform from jobq.jobs j where j.id = api_job_delete.id;
-	if not found or not jobq.delete(id) then
+	if not jobq.api_job_exists(id) or not jobq.delete(id) then
 		perform jobq.api_refuse('P0002', format('there is no job %s', id));
 	end if;
 end
@@ -75,8 +85,7 @@ $$;
 create function jobq.api_job_edit(id bigint, data jsonb) returns json
 language plpgsql as $$
 begin
-	perform from jobq.jobs j where j.id = api_job_edit.id;
-	if found then
+	if jobq.api_job_exists(id) then
 		perform from jobq.timer t where t.job = api_job_edit.id for update;
 		if not found then
 			perform from jobq.blocked b where b.job = api_job_edit.id for update;
