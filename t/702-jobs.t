@@ -45,7 +45,7 @@ is_deeply [@{ $r->{json} }{qw(id queue type state priority tenant unique_key key
     [$id, qw(later t scheduled 3 acme u k 7), { a => 1 }, ['x', 'y"{']], '… has all that was said';
 like $r->{json}{why}, qr/due at/, '… and why it does not run: ' . $r->{json}{why};
 is $pg->query("SELECT timeout_ms FROM jobq.job WHERE id = $id"), 2500, '… a number as duration is seconds';
-$r = $app->post('/v1/jobs', { queue => 'later', unique_key => 'u' });
+$r = $app->post('/v1/jobs', { queue => 'later', unique_key => 'u', tenant => 'acme' });
 is "$r->{status} $r->{json}{id}", "200 $id", 'a unique key that is taken: 200 with the job that has it';
 for my $name (qw(tags after data type run_at)) {
 	is $app->post('/v1/jobs', { queue => 'later', delay => 3600, $name => undef })->{status}, 201, "$name: null is as if it were not there";

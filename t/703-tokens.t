@@ -13,6 +13,9 @@ my $pg = Jobqd::Postgres->new;
 my $dir = temp_directory();
 my $port = free_port();
 my $tokens = "$dir/tokens";
+# Tokens of tenants are for a role that row-level security applies to.
+$pg->query('CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE jobq TO app');
+my $url = $pg->url =~ s/user=\w+/user=app/r;
 my @tokens = ([qw(eye viewer * eye)], [qw(app producer * app)], [qw(ops operator * ops)], [qw(root admin * root)],
 	[qw(acme operator acme acme)], [qw(ops operator * ops-new)]);
 sub config {
@@ -20,6 +23,7 @@ sub config {
 	return <<"YAML";
 handlers: {null: {driver: noop}}
 queues: {work: {handler: null, workers: 1}}
+database: {url: "$url"}
 api: {listen: "127.0.0.1:$port"$more}
 YAML
 }
