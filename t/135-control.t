@@ -116,7 +116,7 @@ put(", delay => '1 h'");
 is q1("jobq.clear('work')"), 4, 'clear cancels what waits';
 is q1('ready + scheduled FROM jobq.queues'), 0, '… all of it';
 like +($pg->try_query("SELECT jobq.queue_remove('work')"))[2], qr/is served/, 'a served queue is not removed';
-is q1("string_agg(DISTINCT action, ' ' ORDER BY action) FROM jobq.audit"), 'cancel clear delete retry review', 'the audit has it';
+is q1("string_agg(DISTINCT action, ' ' ORDER BY action) FROM jobq.audit WHERE action <> 'register'"), 'cancel clear delete retry review', 'the audit has it';
 
 # timers
 my @timed = map { put(", delay => '" . (0.3 - $_ / 10) . " s'") } 0 .. 2;

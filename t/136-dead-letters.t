@@ -47,7 +47,7 @@ is q1("string_agg(DISTINCT reviewed_by || ': ' || notes, ',') FROM jobq.dead_let
 is q1("string_agg(count || '/' || reviewed, ' ' ORDER BY last_job_id) FROM jobq.dead_groups"), '3/3 1/0 1/1', '… counted in the groups';
 is q1("jobq.review($refused, NULL)"), 't', 'nobody named';
 is q1("reviewed_by FROM jobq.dead_letters WHERE job_id = $refused"), 'jobq', '… is who acts';
-is_deeply [ map { $json->decode($_) } split /\n/, q1("detail FROM jobq.audit WHERE target = 'job $timeouts[0]' ORDER BY at") ],
+is_deeply [ map { $json->decode($_) } split /\n/, q1("jsonb_build_object('old', before, 'new', after) FROM jobq.audit WHERE target = 'job $timeouts[0]' ORDER BY at") ],
     [ { old => undef, new => { reviewed_by => 'ann', notes => 'known' } },
       { old => { reviewed_by => 'ann', notes => 'known' }, new => { reviewed_by => 'bob', notes => 'all of them' } } ], 'the audit has what it was and is';
 like fails("jobq.review($refused, repeat('x', 300))"), qr/54000/, 'what is too long is refused';
@@ -102,7 +102,7 @@ my $bad = dead('keyed', "data => '{\"id\": 1, \"account\": \"a\", \"to\": \"nobo
 is q1("jobq.retry($bad, '{\"id\": 2, \"account\": \"b\", \"to\": \"ann\"}')"), 't', 'retry with other data';
 is q1("data ->> 'to' || unique_key || key FROM jobq.jobs WHERE id = $bad"), 'ann2b', '… which it has now, and the keys that come of it';
 is q1("data FROM jobq.claim($pool{keyed}[0], $pool{keyed}[1]::smallint, 1)"), '{"id": 2, "to": "ann", "account": "b"}', '… and its handler gets';
-is_deeply $json->decode(q1("detail FROM jobq.audit WHERE target = 'job $bad' AND action = 'edit'")),
+is_deeply $json->decode(q1("jsonb_build_object('old', before -> 'data', 'new', after -> 'data') FROM jobq.audit WHERE target = 'job $bad' AND action = 'edit'")),
     { old => { id => 1, account => 'a', to => 'nobody' }, new => { id => 2, account => 'b', to => 'ann' } }, 'the audit has the old and the new';
 is q1("jobq.enqueue('keyed', data => '{\"id\": 2}')"), $bad, 'it holds its new key';
 my $one = q1("jobq.enqueue('keyed', data => '{\"id\": 1}')");

@@ -35,7 +35,7 @@ is may('r', 'SELECT ready FROM jobq.queues'), 2, 'the reader sees the numbers';
 may_not('r', $_) for "SELECT jobq.enqueue('work')", 'SELECT jobq.cancel(1)', 'SELECT * FROM jobq.uniq', 'SELECT jobq.reap(1)';
 may('a', "SELECT jobq.pause('work', 'why'), jobq.resume('work'), jobq.cancel($id), jobq.retry($id), jobq.delete($id), jobq.schedule_pause('s'), jobq.schedule_resume('s'), jobq.schedule_run('s'), jobq.retry_dead('{$id}'), jobq.delete_dead('{$id}'), jobq.review($id, 'x'), jobq.why($id)");
 may('a', "SELECT jobq.alert_silence('*', now() + interval '1 hour'), jobq.alert_unsilence('*')");
-is may('a', "SELECT DISTINCT actor FROM jobq.audit"), 'a', 'the audit names who acted';
+is may('a', "SELECT DISTINCT actor FROM jobq.audit WHERE actor <> 'node n'"), 'a', 'the audit names who acted';
 may_not('a', $_) for 'SELECT jobq.reap(1)', 'DELETE FROM jobq.job', 'SELECT jobq.maintain()';
 may_not('stranger', $_) for "SELECT jobq.enqueue('work')", 'SELECT * FROM jobq.queues';
 # what a caller puts in the way is not found: before each operator of PostgreSQL,

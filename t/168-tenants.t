@@ -59,7 +59,7 @@ my %ids = map { my $t = $_; ($t => join ',', $pg->query("SELECT string_agg(id::t
 
 # every table: no fence is around what is shared, or on every job's way
 my @tables = split /\n/, $pg->query(q{SELECT relname FROM pg_class WHERE relnamespace = 'jobq'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition ORDER BY 1});
-my %shown = map { $_ => 1 } 'turn', 'hold', 'pool_load', 'fair_share', 'audit';	# keys on a job's way, and what is paused
+my %shown = map { $_ => 1 } 'turn', 'hold', 'pool_load', 'fair_share';	# keys on a job's way, and what is paused
 my $fenced = $pg->query(q{SELECT count(*) FROM pg_class WHERE relnamespace = 'jobq'::regnamespace AND relrowsecurity AND relforcerowsecurity});
 my (%mine, %foreign);
 for my $t (keys %other) {
@@ -135,7 +135,7 @@ my %call = (
 	    [ 'schedule_run', "'s-acme'" ], [ 'schedule_pause', "'s-acme'" ], [ 'schedule_resume', "'s-acme'" ], [ 'schedule_remove', "'s-acme'" ],
 	    [ 'schedule_put', q{'new', '{"every": "1h", "queue": "work"}'} ], [ 'alert_ack', "'a'" ], [ 'alert_silence', "'a', now() + interval '1 hour'" ],
 	    [ 'alert_unsilence', "'a'" ], [ 'alert_set', q{'a', '{"above": "9"}'} ], [ 'alert_reset', "'a'" ], [ 'statistics_take', "'1 minute'" ],
-	    [ 'checkup', '' ], [ 'report', "'1 day'" ], [ 'report_json', '' ], [ 'top', 'now()' ], [ 'top_queue', "'work'" ]),
+	    [ 'audit_verify', '' ], [ 'checkup', '' ], [ 'report', "'1 day'" ], [ 'report_json', '' ], [ 'top', 'now()' ], [ 'top_queue', "'work'" ]),
 );
 # of values alone
 my %pure = map { $_ => 1 } qw(outcome_name class_name ms us steps step_now step_us quantile histogram_count class_counts bucket_edge levels);

@@ -78,7 +78,7 @@ $ok->('dead', 'retry', $unknown[0], '--data', '{"to": "ann"}');
 wait_for { $q1->("state FROM jobq.jobs WHERE id = $unknown[0]") eq 'completed' } 'the mended job';
 is $q1->("data FROM jobq.jobs WHERE id = $unknown[0]"), '{"to": "ann"}', 'a job whose mistake was mended completes';
 is $audit->($unknown[0]), "$me review, $me edit, $me retry", 'the audit has each';
-is $q1->("detail::jsonb #>> '{old,message}' FROM jobq.audit WHERE target = 'job $unknown[0]' AND action = 'edit'"), 'user "u1" is unknown', '… and the old data';
+is $q1->("before #>> '{data,message}' FROM jobq.audit WHERE target = 'job $unknown[0]' AND action = 'edit'"), 'user "u1" is unknown', '… and the old data';
 like $ok->('job', 'show', $unknown[0]), qr/review by $me\n.*edit by $me\n.*retry by $me\n/, '… shown with the job';
 ($status, undef, $err) = run_program([ jobqctl_program(), '-c', $d->{conf}, 'job', 'retry', $unknown[1], '--data', '-' ], in => '{"to": ');
 is $status, 1, 'data that is none is refused';

@@ -402,13 +402,13 @@ my %in_jobs = map { $_ => 1 } 'POST /v1/jobs', 'POST /v1/jobs/batch', 'POST /v1/
 
 @wrong = ();
 my (@silent, @undone, $through, $told);
-my $has_from = $pg->query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'jobq.audit'::regclass AND attname = 'from' AND NOT attisdropped");
+my $has_from = $pg->query("SELECT count(*) FROM pg_attribute WHERE attrelid = 'jobq.audit'::regclass AND attname = 'source' AND NOT attisdropped");
 for my $c (grep { !defined $_->{tenant} || $_->{tenant} eq 'zebra' } @callers) {
 	for my $r (grep { !defined refusal($c, $_) } @plain) {
 		my ($path, $body) = target($r, $c->{tenant} // 'acme');
 		my $strict = $c->{name} eq 'admin-any';
 		($path, $body) = prepare($r, $c, $path, $body) if $strict;
-		my $said = sub { $pg->query("SELECT count(*) FROM jobq.audit WHERE actor = '$c->{name}'" . ($has_from ? " AND \"from\" = '$address'" : '')) };
+		my $said = sub { $pg->query("SELECT count(*) FROM jobq.audit WHERE actor = '$c->{name}'" . ($has_from ? " AND source = '$address'" : '')) };
 		my $rows = $strict && !$has_from ? $said->() : 0;
 		my $got = call($c, $r->{method}, $path, $body);
 		$through++;

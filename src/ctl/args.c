@@ -58,6 +58,11 @@ static const struct option options[] = {
 	{ "lines", 'n', "N", "so many from before; 20" },
 	{ "level", 0, "LEVEL", "only error, warn, info or debug, and worse" },
 	{ "schedule", 0, "NAME", "only of this schedule" },
+	{ "target", 0, "WHAT", "only of this: 'job 42', 'queue email'" },
+	{ "actor", 0, "WHO", "only what this one did" },
+	{ "action", 0, "WORD", "only this: cancel, retry, pause" },
+	{ "since", 0, "TIME", "not before this time: 2026-12-01T10:00:00Z" },
+	{ "head", 0, "HASH", "and an entry has this hash, which the log told" },
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(*options))
 

@@ -124,6 +124,10 @@ static const struct ctl_command commands[] = {
 	    "change a limit now: above=500 for=1m", alert_set },
 	{ "alert reset", "NAME", 1, 1, "",
 	    "take back what alert set has changed", alert_reset },
+	{ "audit list", "", 0, 0, "target actor action since limit",
+	    "who did what, the newest first", audit_list },
+	{ "audit verify", "", 0, 0, "head",
+	    "whether nothing of it was changed or taken out", audit_verify },
 	{ "token new", "WHO ROLE [TENANT]", 2, 3, "",
 	    "a token for the API, and its line for the file of tokens; needs no "
 	    "database", token_new },

@@ -149,6 +149,8 @@ int alert_silence(struct ctl *, const struct args *);
 int alert_unsilence(struct ctl *, const struct args *);
 int alert_set(struct ctl *, const struct args *);
 int alert_reset(struct ctl *, const struct args *);
+int audit_list(struct ctl *, const struct args *);
+int audit_verify(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 /* What a shell asks: the words behind "jobqctl complete". */
 int completion_words(int argc, char **argv);

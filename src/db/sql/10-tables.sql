@@ -792,15 +792,35 @@ create table jobq.alert_count (
 	primary key (queue, at)
 );
 
+-- What was done, by whom: see 19-audit.
 create table jobq.audit (
 	at timestamptz not null default clock_timestamp(),
 	actor text not null,
 	action text not null,
 	target text not null,
-	detail text not null default ''
+	detail text not null default '',
+	source text not null,		-- from where
+	tenant text,			-- that the actor was bound to
+	before jsonb,
+	after jsonb,
+	id bigint generated always as identity primary key,
+	seq bigint unique,		-- its place in the chain; null: it is not there yet
+	hash bytea
 );
+create index audit_unsealed on jobq.audit (id) where seq is null;
 create index audit_at on jobq.audit (at);
 create index audit_target on jobq.audit (target);
+-- The ends of its chain: of the last entry that was let go, and of the newest.
+create table jobq.audit_chain (
+	one boolean primary key default true check (one),
+	base_seq bigint not null default 0,
+	base_hash bytea not null default '',
+	seq bigint not null default 0,
+	hash bytea not null default '',
+	told_at timestamptz not null default now(),	-- to the log
+	told_seq bigint not null default 0
+);
+insert into jobq.audit_chain default values;
 
 -- Webhooks that came in and were let in. Of those with one event_id the first
 -- makes a job; the others refer to it.

@@ -34,12 +34,6 @@ language sql stable as $$
 	select coalesce(nullif(current_setting('jobq.actor', true), ''), session_user)
 $$;
 
-create function jobq.audit_add(action text, target text, detail text default '')
-returns void language sql as $$
-	insert into jobq.audit (actor, action, target, detail)
-	values (jobq.actor(), action, target, coalesce(detail, ''))
-$$;
-
 -- What a dotted path finds below an object: 'data.user.id' in {"data":…}.
 -- Null when there is nothing.
 create function jobq.lookup(context jsonb, path text) returns jsonb

@@ -63,7 +63,7 @@ declare
 begin
 	for k in select * from (values
 		('{change,uniq,workflow_run,schedule,statistic}'::text[], 'tenant = (select jobq.tenant())', false),
-		('{job}', 'tenant = (select jobq.tenant())', true),
+		('{job,audit}', 'tenant = (select jobq.tenant())', true),
 		('{attempt,history,timer,blocked,dead,progress,output,cancel_request,parked,key_kept,worker}', 'jobq.sees(job)', true),
 		('{step,step_job}', 'jobq.sees_workflow(workflow)', true),
 		-- told of all tenants together

@@ -4,11 +4,14 @@
 -- True in both cases; false when it has ended or there is none.
 create function jobq.cancel(id bigint) returns boolean
 language plpgsql as $$
+declare
+	was jsonb := jobq.job_state(id);
 begin
 	if not jobq.stop(id) then
 		return false;
 	end if;
-	perform jobq.audit_add('cancel', 'job ' || id);
+	perform jobq.audit_add('cancel', 'job ' || id, '', was, jobq.job_state(id)
+	    || case when was ->> 'state' = 'running' then '{"asked_to_stop": true}' else '{}' end::jsonb);
 	return true;
 end
 $$;
@@ -103,7 +106,7 @@ begin
 	end if;
 	perform jobq.put_turn(j.id, j.queue, j.lane, null, a.attempt), jobq.nudge(q.id, q.name)
 	from jobq.job j join jobq.queue q on q.id = j.queue where j.id = retry.id;
-	perform jobq.audit_add('retry', 'job ' || id);
+	perform jobq.audit_add('retry', 'job ' || id, '', '{"state": "retrying"}', '{"state": "ready"}');
 	return true;
 end
 $$;
@@ -140,7 +143,7 @@ begin
 			using errcode = '23505', hint = 'Cancel or await that job first.';
 		end if;
 	end if;
-	perform jobq.audit_add('edit', 'job ' || id, jsonb_build_object('old', was, 'new', data)::text);
+	perform jobq.audit_add('edit', 'job ' || id, '', jsonb_build_object('data', was), jsonb_build_object('data', data));
 end
 $$;
 
@@ -202,8 +205,9 @@ begin
 	from jobq.timer t where t.job = any (dead);
 	perform jobq.nudge(q.id, q.name) from jobq.queue q
 	where q.id in (select j.queue from unnest(dead) d, lateral (select * from jobq.job j where j.id = d limit 1) j);
-	insert into jobq.audit (actor, action, target, detail)
-	select jobq.actor(), 'retry', 'job ' || d.job, coalesce('due ' || t.run_at, '')
+	insert into jobq.audit (action, target, detail, before, after)
+	select 'retry', 'job ' || d.job, coalesce('due ' || t.run_at, ''), '{"state": "dead"}',
+	    jsonb_build_object('state', case when t.job is null then 'ready' else 'retrying' end)
 	from unnest(dead) d(job) left join jobq.timer t on t.job = d.job order by d.job;
 	perform jobq.workflow_rejoin(d) from unnest(dead) d
 	where exists (select from jobq.step_job k where k.job = d);
@@ -248,8 +252,8 @@ begin
 		from o where d.job = o.job
 		returning d.job, o.old, jsonb_build_object('reviewed_by', d.reviewed_by, 'notes', d.notes) as new
 	)
-	insert into jobq.audit (actor, action, target, detail)
-	select jobq.actor(), 'review', 'job ' || u.job, jsonb_build_object('old', u.old, 'new', u.new)
+	insert into jobq.audit (action, target, before, after)
+	select 'review', 'job ' || u.job, jobq.audited(u.old), jobq.audited(u.new)
 	from u order by u.job;
 	get diagnostics n = row_count;
 	return n;
@@ -270,6 +274,7 @@ declare
 	j jobq.job;
 	n smallint;
 	o smallint;
+	was jsonb := jobq.job_state(id, true);
 begin
 	select * into j from jobq.job k where k.id = delete.id;
 	if not found then
@@ -310,7 +315,7 @@ begin
 	delete from jobq.job k where k.id = j.id;
 	perform jobq.settle(array(select distinct w.parent from jobq.waits w where w.parent = j.id));
 	perform jobq.audit_add('delete', 'job ' || j.id, concat_ws(', ', 'queue ' || (select q.name from jobq.queue q
-	    where q.id = j.queue), 'type ' || nullif(j.type, ''), coalesce(jobq.outcome_name(o), 'not finished')));
+	    where q.id = j.queue), 'type ' || nullif(j.type, ''), coalesce(jobq.outcome_name(o), 'not finished')), was);
 	return true;
 end
 $$;
@@ -330,6 +335,7 @@ create function jobq.pause(queue text, reason text default '', until timestamptz
 language plpgsql as $$
 declare
 	q smallint := jobq.queue_or_all(queue);
+	was jsonb := jobq.pause_state(q, type, tenant);
 begin
 	perform jobq.need_all_tenants();
 	if until = 'infinity' then
@@ -350,7 +356,7 @@ begin
 		perform pg_notify('jobq', '*pause');	-- the leaders' logs have it
 	end if;
 	perform jobq.audit_add('pause', jobq.part_of_queue(queue, type, tenant),
-	    concat_ws(', ', nullif(reason, ''), 'until ' || until));
+	    concat_ws(', ', nullif(reason, ''), 'until ' || until), was, jobq.pause_state(q, type, tenant));
 	if until is not null then
 		perform jobq.due_at(until);
 	end if;
@@ -362,6 +368,7 @@ create function jobq.resume(queue text, type text default null, tenant text defa
 language plpgsql as $$
 declare
 	q smallint := jobq.queue_or_all(queue);
+	was jsonb := jobq.pause_state(q, type, tenant);
 begin
 	perform jobq.need_all_tenants();
 	if num_nonnulls(type, tenant) > 0 then
@@ -373,7 +380,7 @@ begin
 		where q in (0, k.id) and k.paused;
 	end if;
 	if found then
-		perform jobq.audit_add('resume', jobq.part_of_queue(queue, type, tenant));
+		perform jobq.audit_add('resume', jobq.part_of_queue(queue, type, tenant), '', was, jobq.pause_state(q, type, tenant));
 	end if;
 	perform jobq.unpark_held(q);
 end
@@ -428,6 +435,18 @@ language plpgsql stable as $$
 begin
 	return case when queue = '*' then 0 else (jobq.queue_get(queue)).id end;
 end
+$$;
+
+-- What is paused of what pause() of these arguments pauses; null: nothing.
+create function jobq.pause_state(queue_id smallint, type text, tenant text) returns jsonb
+language sql stable as $$
+	select jsonb_object_agg(k.name, jsonb_build_object('reason', k.pause_reason, 'by', k.paused_by, 'until', k.paused_until))
+	from jobq.queue k where queue_id in (0, k.id) and k.paused and num_nonnulls(type, tenant) = 0
+	having count(*) > 0
+	union all
+	select jsonb_build_object('reason', h.reason, 'by', h.by, 'until', h.until)
+	from jobq.hold h where h.queue = queue_id and num_nonnulls(pause_state.type, pause_state.tenant) > 0
+	    and (h.type, h.tenant) is not distinct from (pause_state.type, pause_state.tenant)
 $$;
 
 -- What the audit calls the part of a queue that has this type and tenant.
@@ -503,7 +522,8 @@ begin
 	delete from jobq.waits w using b where w.job = b.job and w.parent = any (b.waits_for);
 	perform jobq.ended(gone);
 	perform jobq.pass_over(q.id, 1000000);
-	perform jobq.audit_add('clear', 'queue ' || q.name, cardinality(gone) || ' jobs');
+	perform jobq.audit_add('clear', 'queue ' || q.name, cardinality(gone) || ' jobs', null,
+	    jsonb_build_object('cancelled', cardinality(gone)));
 	return cardinality(gone);
 end
 $$;
@@ -578,7 +598,8 @@ begin
 		return 0;
 	end if;
 	perform jobq.event_add(q.id, 'deleted');
-	perform jobq.audit_add('clean', 'queue ' || q.name, cardinality(gone) || ' jobs');
+	perform jobq.audit_add('clean', 'queue ' || q.name, cardinality(gone) || ' jobs', null,
+	    jsonb_build_object('removed', cardinality(gone)));
 	return cardinality(gone);
 end
 $$;
@@ -597,6 +618,7 @@ create function jobq.queue_remove(queue text) returns void
 language plpgsql as $$
 declare
 	q jobq.queue := jobq.queue_get(queue);
+	was jsonb := jobq.configured() -> ('queue ' || queue);
 begin
 	perform jobq.need_all_tenants();
 	if exists (select from jobq.serves s join jobq.node n on n.id = s.node
@@ -613,7 +635,7 @@ begin
 	delete from jobq.hold h where h.queue = q.id;
 	delete from jobq.uniq u where u.queue = q.id;
 	delete from jobq.queue k where k.id = q.id;
-	perform jobq.audit_add('remove', 'queue ' || q.name);
+	perform jobq.audit_add('remove', 'queue ' || q.name, '', was);
 end
 $$;
 

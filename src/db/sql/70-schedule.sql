@@ -16,6 +16,7 @@ create function jobq.register(config jsonb) returns void
 language plpgsql as $$
 declare
 	n smallint := jobq.node_id(config ->> 'node');
+	was jsonb := jobq.configured();
 begin
 	update jobq.node k set instance = coalesce(config ->> 'instance', k.instance),
 	    version = coalesce(config ->> 'version', k.version), seen = clock_timestamp()
@@ -122,6 +123,7 @@ begin
 	on conflict (name) do update set definition = excluded.definition, registered_at = now()
 	where w.definition is distinct from excluded.definition;
 	perform jobq.alert_register(config, n);
+	perform jobq.audit_configured(was, jobq.configured(), 'node ' || (config ->> 'node'));
 end
 $$;
 
@@ -493,7 +495,7 @@ begin
 	    last_jobs = jobq.schedule_live(k.last_jobs) || made
 	where k.name = s.name;
 	perform jobq.audit_add('run', 'schedule ' || name, case cardinality(made) when 1 then 'job ' || made[1]
-	    else cardinality(made) || ' jobs' end);
+	    else cardinality(made) || ' jobs' end, null, jsonb_build_object('jobs', cardinality(made), 'first', made[1]));
 	return query select unnest(made);
 end
 $$;
@@ -515,23 +517,27 @@ $$;
 
 create function jobq.schedule_pause(name text) returns void
 language plpgsql as $$
+declare
+	s jobq.schedule := jobq.schedule_get(name);
 begin
-	perform jobq.need_all_tenants(), jobq.schedule_get(name);
+	perform jobq.need_all_tenants();
 	update jobq.schedule k set paused = true where k.name = schedule_pause.name;
 	perform jobq.schedules_changed();
-	perform jobq.audit_add('pause', 'schedule ' || name);
+	perform jobq.audit_add('pause', 'schedule ' || name, '', jsonb_build_object('paused', s.paused), '{"paused": true}');
 end
 $$;
 
 -- Instants that passed meanwhile are not made up for.
 create function jobq.schedule_resume(name text) returns void
 language plpgsql as $$
+declare
+	s jobq.schedule := jobq.schedule_get(name);
 begin
-	perform jobq.need_all_tenants(), jobq.schedule_get(name);
+	perform jobq.need_all_tenants();
 	update jobq.schedule k set paused = false,
 	    last_nominal = case when k.paused then greatest(k.last_nominal, clock_timestamp()) else k.last_nominal end
 	where k.name = schedule_resume.name;
 	perform jobq.schedules_changed();
-	perform jobq.audit_add('resume', 'schedule ' || name);
+	perform jobq.audit_add('resume', 'schedule ' || name, '', jsonb_build_object('paused', s.paused), '{"paused": false}');
 end
 $$;

@@ -277,7 +277,7 @@ begin
 		raise exception 'schedule "%" is one of the configuration', name using errcode = '55006',
 		    hint = 'Change it there, or give this one another name.';
 	end if;
-	perform jobq.audit_add('put', 'schedule ' || name, d::text);
+	perform jobq.audit_add('put', 'schedule ' || name, '', old.definition, d);
 end
 $$;
 
@@ -285,14 +285,17 @@ $$;
 -- any more. Its jobs stay.
 create function jobq.schedule_remove(name text) returns void
 language plpgsql as $$
+declare
+	s jobq.schedule := jobq.schedule_get(name);
+	was jsonb := coalesce(s.definition, jobq.configured() -> ('schedule ' || name));
 begin
-	perform jobq.need_all_tenants(), jobq.schedule_get(name);
+	perform jobq.need_all_tenants();
 	if exists (select from jobq.schedules v where v.name = schedule_remove.name and v.origin = 'file' and v.served) then
 		raise exception 'schedule "%" is one of the configuration', name using errcode = '55006',
 		    hint = 'Take it out there; to stop it for a while, pause it.';
 	end if;
 	delete from jobq.schedule k where k.name = schedule_remove.name;
 	perform jobq.schedules_changed();
-	perform jobq.audit_add('remove', 'schedule ' || name);
+	perform jobq.audit_add('remove', 'schedule ' || name, '', was);
 end
 $$;

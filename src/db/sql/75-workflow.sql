@@ -429,7 +429,7 @@ begin
 		return false;
 	end if;
 	perform jobq.workflow_end(id, 'cancelled', null, 'cancelled by ' || jobq.actor());
-	perform jobq.audit_add('cancel', 'workflow ' || id);
+	perform jobq.audit_add('cancel', 'workflow ' || id, '', '{"state": "running"}', '{"state": "cancelled"}');
 	return true;
 end
 $$;
@@ -444,8 +444,9 @@ language plpgsql as $$
 declare
 	k record;
 	again bigint;
+	was text;
 begin
-	perform from jobq.workflow_run r
+	select r.state into was from jobq.workflow_run r
 	where r.id = workflow_retry.id and r.state in ('failed', 'cancelled') for update;
 	if not found then
 		return false;
@@ -488,7 +489,7 @@ begin
 	end loop;
 	update jobq.step s set state = 'waiting', error = null
 	where s.workflow = workflow_retry.id and s.state in ('dead', 'cancelled') and s.total = 0;
-	perform jobq.audit_add('retry', 'workflow ' || id);
+	perform jobq.audit_add('retry', 'workflow ' || id, '', jsonb_build_object('state', was), '{"state": "running"}');
 	perform jobq.workflow_go(id);
 	return true;
 end

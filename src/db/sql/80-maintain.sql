@@ -497,7 +497,7 @@ begin
 	delete from jobq.depth d where d.at < now() - interval '1 year';
 	delete from jobq.size s where s.at < now() - interval '90 days';
 	delete from jobq.request r where r.at < now() - interval '1 day';
-	delete from jobq.audit a where a.at < now() - interval '1 year';
+	perform jobq.audit_seal(20000), jobq.audit_forget('1 year');
 	delete from jobq.workflow_run w where w.state <> 'running' and w.finished_at < now() - interval '90 days';
 	delete from jobq.webhook_event e where e.received_at < now() - interval '7 days';
 	delete from jobq.pool p where p.pull and p.seen < now() - interval '1 day'
@@ -533,6 +533,10 @@ begin
 	analyze jobq.queue, jobq.node, jobq.serves, jobq.pool, jobq.worker, jobq.held, jobq.released, jobq.withdrawn;
 	if exists (select from jobq.waits) then
 		perform jobq.sweep(10000);
+	end if;
+	line := jobq.audit_head();
+	if line is not null then
+		return next line;
 	end if;
 	line := jobq.default_clean(10000, early);
 	if line is not null then

@@ -49,12 +49,12 @@ declare
 	r record;
 begin
 	for r in
-		select k.name from jobq.alert_rule k
+		select k.name, k.changes from jobq.alert_rule k
 		join jsonb_array_elements(coalesce(config -> 'alerts', '[]')) c on c ->> 'name' = k.name
 		where k.changes <> '{}' and k.definition is distinct from c - 'name'
 		order by k.name
 	loop
-		perform jobq.audit_add('reset', 'alert ' || r.name, 'the configuration has changed');
+		perform jobq.audit_add('reset', 'alert ' || r.name, 'the configuration has changed', r.changes, '{}');
 	end loop;
 	insert into jobq.alert_rule as k (name, definition, node)
 	select c ->> 'name', c - 'name', node_id
@@ -488,8 +488,12 @@ create function jobq.alert_ack(name text, queue text default null, by text defau
 language plpgsql as $$
 declare
 	n int;
+	was jsonb;
 begin
 	perform jobq.need_all_tenants(), jobq.alert_rule_get(name);
+	select jsonb_object_agg(a.queue, a.acknowledged_by) into was from jobq.alert a
+	where a.name = alert_ack.name and a.queue = coalesce(alert_ack.queue, a.queue)
+	    and a.ended_at is null and a.fired_at is not null;
 	update jobq.alert a
 	set acknowledged_by = coalesce(alert_ack.by, jobq.actor()), acknowledged_at = clock_timestamp()
 	where a.name = alert_ack.name and a.queue = coalesce(alert_ack.queue, a.queue)
@@ -497,7 +501,8 @@ begin
 	get diagnostics n = row_count;
 	if n > 0 then
 		perform jobq.audit_add('acknowledge', 'alert ' || name, concat_ws(': ', coalesce(alert_ack.by, jobq.actor()),
-		    'queue ' || queue, nullif(note, '')));
+		    'queue ' || queue, nullif(note, '')), jsonb_build_object('acknowledged_by', was),
+		    jsonb_build_object('acknowledged_by', coalesce(alert_ack.by, jobq.actor())));
 	end if;
 	return n;
 end
@@ -508,6 +513,9 @@ $$;
 create function jobq.alert_silence(name text, until timestamptz, queue text default null,
     reason text default '', by text default null) returns void
 language plpgsql as $$
+declare
+	was jsonb := (select to_jsonb(s) - 'at' from jobq.silence s where s.name = alert_silence.name
+	    and s.queue = coalesce(alert_silence.queue, '') and s.until > clock_timestamp());
 begin
 	perform jobq.need_all_tenants();
 	if name <> '*' then
@@ -523,21 +531,25 @@ begin
 	on conflict on constraint silence_pkey do update
 	set until = excluded.until, by = excluded.by, reason = excluded.reason, at = excluded.at;
 	perform jobq.audit_add('silence', 'alert ' || name, concat_ws(': ', 'until ' || jobq.said(until), 'queue ' || queue,
-	    nullif(reason, '')));
+	    nullif(reason, '')), was, (select to_jsonb(s) - 'at' from jobq.silence s
+	        where s.name = alert_silence.name and s.queue = coalesce(alert_silence.queue, '')));
 end
 $$;
 
 -- End the silence of the same name and queue; false: there is none.
 create function jobq.alert_unsilence(name text, queue text default null) returns boolean
 language plpgsql as $$
+declare
+	was jsonb;
 begin
 	perform jobq.need_all_tenants();
 	delete from jobq.silence s
-	where s.name = alert_unsilence.name and s.queue = coalesce(alert_unsilence.queue, '') and s.until > clock_timestamp();
+	where s.name = alert_unsilence.name and s.queue = coalesce(alert_unsilence.queue, '') and s.until > clock_timestamp()
+	returning to_jsonb(s) - 'at' into was;
 	if not found then
 		return false;
 	end if;
-	perform jobq.audit_add('unsilence', 'alert ' || name, coalesce('queue ' || queue, ''));
+	perform jobq.audit_add('unsilence', 'alert ' || name, coalesce('queue ' || queue, ''), was);
 	return true;
 end
 $$;
@@ -550,6 +562,7 @@ language plpgsql as $$
 declare
 	r jobq.alert_rule := jobq.alert_rule_get(name);
 	kind text := r.definition ->> 'kind';
+	was jsonb := r.changes;
 	c record;
 	want text;
 begin
@@ -584,7 +597,7 @@ begin
 	    changed_by = case when r.changes <> '{}' then jobq.actor() end,
 	    changed_at = case when r.changes <> '{}' then clock_timestamp() end
 	where k.name = r.name;
-	perform jobq.audit_add('set', 'alert ' || name, changes::text);
+	perform jobq.audit_add('set', 'alert ' || name, changes::text, was, r.changes);
 	return r.changes;
 end
 $$;
@@ -600,7 +613,7 @@ begin
 		return false;
 	end if;
 	update jobq.alert_rule k set changes = '{}', changed_by = null, changed_at = null where k.name = r.name;
-	perform jobq.audit_add('reset', 'alert ' || name, r.changes::text);
+	perform jobq.audit_add('reset', 'alert ' || name, r.changes::text, r.changes, '{}');
 	return true;
 end
 $$;

@@ -21,7 +21,7 @@ begin
 			('{jobq_producer,jobq_admin}'::text[], '{enqueue,enqueue_many,batch,workflow}'::text[]),
 			('{jobq_reader,jobq_admin}', '{outcome_name,class_name,ms,ready_of,why,us,steps,step_now,step_us,
 			    schedule_outcome,quantile,histogram_count,class_counts,bucket_edge,levels,statistics_range,
-			    checkup,report,report_json,inventory,top,top_queue,tenant,sees,sees_workflow,ended_share}'),
+			    checkup,report,report_json,inventory,top,top_queue,tenant,sees,sees_workflow,ended_share,audit_verify}'),
 			('{jobq_admin}', '{workflow_cancel,workflow_retry,cancel,retry,delete,pause,resume,clear,clear_plan,
 			    clear_jobs,clean,clean_plan,clean_jobs,queue_remove,progress,complete,review,review_dead,
 			    retry_dead,delete_dead,schedule_run,schedule_pause,schedule_resume,schedule_put,schedule_remove,
