@@ -126,6 +126,17 @@ $pg->query('UPDATE jobq.alert SET ended_at = now()');
 is +(look($r))[0]{state}, 'ended', '… ended';
 told($r, '… and no more');
 
+# schedules
+$pg->query(q{SELECT jobq.schedule_put('nightly', '{"queue": "other", "cron": "0 3 * * *"}')});
+($e) = look($r);
+is_deeply [ @$e{qw(event name queue enabled paused)} ], [ 'schedule', 'nightly', 'other', JSON::PP::true, JSON::PP::false ], 'a schedule';
+$pg->query(q{SELECT jobq.schedule_pause('nightly')});
+is +(look($r))[0]{paused}, JSON::PP::true, '… is paused';
+my $fired = $pg->query(q{SELECT jobq.schedule_run('nightly')});
+my @f = look($r);
+is_deeply [ map { $_->{id} } grep { $_->{event} eq 'job' } @f ], [$fired], '… makes a job';
+is_deeply [ map { $_->{last_job_id} } grep { $_->{event} eq 'schedule' } @f ], [$fired], '… by hand';
+
 # what commits late
 my @late = map { $pg->session } 1 .. 3;
 $_->query('BEGIN') for @late;

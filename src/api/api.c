@@ -60,8 +60,8 @@ static const struct param session_params[] = {
 };
 
 static const struct param events_params[] = {
-	{ "events", IN_QUERY, PARAM_TEXT, "a list of job, queue and alert",
-	    .def = "job,queue,alert" },
+	{ "events", IN_QUERY, PARAM_TEXT, "a list of job, queue, alert and schedule",
+	    .def = "job,queue,alert,schedule" },
 	{ "queue", IN_QUERY, PARAM_TEXT, "of this queue, or of several: a,b" },
 	{ "type", IN_QUERY, PARAM_TEXT, "of jobs of this type" },
 	{ "state", IN_QUERY, PARAM_TEXT, "of jobs in this state, or in several: dead,cancelled" },

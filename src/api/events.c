@@ -262,10 +262,9 @@ add_row(struct events *ev, const PGresult *res, int row)
 		ev->cursor = xstrdup(e.data);
 		return;
 	}
-	e.kind = strcmp(event, "job") == 0 ? RING_JOB :
-	    strcmp(event, "queue") == 0 ? RING_QUEUE :
-	    strcmp(event, "alert") == 0 ? RING_ALERT : RING_SKIPPED;
-	ring_add(ev->ring, &e);
+	e.kind = ring_kind(event);
+	if (e.kind != RING_KINDS)
+		ring_add(ev->ring, &e);
 }
 
 static void
@@ -448,7 +447,7 @@ read_filter(struct exchange *x, struct ring_filter *f)
 	f->kinds = ring_kinds(events);
 	if (f->kinds == 0) {
 		exchange_problem_of(x, 422, "events",
-		    "events is a list of job, queue and alert");
+		    "events is a list of job, queue, alert and schedule");
 		return false;
 	}
 	if (!are_states(route_value(x, "state"))) {

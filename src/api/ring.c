@@ -27,7 +27,7 @@ struct ring {
 
 static const char *const names[RING_KINDS] = {
 	[RING_JOB] = "job", [RING_QUEUE] = "queue", [RING_ALERT] = "alert",
-	[RING_SKIPPED] = "skipped",
+	[RING_SCHEDULE] = "schedule", [RING_SKIPPED] = "skipped",
 };
 
 struct ring *
@@ -109,6 +109,23 @@ ring_next(const struct ring *r)
 	return r->next;
 }
 
+static enum ring_kind
+kind_of(const char *name, size_t len)
+{
+	size_t i = 0;
+
+	while (i < RING_KINDS && (strlen(names[i]) != len ||
+	    memcmp(names[i], name, len) != 0))
+		i++;
+	return (enum ring_kind)i;
+}
+
+enum ring_kind
+ring_kind(const char *name)
+{
+	return kind_of(name, strlen(name));
+}
+
 unsigned
 ring_kinds(const char *list)
 {
@@ -116,15 +133,13 @@ ring_kinds(const char *list)
 	size_t len;
 
 	for (; ; list += len + 1) {
-		size_t i = 0;
+		enum ring_kind kind;
 
 		len = strcspn(list, ",");
-		while (i < RING_SKIPPED && (strlen(names[i]) != len ||
-		    memcmp(names[i], list, len) != 0))
-			i++;
-		if (i == RING_SKIPPED)
+		kind = kind_of(list, len);
+		if (kind >= RING_SKIPPED)
 			return 0;
-		kinds |= 1u << i;
+		kinds |= 1u << kind;
 		if (list[len] == '\0')
 			return kinds;
 	}

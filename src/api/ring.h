@@ -13,7 +13,11 @@
 
 #define RING_NAME_MAX 40	/* of a ring, with the NUL */
 
-enum ring_kind { RING_JOB, RING_QUEUE, RING_ALERT, RING_SKIPPED, RING_KINDS };
+enum ring_kind {
+	RING_JOB, RING_QUEUE, RING_ALERT, RING_SCHEDULE,
+	RING_SKIPPED,		/* goes with jobs */
+	RING_KINDS
+};
 
 struct ring_event {
 	enum ring_kind kind;
@@ -44,6 +48,8 @@ void ring_add(struct ring *, const struct ring_event *);
 uint64_t ring_first(const struct ring *);	/* the oldest that is still there, or … */
 uint64_t ring_next(const struct ring *);	/* the number that the next one will have */
 
+/* RING_KINDS: there is none of that name. */
+enum ring_kind ring_kind(const char *name);
 /* A list "job,queue" as bits of kinds; 0: a name of it is none. */
 unsigned ring_kinds(const char *list);
 bool ring_wants(const struct ring_filter *, const struct ring_event *);

@@ -206,6 +206,9 @@ test_ring_kinds(void **state)
 	(void)state;
 	assert_int_equal(ring_kinds("job"), 1u << RING_JOB);
 	assert_int_equal(ring_kinds("alert,queue"), 1u << RING_QUEUE | 1u << RING_ALERT);
+	assert_int_equal(ring_kinds("job,schedule"), 1u << RING_JOB | 1u << RING_SCHEDULE);
+	assert_int_equal(ring_kind("alert"), RING_ALERT);
+	assert_int_equal(ring_kind("alerts"), RING_KINDS);
 	assert_int_equal(ring_kinds("job,"), 0);
 	assert_int_equal(ring_kinds(""), 0);
 	assert_int_equal(ring_kinds("skipped"), 0);

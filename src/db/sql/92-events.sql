@@ -24,7 +24,8 @@
 --	claims		the last batch of each queue
 --	jobs, attempts,	the runs that have not ended: four arrays
 --	pools, batches
---	queues, alerts	as they were told
+--	queues, alerts,	as they were told
+--	schedules
 
 create type jobq.happening as (
 	at timestamptz,		-- null: not known
@@ -83,7 +84,8 @@ begin
 	        - coalesce((select range_agg(int8range(j.id, j.id, '[]')) from jobq.job j where j.id >= top - 1000), '{}'),
 	    'aging', '{}', 'mark', pg_snapshot_xmax(s), 'marked', jobq.us(clock_timestamp()),
 	    'claims', coalesce((select jsonb_object_agg(q.id, coalesce((jobq.last_claim(q.id)).batch, 0)) from jobq.queue q), '{}'),
-	    'queues', jobq.events_queues(), 'alerts', jobq.events_alerts(array[]::bigint[]));
+	    'queues', jobq.events_queues(), 'alerts', jobq.events_alerts(array[]::bigint[]),
+	    'schedules', jobq.events_schedules());
 end
 $$;
 
@@ -111,6 +113,16 @@ language sql stable as $$
 	cross join lateral (select exists (select from jobq.silence k where k.name in ('*', a.name)
 	    and k.queue in ('', a.queue) and k.until > now()) as silenced) s
 	where a.fired_at is not null and (a.ended_at is null or a.id = any (ended))
+$$;
+
+-- What events of schedules tell, as name → object; of up to 300, since with more
+-- something happens all the time.
+create function jobq.events_schedules() returns jsonb
+language sql stable as $$
+	select case when count(*) between 1 and 300 then jsonb_object_agg(s.name, jsonb_build_object('name', s.name,
+	    'queue', q.name, 'enabled', s.enabled, 'paused', s.paused, 'last_run', s.last_run, 'next_run', s.next_run,
+	    'last_job_id', s.last_jobs[cardinality(s.last_jobs)])) else '{}' end
+	from (select * from jobq.schedule limit 301) s join jobq.queue q on q.id = s.queue
 $$;
 
 -- The turns that have come since a snapshot, at most so many.
@@ -165,7 +177,7 @@ $$;
 
 -- What has happened since the cursor (null: nothing yet), in order, and in the
 -- last row, as event `cursor`, what to go on with.
---   event   job, queue, alert; skipped: too much has happened at once (more than
+--   event   job, queue, alert, schedule; skipped: too much has happened at once (more than
 --           `most` of one kind), so that jobs (of the queue, null: of any) are
 --           not told of one by one, and whoever shows them must look anew
 --   queue, type, state, tenant, job   what the event is of; null: nothing
@@ -191,6 +203,7 @@ declare
 	many smallint[];	-- queues of which much happened
 	queues jsonb := jobq.events_queues();
 	alerts jsonb;
+	schedules jsonb := jobq.events_schedules();
 	over boolean;
 begin
 	if cursor is null then
@@ -336,9 +349,15 @@ begin
 	where a.value ->> 'state' is distinct from cursor #>> array['alerts', a.key, 'state']
 	order by a.value ->> 'since', a.key;
 
+	return query
+	select 'schedule', s.value ->> 'queue', null, null, null, null::bigint, s.value
+	from jsonb_each(schedules) s
+	where s.value is distinct from cursor -> 'schedules' -> s.key
+	order by s.value ->> 'last_run', s.key;
+
 	event := 'cursor';
 	data := case when over then jobq.events_cursor() else cursor || runs || jsonb_build_object('snapshot', s, 'top', top,
-	    'gaps', gaps, 'aging', aging, 'queues', queues,
+	    'gaps', gaps, 'aging', aging, 'queues', queues, 'schedules', schedules,
 	    'claims', coalesce((select jsonb_object_agg(q.id, coalesce((jobq.last_claim(q.id)).batch, 0)) from jobq.queue q), '{}'),
 	    'alerts', coalesce((select jsonb_object_agg(a.key, a.value) from jsonb_each(alerts) a where a.value ->> 'state' <> 'ended'), '{}')) end;
 	return next;
