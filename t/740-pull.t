@@ -220,6 +220,7 @@ like $metrics, qr/jobqd_job_run_seconds_count\{queue="pull"\} @{[$ends{completed
 #
 my @waiting = map { Api->new("127.0.0.1:$port", 'ops-secret')->{http}->connect } 1 .. 5;
 my $ask = "POST /v1/queues/pull/lease HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer ops-secret\r\nContent-Length: 14\r\n\r\n{\"wait\":\"60s\"}";
+my $ends_of_leases = do { my $n = () = $d->log =~ m{path=/v1/queues/pull/lease}g; sub { $n + 1 } };
 $_->send($ask) for @waiting;
 # When the last statement for those who wait began, and whether it has ended.
 my $last = sub { $pg->query("SELECT state || ' ' || query_start FROM pg_stat_activity WHERE application_name = 'jobqd api pull'") };
@@ -239,6 +240,14 @@ $r = $ready[0]->answer;
 $job = $Api::json->decode($r->{body})->{jobs}[0];
 is $job->{id}, $id, '… and is what it gets';
 about($job, 'complete');
+
+# clients that do not wait for their jobs
+$waiting[$_]->close for grep { $waiting[$_] != $ready[0] } 0 .. $#waiting;
+wait_for { (() = $d->log =~ m{path=/v1/queues/pull/lease}g) >= $ends_of_leases->() + 4 } 'the four others to be gone';
+my @new = map { enqueue('pull') } 1 .. 4;
+my %got = map { $_->{id} => $_->{attempt} } map { lease('pull') } @new;
+is_deeply \%got, { map { $_ => 1 } @new }, 'nothing is leased for clients that went away while they waited';
+unlike $d->log, qr/jobs handed back/, '… so that nothing had to be handed back';
 
 is $ops->get('/readyz')->{json}{healthy}, JSON::PP::true, 'a node is healthy though some of its queues have no workers here';
 unlike $d->log, qr/workers: none/, '… and complains of none';

@@ -660,6 +660,14 @@ on_wait_over(void *arg)
 		waiter_end(w);
 }
 
+/* Its client is, and it with it; what a claim brings for it goes back. */
+static void
+on_gone(struct exchange *x, void *arg)
+{
+	(void)x;
+	on_wait_over(arg);
+}
+
 static void
 wait_in(struct line *l, struct exchange *x, int64_t wait_ms, int64_t lease_ms)
 {
@@ -674,6 +682,7 @@ wait_in(struct line *l, struct exchange *x, int64_t wait_ms, int64_t lease_ms)
 	w->timer = timer_new(pull->loop, on_wait_over, w);
 	if (wait_ms > 0)
 		timer_set(w->timer, wait_ms * MONO_MS);
+	exchange_watch(x, on_gone, w);
 	TAILQ_INSERT_TAIL(&l->waiters, w, link);
 	if (pull->pg == NULL)
 		connect_database();
