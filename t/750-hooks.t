@@ -200,11 +200,32 @@ is post('gitlab', '{}', 'X-Gitlab-Token' => 'lab', 'X-Forwarded-For' => '10.2.2.
 is $pg->query("SELECT address FROM jobq.webhook_events ORDER BY id DESC LIMIT 1"), '10.2.2.2', 'webhook_events has the address';
 cmp_ok scalar(() = $d->log =~ /webhook refused hook=gitlab/g), '<', 20, 'the log has a line a second at most';
 
+# other secrets by a reload, of the configuration and of a file
+my $config = slurp($d->{conf});
+spew("$dir/secrets", "third\n");
+$d->signal('HUP');
+wait_for { post('stamped', '{"event":{"id":"r"}}', stamped('{"event":{"id":"r"}}', 'third'))->{status} =~ /^20/ } 'the file\'s new secret';
+is post('stamped', '{}', stamped('{}', 'in-a-file'))->{status}, 401, 'a reload takes another secret of a file, and the old one goes';
+spew($d->{conf}, $config =~ s/secret: lab}/secret: newer}/gr);
+$d->signal('HUP');
+wait_for { post('bearer', '{}', Authorization => 'Bearer newer')->{status} == 202 } 'the new secret';
+is post('bearer', '{}', Authorization => 'Bearer lab')->{status}, 401, '… and another one of the configuration';
+spew("$dir/secrets", "\n");
+my ($no, undef, $complaint) = run_program([jobqd_program(), '-t', '-c', $d->{conf}]);
+is $no, 1, 'a file without a secret is an error of -t';
+like $complaint, qr/jobqd\.yml:\d+:\d+: secret_file: .*is empty/, '… with its place';
+spew($d->{conf}, $config =~ s/secret: lab}/secret_file: \/nowhere}/gr);
+(undef, undef, $complaint) = run_program([jobqd_program(), '-t', '-c', $d->{conf}]);
+like $complaint, qr/secret_file: cannot read \/nowhere/, '… and so is none';
+spew($d->{conf}, $config);
+spew("$dir/secrets", "third\n");
+
 # kept for seven days
 $pg->query("UPDATE jobq.webhook_event SET received_at = now() - interval '8 days' WHERE hook = 'graph'; SELECT jobq.sweep_out()");
 is events('graph'), 0, 'events are forgotten after seven days';
 cmp_ok events('open'), '>', 200, '… and not before';
 
-my ($status, $out) = run_program([jobqd_program(), '-T', '-c', $d->{config} || "$d->{dir}/jobqd.yml"]);
-unlike $out, qr/\Q$key\E|lab\b|client-state|Everybody|bmV3/, 'jobqd -T shows no secret';
+my ($status, $out) = run_program([jobqd_program(), '-T', '-c', $d->{conf}]);
+like $out, qr/gitlab:.*secret: "\*\*\*"/s, 'jobqd -T has the hooks';
+unlike $out, qr/\Q$key\E|\blab\b|client-state|Everybody|bmV3/, '… and shows no secret';
 done_testing;

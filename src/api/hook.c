@@ -4,7 +4,6 @@
  */
 #include "config.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,14 +20,11 @@
 #include "core/sign.h"
 #include "db/pg.h"
 
-#define SECRETS_MAX 64
 #define EVENT_ID_MAX 255	/* bytes */
-#define SECRET_LINE_MAX 4096
 
-/* One of the configuration, with its secrets. */
+/* One of the configuration. */
 struct hook {
 	const struct hook_conf *conf;
-	char *secrets[SECRETS_MAX];
 	struct sign_check check;
 	const char *event_id, *event_type;	/* header:NAME, body:PATH, "" */
 	mono_t told;		/* the log was, of one that was refused */
@@ -50,33 +46,6 @@ struct delivery {
 /*
  * Opening and closing
  */
-
-static void
-add_secret(struct hook *h, const char *secret)
-{
-	if (*secret != '\0' && h->check.nsecrets < SECRETS_MAX)
-		h->secrets[h->check.nsecrets++] = xstrdup(secret);
-}
-
-/* Each line of a file is one. A hook without any refuses everything. */
-static void
-read_secrets(struct hook *h, const char *path)
-{
-	char line[SECRET_LINE_MAX];
-	FILE *f = fopen(path, "re");
-
-	if (f == NULL) {
-		log_error("secrets of a hook not read", "hook=%s file=%s reason=%s",
-		    h->conf->name, path, strerror(errno));
-		return;
-	}
-	while (fgets(line, sizeof(line), f) != NULL) {
-		line[strcspn(line, "\r\n")] = '\0';
-		add_secret(h, line);
-	}
-	explicit_bzero(line, sizeof(line));
-	fclose(f);
-}
 
 /* What the schemes have when the configuration says nothing. */
 static void
@@ -104,13 +73,9 @@ hooks_open(const struct conf *conf, struct callers *who)
 		struct hook *h = &hooks[i];
 
 		h->conf = c;
-		add_secret(h, c->secret);
-		for (size_t n = 0; n < c->nsecrets; n++)
-			add_secret(h, c->secrets[n]);
-		if (*c->secret_file != '\0')
-			read_secrets(h, c->secret_file);
 		h->check.scheme = c->scheme;
-		h->check.secrets = (const char *const *)h->secrets;
+		h->check.secrets = (const char *const *)c->keys;
+		h->check.nsecrets = c->nkeys;
 		h->check.token_header = c->token_header;
 		h->check.tolerance = c->tolerance_ms / 1000;
 		fill_in(h);
@@ -120,12 +85,6 @@ hooks_open(const struct conf *conf, struct callers *who)
 void
 hooks_close(void)
 {
-	for (size_t i = 0; i < nhooks; i++)
-		for (size_t n = 0; n < hooks[i].check.nsecrets; n++) {
-			explicit_bzero(hooks[i].secrets[n],
-			    strlen(hooks[i].secrets[n]));
-			free(hooks[i].secrets[n]);
-		}
 	free(hooks);
 	hooks = NULL;
 	nhooks = 0;

@@ -10,7 +10,7 @@
 
 extern const struct route hook_routes[];
 
-/* Reads the files with secrets; both are borrowed. One of a process. */
+/* Both are borrowed. One of a process. */
 void hooks_open(const struct conf *, struct callers *);
 void hooks_close(void);
 

@@ -150,6 +150,8 @@ struct hook_conf {
 	enum verify_scheme scheme;
 	char *secret, *secret_file;	/* "" : not given so; of a file each line */
 	char **secrets; size_t nsecrets;	/* more of them */
+	/* All of them, also of the file, once conf_files() has read it. */
+	char **keys; size_t nkeys;
 	char *token_header;		/* of the scheme token, lower case */
 	int64_t tolerance_ms;
 	/* header:NAME or body:PATH, "" : what the scheme has */

@@ -5,7 +5,9 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -14,8 +16,11 @@
 #include "base/err.h"
 #include "base/xalloc.h"
 #include "conf/parts.h"
+#include "core/sign.h"
 #include "os/priv.h"
 #include "os/tls.h"
+
+#define SECRET_LINE_MAX 4096
 
 /* Root reads all; the user that it becomes may not. */
 static const char *
@@ -92,6 +97,84 @@ read_tokens(struct conf *conf, struct conf_sink *sink)
 	conf->api.tokens[conf->api.ntokens++] = admin;
 }
 
+static void
+add_key(struct hook_conf *h, const char *text)
+{
+	if (*text == '\0')
+		return;
+	h->keys = xreallocarray(h->keys, h->nkeys + 1, sizeof(*h->keys));
+	h->keys[h->nkeys++] = xstrdup(text);
+}
+
+/* Each line of the file is one. */
+static int
+read_keys(struct hook_conf *h, struct err *e)
+{
+	char line[SECRET_LINE_MAX];
+	struct buf out = { 0 };
+	FILE *f = fopen(h->secret_file, "re");
+	size_t before = h->nkeys;
+	int rc = 0;
+
+	if (f == NULL)
+		return err_set(e, "cannot read %s: %s", h->secret_file,
+		    strerror(errno));
+	while (rc == 0 && fgets(line, sizeof(line), f) != NULL) {
+		line[strcspn(line, "\r\n")] = '\0';
+		add_key(h, line);
+		if (*line != '\0' && h->scheme == VERIFY_STANDARD)
+			rc = sign_standard(line, "id", 0, "", 0, &out, e);
+	}
+	explicit_bzero(line, sizeof(line));
+	fclose(f);
+	buf_clear(&out);
+	if (rc == 0 && h->nkeys == before)
+		return err_set(e, "%s is empty", h->secret_file);
+	return rc;
+}
+
+/* What signs the webhooks that come in. */
+static void
+read_hooks(struct conf *conf, struct conf_sink *sink)
+{
+	for (size_t i = 0; i < conf->read.nhooks; i++) {
+		struct hook_conf *h = &conf->read.hooks[i];
+		const struct node *verify = node_get(conf->hooks->entries[i].value,
+		    "verify");
+		const struct node_entry *file = node_entry(verify, "secret_file");
+		const char *user;
+		struct err e;
+
+		add_key(h, h->secret);
+		for (size_t n = 0; n < h->nsecrets; n++)
+			add_key(h, h->secrets[n]);
+		if (file == NULL || *h->secret_file == '\0')
+			continue;
+		user = hidden_from_user(conf, h->secret_file);
+		if (read_keys(h, &e) < 0)
+			conf_complain(sink, file->file, file->line, file->column,
+			    "secret_file: %s", e.msg);
+		else if (user != NULL)
+			conf_complain(sink, file->file, file->line, file->column,
+			    "secret_file: the user %s cannot read %s", user,
+			    h->secret_file);
+	}
+}
+
+void
+hook_keys_free(struct conf *conf)
+{
+	for (size_t i = 0; i < conf->read.nhooks; i++) {
+		struct hook_conf *h = &conf->read.hooks[i];
+
+		for (size_t n = 0; n < h->nkeys; n++) {
+			explicit_bzero(h->keys[n], strlen(h->keys[n]));
+			free(h->keys[n]);
+		}
+		free(h->keys);
+	}
+}
+
 /* What tells that a file is another one, or was written to. */
 static void
 put_stamp(const char *path, struct buf *b)
@@ -115,6 +198,15 @@ put_tokens(const struct conf *conf, struct buf *b)
 	}
 }
 
+static void
+put_hooks(const struct conf *conf, struct buf *b)
+{
+	for (size_t i = 0; i < conf->read.nhooks; i++)
+		for (size_t n = 0; n < conf->read.hooks[i].nkeys; n++)
+			buf_printf(b, "%s %s\n", conf->read.hooks[i].name,
+			    conf->read.hooks[i].keys[n]);
+}
+
 int
 conf_files(struct conf *conf, char **complaints)
 {
@@ -125,10 +217,14 @@ conf_files(struct conf *conf, char **complaints)
 	*complaints = NULL;
 	check_tls(conf, &sink);
 	read_tokens(conf, &sink);
+	read_hooks(conf, &sink);
 	put_stamp(conf->api.tls_cert, &stamps);
 	put_stamp(conf->api.tls_key, &stamps);
 	put_tokens(conf, &stamps);
+	put_hooks(conf, &stamps);
 	conf->files_digest = dump_hash(&stamps);
+	if (stamps.len > 0)
+		explicit_bzero(stamps.data, stamps.len);
 	buf_clear(&stamps);
 	if (sink.count > 0) {
 		*complaints = sink_text(&sink);

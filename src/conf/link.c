@@ -26,7 +26,7 @@ static void link_mail_queue(const struct conf *, const struct handler_conf *,
 static void link_schedule(struct conf *, struct schedule_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_hook(struct conf *, const struct hook_conf *,
-    const struct node_entry *, bool files, struct conf_sink *);
+    const struct node_entry *, struct conf_sink *);
 static void link_alert(struct conf *, const struct alert_conf *,
     const struct node_entry *, struct conf_sink *);
 
@@ -57,7 +57,7 @@ conf_link(struct conf *conf, const struct conf_drivers *drivers,
 		    &schedules->entries[i], sink);
 	for (size_t i = 0; i < conf->read.nhooks; i++)
 		link_hook(conf, &conf->read.hooks[i],
-		    &conf->hooks->entries[i], drivers != NULL, sink);
+		    &conf->hooks->entries[i], sink);
 	channels_link(conf, drivers, sink);
 	link_channels(conf, node_get(node_get(conf->root, "monitor"), "report_to"),
 	    "report_to", conf->monitor.report_to, conf->monitor.nreport_to, sink);
@@ -214,7 +214,7 @@ check_key_text(const struct node_entry *hook, const struct node_entry *verify,
 	struct buf out = { .len = 0 };
 	struct err e;
 
-	if (text != NULL && *text != '\0' && strcmp(text, "***") != 0 &&
+	if (*text != '\0' && strcmp(text, "***") != 0 &&
 	    sign_standard(text, "id", 0, "", 0, &out, &e) < 0)
 		conf_complain(sink, at ? at->file : hook->file,
 		    at ? at->line : hook->line, at ? at->column : hook->column,
@@ -222,14 +222,11 @@ check_key_text(const struct node_entry *hook, const struct node_entry *verify,
 	buf_clear(&out);
 }
 
-/* files: who asks may read what they name, and it is looked into. */
 static void
 link_hook(struct conf *conf, const struct hook_conf *h,
-    const struct node_entry *entry, bool files, struct conf_sink *sink)
+    const struct node_entry *entry, struct conf_sink *sink)
 {
 	const struct node_entry *verify = node_entry(entry->value, "verify");
-	char *secret = files && verify != NULL ?
-	    node_secret(verify->value, "secret", sink) : NULL;
 	bool any = *h->secret != '\0' || *h->secret_file != '\0' ||
 	    h->nsecrets > 0;
 
@@ -241,14 +238,9 @@ link_hook(struct conf *conf, const struct hook_conf *h,
 		    "secrets: or secret_file:, or scheme: none");
 	if (h->scheme == VERIFY_STANDARD) {
 		check_key_text(entry, verify, "secret", h->secret, sink);
-		if (*h->secret_file != '\0')
-			check_key_text(entry, verify, "secret_file", secret, sink);
 		for (size_t i = 0; i < h->nsecrets; i++)
 			check_key_text(entry, verify, "secrets", h->secrets[i], sink);
 	}
-	if (secret != NULL)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
 }
 
 /* An amount of the metric's kind; false: there is none, or a wrong one. */

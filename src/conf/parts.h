@@ -106,6 +106,9 @@ void link_job(struct conf *, const char *queue, const char *type,
 int link_job_priority(const struct queue_conf *, const char *text,
     const struct node_entry *at, struct conf_sink *);
 
+/* files.c: the secrets that conf_files() has read. */
+void hook_keys_free(struct conf *);
+
 /* channel.c: of all of them; makes conf->notices. */
 void channels_link(struct conf *, const struct conf_drivers *, struct conf_sink *);
 void channels_free(struct conf *);
