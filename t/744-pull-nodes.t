@@ -81,5 +81,24 @@ $id = enqueue('pull');
 wait_for { my $l = $api{b}->post('/v1/queues/pull/lease', { wait => '1s' }); $job = $l->{status} == 200 ? $l->{json}{jobs}[0] : undef } 'a job again';
 is $job->{id}, $id, 'when it is back there are jobs again';
 is about('b', $job, 'complete')->{status}, 200, '… and they complete';
-is $node{b}->stop, 0, 'it stops with status 0';
+# behind a pooler nobody is notified: the scheduler looks
+SKIP: {
+	my $url = $pg->pooler(10);
+	skip 'pgbouncer is missing: apt-get install pgbouncer', 4 unless $url;
+	$node{b}->stop;
+	$port{c} = free_port();
+	my $c = Jobqd::Daemon->new(pg => $pg, name => 'c', config => config($port{c}) . "database: {url: \"$url\", pooler: transaction}\n");
+	$c->start;
+	$api{c} = Api->new("127.0.0.1:$port{c}", 'ops-secret');
+	my $waits = $api{c}{http}->connect;
+	$waits->send("POST /v1/queues/pull/lease HTTP/1.1\r\nHost: c\r\nAuthorization: Bearer ops-secret\r\nContent-Length: 14\r\n\r\n{\"wait\":\"60s\"}");
+	$pg->query('SELECT pg_sleep(3)');
+	$from = time;
+	$id = enqueue('pull');
+	$job = $Api::json->decode($waits->answer->{body})->{jobs}[0];
+	is $job->{id}, $id, sprintf 'behind a pooler a job comes after %.2f s', time - $from;
+	is about('c', $job, 'fail', class => 'network')->{json}{state}, 'retrying', '… and may fail';
+	is about('c', lease('c', 'pull'), 'complete')->{status}, 200, '… or complete';
+	is $c->stop, 0, 'it stops with status 0';
+}
 done_testing;
