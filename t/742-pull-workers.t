@@ -16,7 +16,7 @@ my $port = free_port();
 Api::tokens("$dir/tokens", map { [$_, 'operator', '*', "$_-secret"] } qw(mercury venus mars));
 my $d = Jobqd::Daemon->new(pg => $pg, config => <<"YAML");
 retry: {quick: {attempts: 3, backoff: fixed, base: 100ms, jitter: 0%}}
-queues: {pull: {workers: 0, lease: 3s, retry: quick}}
+queues: {pull: {workers: 0, lease: 3s, retry: quick}, remote: {workers: 0, retry: quick}}
 monitor: {health_file: ""}
 api: {listen: "127.0.0.1:$port", tokens_file: $dir/tokens, rate_limit: 100000/s}
 YAML
@@ -60,4 +60,19 @@ is $did{error} // 0, 0, "what they saw: $did{done} done, " . ($did{late} // 0) .
 wait_for { $pg->query('SELECT count(*) FROM jobq.pull') == 0 } 'the leases to be gone';
 pass 'nothing is left of the leases';
 kill 'KILL', @pids;
+
+# the sample
+my $sample = background(['env', "JOBQD_URL=http://127.0.0.1:$port", 'JOBQD_TOKEN=venus-secret', 'python3', source_directory() . '/etc/examples/pull_worker.py', 'remote'], log => "$dir/sample");
+my @ids = map { $pg->query("SELECT jobq.enqueue('remote', 't', '{\"name\": \"n$_\"}')") } 1 .. 3;
+wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'remote' AND state = 'completed'") == 3 } 'the sample\'s jobs';
+is $pg->query("SELECT string_agg(result ->> 'hello', ' ' ORDER BY id) FROM jobq.jobs WHERE queue = 'remote'"), 'n1 n2 n3', 'the sample works';
+my $long = $pg->query("SELECT jobq.enqueue('remote', 't', '{\"seconds\": 300}')");
+wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $long") eq 'running' } 'a long job';
+$pg->query("SELECT jobq.cancel($long)");
+wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $long") eq 'cancelled' } 'its cancel';
+is $pg->query("SELECT error FROM jobq.jobs WHERE id = $long"), 'stopped', '… and stops when it is told to';
+kill 'TERM', $sample;
+wait_for { !alive($sample) } 'the sample to end';
+pass '… and ends when it is asked to';
+is slurp("$dir/sample"), '', '… without a complaint';
 done_testing;
