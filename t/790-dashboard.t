@@ -138,7 +138,7 @@ for my $range (qw(24h 7d 1h)) {
 #
 $page->go('#/queues/mail');
 $page->press('Pause');
-like $page->asked, qr/Pause the queue mail\?.*1 that run/s, 'a question says what and how many';
+like $page->asked, qr/Pause the queue mail\?.*What runs \(1\)/s, 'a question says what and how many';
 $page->fill(reason => 'the provider is down');
 $page->press('Pause', 'dialog');
 ok $page->shows('the provider is down'), 'paused, and the reason is shown';

@@ -387,7 +387,7 @@ const theme = (() => {
 function help() {
 	const keys = [
 		['/', 'find jobs'],
-		['j, k', 'next row, previous row'],
+		['j k', 'next row, previous row'],
 		['Enter', 'open the row'],
 		['r', 'load anew'],
 		['Esc', 'leave a field or a dialog'],

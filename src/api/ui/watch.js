@@ -270,7 +270,7 @@ function pauseButton(q) {
 			})
 		: act('Pause', { shared: true }, () =>
 				ask(`Pause the queue ${q.name}?`, {
-					text: `Its jobs wait until it is resumed: ${num(q.ready)} are ready. The ${num(q.running)} that run come to their end.`,
+					text: `Its jobs wait until it is resumed: ${num(q.ready)} are ready. What runs (${num(q.running)}) comes to its end.`,
 					fields: [
 						field('reason', 'Reason', {
 							hint: 'Shown to everybody who looks at the queue.',
@@ -822,7 +822,7 @@ views.audit = paged({
 			[
 				['At', a => time(a.at), 'w'],
 				['Who', a => a.actor],
-				['From', a => a.source || a.from],
+				['From', a => a.source],
 				['Did', a => a.action],
 				['To', a => a.target],
 				['Tenant', a => a.tenant],
