@@ -327,6 +327,27 @@ $vera->press('Log out', 'header');
 $vera->wait("document.querySelector('input[name=token]') !== null", 'the form');
 is $vera->js("fetch('v1/jobs').then(r => r.status)"), 401, 'after the log-out the browser is not let in any more';
 
+#
+# without the stream, and without jobqd
+#
+$vera->call('Network.setBlockedURLs', { urls => ['*/v1/events*'] });
+$vera->login($token{vera});
+$vera->go('#/jobs?type=polled');
+is $vera->js("document.querySelector('#link').textContent"), 'every 10 s', 'no stream: the page says so';
+$new = $pg->query("SELECT jobq.enqueue('mail', 'polled', run_at => now() + interval '1 hour')");
+ok $vera->shows($new), '… and looks again by itself';
+$page->go("#/jobs/$new");
+$d->stop;
+ok eval { $page->wait("document.querySelector('#link').textContent === 'not connected'", 'that it is not there'); 1 }, 'no jobqd: the page says so';
+ok $page->has('polled'), '… and what was shown stays';
+$d->start;
+$pg->query("SELECT jobq.cancel($new)");
+ok $page->wait("document.querySelector('input[name=token]') !== null", 'the form'), 'another jobqd, which does not know the cookie: the form';
+$page->try_token($token{anna});
+$page->settle;
+ok $page->is_at("#/jobs/$new") && $page->shows('cancelled'), '… and then the view that there was';
+ok eval { $page->wait("document.querySelector('#link').textContent === 'live'", 'the stream'); 1 }, '… and is live';
+
 is_deeply [ map { @{ $_->{trouble} } } $page, $vera, $tina ], [], 'neither console nor policy had anything to say';
 is_deeply [ grep { !/^\Q$base\E\/|^data:/ } map { @{ $_->{requests} } } $page, $vera, $tina ], [],
     'nothing was asked for from elsewhere, in ' . @{ $page->{requests} } . ' requests';
