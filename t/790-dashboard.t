@@ -22,7 +22,11 @@ my $dir = temp_directory();
 my %token = map { $_ => "token-of-$_" } qw(anna otto vera tina);
 Api::tokens("$dir/tokens", [ 'anna', 'admin', '*', $token{anna} ], [ 'otto', 'operator', '*', $token{otto} ],
     [ 'vera', 'viewer', '*', $token{vera} ], [ 'tina', 'operator', 'acme', $token{tina} ]);
+# An ordinary role, which tenants are fenced for.
+$pg->query('CREATE ROLE owner LOGIN; GRANT CREATE ON DATABASE jobq TO owner');
+my $url = $pg->url =~ s/user=jobq/user=owner/r;
 my $config = <<"YAML";
+database: {url: "$url"}
 handlers:
   null: {driver: noop}
   sh: {driver: exec, argv: [sh, -c, 'echo "a line of the log"; exit 1']}
