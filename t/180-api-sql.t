@@ -11,7 +11,7 @@ use Schema;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $pg = schema();
+my $pg = schema(owner => 'owner');
 queues($pg, mail => {}, slow => {}, work => {});
 my %id = map { split /\|/ } split /\n/, $pg->query('SELECT name, id FROM jobq.queue');
 my $s = $pg->session;
@@ -95,7 +95,7 @@ SELECT queue, jobq.five_minutes(finished_at), count(*) FILTER (WHERE outcome = 1
 FROM jobq.attempt WHERE queue = $id{slow} GROUP BY 1, 2;
 UPDATE jobq.part SET made_at = now() - interval '2 days';
 SQL
-$pg->query('VACUUM ANALYZE');
+$pg->query('SET client_min_messages = error; VACUUM ANALYZE');
 
 sub timed {
 	my ($call, $what) = @_;

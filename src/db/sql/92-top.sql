@@ -60,11 +60,11 @@ begin
 end
 $$;
 
--- How much of a table is to be read so that it is no more than so many pages: a
--- percentage for tablesample.
-create function jobq.sample_of(name regclass, pages float8 default 256) returns float8
+-- How much of a table is to be read so that it is no more than 256 pages, and for a
+-- tenant, whose rows have to be looked up, 32: a percentage for tablesample.
+create function jobq.sample_of(name regclass) returns float8
 language sql stable as $$
-	select least(100, 100 * pages * current_setting('block_size')::int / greatest(1, pg_relation_size(name)))::float8
+	select least(100, 100 * case when jobq.tenant() = '' then 256.0 else 32.0 end * current_setting('block_size')::int / greatest(1, pg_relation_size(name)))::float8
 $$;
 
 -- How the queues stand (or one of them), a row each: ready is counted up to

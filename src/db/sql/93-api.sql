@@ -3,10 +3,11 @@
 -- What they raise becomes a problem document: P0002 is a 404, class 55 and
 -- 23505 a 409, class 22 a 422 that names the column as the field.
 
--- Whose jobs the caller may see; null: everybody's.
+-- Whom the caller is bound to; null: nobody. What is fenced (18-tenants) is not
+-- asked for here again.
 create function jobq.api_tenant() returns text
 language sql stable as $$
-	select nullif(current_setting('jobq.tenant', true), '')
+	select nullif(jobq.tenant(), '')
 $$;
 
 -- Look at what is of all tenants, and be bound as before again: for what says

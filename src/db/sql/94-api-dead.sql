@@ -15,7 +15,7 @@ end
 $$;
 
 -- The newest jobs first. Of very many a request looks at 200,000, of a tenant's
--- among these at 50,000, since each job has to be looked up: a page may have less
+-- among these at 10,000, since each job has to be looked up: a page may have less
 -- than it was asked for, and still be followed by another.
 create function jobq.api_dead_letters(reviewed boolean, queue text, type text, tenant text, fingerprint text,
     class text, max int, cursor text) returns json
@@ -31,7 +31,7 @@ begin
 	if queue is not null then
 		perform jobq.queue_get(queue);
 	end if;
-	edge := jobq.api_dead_edge(before, case when jobq.api_tenant() is null then 200000 else 50000 end);
+	edge := jobq.api_dead_edge(before, case when jobq.api_tenant() is null then 200000 else 10000 end);
 	select json_agg(k order by k.job_id desc), count(*), min(k.job_id) into items, n, lowest
 	from (
 		select * from jobq.dead_letters d
@@ -42,7 +42,6 @@ begin
 		    and (api_dead_letters.fingerprint is null or d.fingerprint = api_dead_letters.fingerprint)
 		    and (api_dead_letters.class is null or d.error_class = api_dead_letters.class)
 		    and (api_dead_letters.tenant is null or d.tenant = api_dead_letters.tenant)
-		    and (jobq.api_tenant() is null or d.tenant = jobq.api_tenant())
 		order by d.job_id desc limit max
 	) k;
 	return jobq.api_list(items, jobq.api_cursor(case when n = max then lowest else edge end::text));
@@ -50,12 +49,11 @@ end
 $$;
 
 -- By reason, the one that came last first; reviewed: all of them. For a tenant
--- these are reasons of the newest 20,000, since each job has to be looked up.
+-- these are reasons of the newest 10,000, since each job has to be looked up.
 create function jobq.api_dead_groups(reviewed boolean, queue text, type text, max int) returns json
 language plpgsql stable set jit = off as $$
 declare
-	mine text := jobq.api_tenant();
-	edge bigint := coalesce(jobq.api_dead_edge(9223372036854775807, 20000), 0);
+	edge bigint := coalesce(jobq.api_dead_edge(9223372036854775807, 10000), 0);
 begin
 	return jobq.api_list((
 		select json_agg(k order by k.last_died_at desc)
@@ -65,10 +63,9 @@ begin
 			from (
 				select d.queue, d.fingerprint, d.class, count(*) as count, count(d.reviewed_at) as reviewed,
 				    min(d.died_at) as first_died_at, max(d.died_at) as last_died_at, max(d.job) as last_job_id
-				from (select * from jobq.dead l where mine is null or l.job > edge) d join jobq.queue o on o.id = d.queue
+				from (select * from jobq.dead l where jobq.api_tenant() is null or l.job > edge) d join jobq.queue o on o.id = d.queue
 				where d.died_at > now() - jobq.ms(o.keep_dead_ms)
 				    and (api_dead_groups.queue is null or o.name = api_dead_groups.queue)
-				    and (mine is null or exists (select from jobq.job j where j.id = d.job and j.tenant = mine offset 0))
 				group by d.queue, d.fingerprint, d.class
 			) g
 			join jobq.queue q on q.id = g.queue
@@ -91,7 +88,7 @@ begin
 	    select coalesce(jsonb_agg(to_jsonb(a) - '{job_id,queue,result}'::text[] order by a.attempt), '[]')
 	    from jobq.attempts a where a.job_id = d.job_id))
 	into row
-	from jobq.dead_letters d where d.job_id = id and (jobq.api_tenant() is null or d.tenant = jobq.api_tenant());
+	from jobq.dead_letters d where d.job_id = id;
 	if row is null then
 		perform jobq.api_refuse('P0002', format('job %s is no dead letter', id),
 		    format('/v1/jobs/%s tells what it is.', id));
@@ -151,7 +148,6 @@ begin
 		    and (api_dead_plan.fingerprint is null or d.fingerprint = api_dead_plan.fingerprint)
 		    and (api_dead_plan.class is null or d.error_class = api_dead_plan.class)
 		    and (api_dead_plan.tenant is null or d.tenant = api_dead_plan.tenant)
-		    and (jobq.api_tenant() is null or d.tenant = jobq.api_tenant())
 	) t
 	group by t.piece order by t.piece;
 end

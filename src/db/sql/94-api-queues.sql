@@ -1,70 +1,9 @@
 -- Queues, for the HTTP API.
 
--- How the queues stand, with a bounded look: see depths_about(). A tenant's
--- share of them where the caller is bound to one: its jobs are told apart among
--- the first `most`, and what is behind those is estimated by that; of what has
--- ended the statistics tell.
-create function jobq.api_depths(most int, wanted smallint default null)
-returns table (queue smallint, ready bigint, exact boolean, oldest_ready_at timestamptz, running bigint,
-    scheduled bigint, retrying bigint, blocked bigint, dead bigint, completed bigint, cancelled bigint,
-    workers bigint, busy bigint)
-language plpgsql stable set jit = off as $$
-#variable_conflict use_column
-declare
-	mine text := jobq.api_tenant();
-	-- fewer than are looked at for all, since each job has to be looked up
-	timers float8 := jobq.sample_of('jobq.timer', 64);
-	waiters float8 := jobq.sample_of('jobq.blocked', 64);
-	letters float8 := jobq.sample_of('jobq.dead', 64);
-begin
-	if mine is null then
-		return query
-		select d.queue, d.ready, d.exact, d.oldest_ready_at, d.running, d.scheduled, d.retrying, d.blocked, d.dead,
-		    greatest(0, coalesce(e.completed, 0)), greatest(0, coalesce(e.cancelled, 0)), d.workers, d.busy
-		from jobq.depths_about(most, wanted) d
-		join jobq.queue q on q.id = d.queue
-		left join lateral (
-			select sum(k.completed) filter (where k.at > now() - jobq.ms(q.keep_completed_ms))::bigint as completed,
-			    sum(k.cancelled) filter (where k.at > now() - jobq.ms(q.keep_cancelled_ms))::bigint as cancelled
-			from (select queue, at, completed, cancelled from jobq.total
-			    union all select queue, at, completed, cancelled from jobq.tally) k
-			where k.queue = q.id) e on true;
-		return;
-	end if;
-	return query
-	select q.id, r.ready, r.exact, r.oldest, coalesce(l.n, 0), coalesce(t.scheduled, 0), coalesce(t.retrying, 0),
-	    coalesce(b.n, 0), coalesce(d.n, 0), coalesce(e.completed, 0), coalesce(e.cancelled, 0), null::bigint, null::bigint
-	from jobq.queue q
-	left join lateral jobq.api_ready(q.id, mine, most) r on true
-	left join (select k.queue, count(*) as n from jobq.lease k,
-	    lateral (select from jobq.job j where j.id = k.job and j.tenant = mine limit 1) j group by 1) l on l.queue = q.id
-	left join (
-		select k.queue, round(count(*) filter (where k.attempt = 1) * 100 / timers)::bigint as scheduled,
-		    round(count(*) filter (where k.attempt > 1) * 100 / timers)::bigint as retrying
-		from jobq.timer k tablesample system (timers),
-		    lateral (select from jobq.job j where j.id = k.job and j.tenant = mine limit 1) j group by 1) t on t.queue = q.id
-	left join (
-		select k.queue, round(count(*) * 100 / waiters)::bigint as n
-		from jobq.blocked k tablesample system (waiters),
-		    lateral (select from jobq.job j where j.id = k.job and j.tenant = mine limit 1) j group by 1) b on b.queue = q.id
-	left join (
-		select k.queue, round(count(*) * 100 / letters)::bigint as n
-		from jobq.dead k tablesample system (letters) join jobq.queue o on o.id = k.queue,
-		    lateral (select from jobq.job j where j.id = k.job and j.tenant = mine limit 1) j
-		where k.died_at > now() - jobq.ms(o.keep_dead_ms) group by 1) d on d.queue = q.id
-	left join lateral (
-		select sum(s.completed) filter (where s.at > now() - jobq.ms(q.keep_completed_ms))::bigint as completed,
-		    sum(s.cancelled) filter (where s.at > now() - jobq.ms(q.keep_cancelled_ms))::bigint as cancelled
-		from jobq.statistic s
-		where s.level = any (jobq.levels(4)) and s.queue = q.name and s.tenant = mine
-		    and s.at > now() - jobq.ms(greatest(q.keep_completed_ms, q.keep_cancelled_ms))) e on true
-	where wanted is null or q.id = wanted;
-end
-$$;
-
--- How many jobs of a tenant are ready in a queue, as ready_about() of all.
-create function jobq.api_ready(queue_id smallint, mine text, most int, out ready bigint, out exact boolean,
-    out oldest timestamptz)
+-- How many jobs of its tenant the caller has ready in a queue, as ready_about() of
+-- all: they are told apart among the first `most`, and what is behind those is
+-- estimated by that.
+create function jobq.api_ready(queue_id smallint, most int, out ready bigint, out exact boolean, out oldest timestamptz)
 language plpgsql stable
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
 set jit = off as $$
@@ -72,7 +11,6 @@ declare
 	last jobq.claim := jobq.last_claim(queue_id);
 	r record;
 	seen bigint;
-	held bigint;
 begin
 	select count(*), count(j.id), min(coalesce(j.run_at, j.created_at)) into seen, ready, oldest
 	from jobq.open_lanes(queue_id, last) l, lateral (
@@ -82,7 +20,7 @@ begin
 	) u
 	left join lateral (
 		select k.id, k.run_at, k.created_at from jobq.job k
-		where k.id = u.job and k.tenant = mine
+		where k.id = u.job
 		    and not exists (select from jobq.attempt a where a.job = u.job and a.attempt = u.attempt offset 0) limit 1
 	) j on true;
 	exact := seen < most;
@@ -90,11 +28,37 @@ begin
 		select * into r from jobq.ready_about(queue_id, most);
 		ready := round(ready * greatest(r.ready, seen)::float8 / seen);
 	end if;
-	select count(j.id) into held
-	from (select p.job from jobq.parked p where p.queue = queue_id limit most) p
-	join jobq.job j on j.id = p.job and j.tenant = mine;
-	ready := ready + held;
+	ready := ready + (select count(*) from jobq.parked p where p.queue = queue_id);
 end
+$$;
+
+-- How the queues stand, with a bounded look: see depths_about(). Who is bound to a
+-- tenant sees its share; of what has ended then the statistics tell.
+create function jobq.api_depths(most int, wanted smallint default null)
+returns table (queue smallint, ready bigint, exact boolean, oldest_ready_at timestamptz, running bigint,
+    scheduled bigint, retrying bigint, blocked bigint, dead bigint, completed bigint, cancelled bigint,
+    workers bigint, busy bigint)
+language sql stable set jit = off as $$
+	select d.queue, coalesce(r.ready, d.ready), coalesce(r.exact, d.exact),
+	    case when r.ready is null then d.oldest_ready_at else r.oldest end,
+	    d.running, d.scheduled, d.retrying, d.blocked, d.dead,
+	    greatest(0, coalesce(e.completed, 0)), greatest(0, coalesce(e.cancelled, 0)),
+	    case when jobq.api_tenant() is null then d.workers end, case when jobq.api_tenant() is null then d.busy end
+	from jobq.depths_about(most, wanted) d
+	join jobq.queue q on q.id = d.queue
+	left join lateral jobq.api_ready(q.id, most) r on jobq.api_tenant() is not null
+	left join lateral (
+		select sum(k.completed) filter (where k.at > now() - jobq.ms(q.keep_completed_ms))::bigint as completed,
+		    sum(k.cancelled) filter (where k.at > now() - jobq.ms(q.keep_cancelled_ms))::bigint as cancelled
+		from (
+			select t.at, t.completed, t.cancelled from jobq.total t where jobq.api_tenant() is null and t.queue = q.id
+			union all
+			select t.at, t.completed, t.cancelled from jobq.tally t where jobq.api_tenant() is null and t.queue = q.id
+			union all
+			select s.at, s.completed, s.cancelled from jobq.statistic s
+			where jobq.api_tenant() is not null and s.level = any (jobq.levels(4)) and s.queue = q.name
+		) k
+	) e on true
 $$;
 
 -- How attempts ended in the five to ten minutes up to now.
@@ -118,8 +82,7 @@ $$;
 -- Rows of the view queues, in a bounded look (estimated: ready is), with
 --   busy          workers that run a job
 --   last_minutes  seconds, completed, failed (dead included), per_second, failure_rate
--- A tenant sees its share of the jobs, no workers, and of what is paused what
--- concerns all or itself.
+-- A tenant sees its share of the jobs, and no workers.
 create function jobq.api_queue_rows(wanted smallint default null, after text default null, max int default null)
 returns setof json
 language sql stable set jit = off as $$
@@ -131,7 +94,7 @@ language sql stable set jit = off as $$
 		    d.scheduled, d.blocked, d.ready, d.running, d.retrying, d.completed, d.dead, d.cancelled,
 		    d.oldest_ready_at, d.workers, q.paused_by, q.paused_at, q.paused_until,
 		    (select count(*) from jobq.hold h where h.queue in (0, q.id)
-		        and (jobq.api_tenant() is null or coalesce(h.tenant, jobq.api_tenant()) = jobq.api_tenant())) as holds,
+		        and (h.tenant is null or jobq.tenant() in ('', h.tenant))) as holds,
 		    not d.exact as estimated, d.busy, q.enabled,
 		    case when jobq.api_tenant() is null then jobq.api_last_minutes(q.id) end as last_minutes
 		from (
@@ -161,15 +124,14 @@ create function jobq.api_queue(queue text) returns json
 language plpgsql stable set jit = off as $$
 declare
 	q jobq.queue := jobq.api_queue_get(queue);
-	mine text := jobq.api_tenant();
 	row jsonb;
 begin
 	select k::jsonb into row from jobq.api_queue_rows(q.id) k;
 	row := row || jsonb_build_object(
 	    'held', (select coalesce(jsonb_agg(h order by h.at), '[]') from jobq.holds h
-	        where coalesce(h.queue, q.name) = q.name and (mine is null or coalesce(h.tenant, mine) = mine)),
+	        where coalesce(h.queue, q.name) = q.name),
 	    'types', jobq.api_types(q.name, '1 hour'));
-	if mine is not null then
+	if jobq.api_tenant() is not null then
 		return row;
 	end if;
 	return row || jsonb_build_object('run_avg_ms', jobq.run_avg_ms(q.id, '1 hour'),
@@ -202,7 +164,6 @@ language sql stable as $$
 		from jobq.statistic k
 		where k.at > now() - "window" and k.queue = api_types.queue
 		    and k.level = any (jobq.levels(case when jobq.api_tenant() is null then 2 else 4 end))
-		    and (jobq.api_tenant() is null or k.tenant = jobq.api_tenant())
 		group by 1 order by sum(k.completed + k.failed + k.dead) desc limit 100
 	) s
 $$;

@@ -1,6 +1,5 @@
 -- Schedules and workflows, for the HTTP API.
 
--- A tenant sees the schedules that are its own.
 create function jobq.api_schedules(queue text, type text, enabled boolean, origin text, max int, cursor text) returns json
 language plpgsql stable as $$
 declare
@@ -17,22 +16,19 @@ begin
 		    and (api_schedules.type is null or s.type = api_schedules.type)
 		    and (api_schedules.enabled is null or s.enabled = api_schedules.enabled)
 		    and (api_schedules.origin is null or s.origin = api_schedules.origin)
-		    and (jobq.api_tenant() is null or s.tenant = jobq.api_tenant())
 		order by s.name limit max
 	) k;
 	return jobq.api_list(items, case when n = max then jobq.api_cursor(highest) end);
 end
 $$;
 
--- The name of a schedule that a path names, if the caller may see it.
+-- The schedule that a path names.
 create function jobq.api_schedule_get(name text) returns jobq.schedule
 language plpgsql stable as $$
 declare
 	s jobq.schedule;
-	near text;
 begin
-	select * into s from jobq.schedule k where k.name = api_schedule_get.name
-	    and (jobq.api_tenant() is null or k.tenant = jobq.api_tenant());
+	select * into s from jobq.schedule k where k.name = api_schedule_get.name;
 	if not found then
 		perform jobq.api_refuse('P0002', format('there is no schedule "%s"', left(name, 63)), '/v1/schedules has those there are.');
 	end if;
@@ -126,14 +122,13 @@ declare
 	lowest bigint;
 begin
 	select w.id into edge from jobq.workflow_run w where w.id < before order by w.id desc offset 50000 limit 1;
-	select json_agg(to_jsonb(k) - '{data,steps}'::text[] order by k.id desc), count(*), min(k.id) into items, n, lowest
+	select json_agg(k order by k.id desc), count(*), min(k.id) into items, n, lowest
 	from (
 		select w.id, w.name, w.state, w.tenant, w.failed_step, w.error, w.on_failure_job, w.created_at, w.finished_at
 		from jobq.workflow_run w
 		where w.id < before and w.id >= coalesce(edge, 0)
 		    and (api_workflows.name is null or w.name = api_workflows.name)
 		    and (api_workflows.state is null or w.state = api_workflows.state)
-		    and (jobq.api_tenant() is null or w.tenant = jobq.api_tenant())
 		order by w.id desc limit max
 	) k;
 	return jobq.api_list(items, jobq.api_cursor(case when n = max then lowest else edge end::text));
@@ -146,7 +141,7 @@ declare
 	row jsonb;
 begin
 	select to_jsonb(w) into row from jobq.workflows w
-	where w.id = api_workflow.id and (jobq.api_tenant() is null or w.tenant = jobq.api_tenant());
+	where w.id = api_workflow.id;
 	if row is null then
 		perform jobq.api_refuse('P0002', format('there is no workflow %s', id));
 	end if;

@@ -70,7 +70,7 @@ language sql stable set jit = off as $$
 			    s.completed, s.failed, s.dead, s.cancelled, s.lost, s.waits, s.wait_ms, s.wait_max_ms,
 			    s.runs, s.run_ms, s.run_max_ms
 			from jobq.statistic s
-			where s.at >= since and (jobq.api_tenant() is null or s.tenant = jobq.api_tenant())
+			where s.at >= since
 			    and s.level = any (jobq.levels(case when jobq.api_tenant() is not null or by = 'tenant' then 4
 			        when by = 'type' then 2 else 1 end))
 			union all
@@ -92,8 +92,7 @@ language plpgsql stable set jit = off as $$
 declare
 	till timestamptz := clock_timestamp();
 	since timestamptz := jobq.five_minutes(till - coalesce(range, '1 hour'));
-	mine text := jobq.api_tenant();
-	part float8 := jobq.sample_of('jobq.dead', case when mine is null then 256 else 64 end);
+	part float8 := jobq.sample_of('jobq.dead');
 	items jsonb;
 	total jsonb;
 	letters jsonb;
@@ -134,13 +133,12 @@ begin
 	    round(count(*) filter (where d.reviewed_at is null) * 100 / part))
 	into letters
 	from jobq.dead d tablesample system (part) join jobq.queue q on q.id = d.queue
-	where d.died_at > now() - jobq.ms(q.keep_dead_ms)
-	    and (mine is null or exists (select from jobq.job j where j.id = d.job and j.tenant = mine offset 0));
+	where d.died_at > now() - jobq.ms(q.keep_dead_ms);
 	select jsonb_build_object('total', count(*), 'active', count(*) filter (where k.active),
 	    'inactive', count(*) filter (where not k.active), 'next_run', min(k.next_run), 'missed', coalesce(sum(k.missed), 0))
 	into schedules
 	from (select s.enabled and not s.paused and s.served as active, s.next_run, s.missed
-	    from jobq.schedules s where mine is null or s.tenant = mine) k;
+	    from jobq.schedules s) k;
 	return json_build_object('since', since, 'until', till, 'by', by, 'items', coalesce(items, '[]'), 'total', total,
 	    'dead_letters', letters, 'schedules', schedules);
 end
@@ -171,7 +169,6 @@ declare
 	span float8 := extract(epoch from till - begun);
 	steps int;
 	names int;
-	mine text := jobq.api_tenant();
 	items json;
 	shortest interval := jobq.api_piece(begun, till);	-- no step is shorter than that
 begin
@@ -179,7 +176,7 @@ begin
 		perform jobq.api_refuse('22023', 'range and since do not go together', field => 'range');
 	elsif span <= 0 then
 		perform jobq.api_refuse('22023', 'since is not before until', field => 'since');
-	elsif tenant <> mine then
+	elsif tenant <> jobq.api_tenant() then
 		perform jobq.api_refuse('42501', 'the token is bound to another tenant', field => 'tenant');
 	elsif queue is not null then
 		perform jobq.queue_get(queue);
@@ -198,7 +195,7 @@ begin
 	names := greatest(1, 20000 / steps);
 	select json_agg(r order by r.at, r.name) into items
 	from jobq.statistics_range(begun, till, step, api_metrics.queue, api_metrics.type,
-	    coalesce(mine, api_metrics.tenant), coalesce(api_metrics.by, '')) r
+	    api_metrics.tenant, coalesce(api_metrics.by, '')) r
 	where api_metrics.by is null or r.name in (
 		select e.name from jobq.api_ended(begun, api_metrics.by) e
 		order by e.completed + e.failed + e.dead desc, e.name limit names);
@@ -238,8 +235,7 @@ declare
 	low timestamptz;
 	lowest timestamptz := since;
 	horizon interval := '1 day';
-	mine text := coalesce(jobq.api_tenant(), tenant);
-	want bigint := max * case num_nonnulls(type, mine) when 0 then 1 else 4 end;
+	want bigint := max * case num_nonnulls(type, tenant, jobq.api_tenant()) when 0 then 1 else 4 end;
 	outcomes int[] := case state when 'completed' then '{1}' when 'failed' then '{2}' when 'dead' then '{3}'
 	    when 'cancelled' then '{4}' when 'lost' then '{5}' else '{1,3,4}' end;
 	queue_id smallint;
@@ -281,7 +277,7 @@ begin
 			left join jobq.node n on n.id = a.node
 			where (place is null or (a.finished_at, a.job, a.attempt) < (place[1]::timestamptz, place[2]::bigint, place[3]::smallint))
 			    and (api_history.type is null or j.type = api_history.type)
-			    and (mine is null or j.tenant = mine)
+			    and (api_history.tenant is null or j.tenant = api_history.tenant)
 			order by a.finished_at desc, a.job desc, a.attempt desc limit max
 		) k;
 		exit when n = max or low <= lowest;
@@ -335,23 +331,16 @@ $$;
 create function jobq.api_inventory() returns jsonb
 language plpgsql stable as $$
 declare
-	mine text := jobq.api_tenant();
 	all_ jsonb := jobq.inventory();
 begin
-	if mine is null then
+	if jobq.api_tenant() is null then
 		return all_;
 	end if;
+	-- nothing of the configuration
 	all_ := jsonb_build_object(
 	    'queues', (select coalesce(jsonb_agg(jsonb_build_object('name', q ->> 'name', 'paused', q -> 'paused',
 	        'served', q -> 'served')), '[]') from jsonb_array_elements(all_ -> 'queues') q),
-	    'types', (select coalesce(jsonb_agg(jsonb_build_object('name', t.queue || '/' || t.type, 'queue', t.queue,
-	        'type', t.type) order by t.queue, t.type), '[]')
-	        from (select s.queue, s.type from jobq.statistic s
-	            where s.level = any (jobq.levels(4)) and s.tenant = mine and s.type <> ''
-	            union select s.queue, s.type from jobq.schedules s where s.tenant = mine and s.type <> '') t),
-	    'schedules', (select coalesce(jsonb_agg(s), '[]') from jsonb_array_elements(all_ -> 'schedules') s
-	        where s ->> 'name' in (select k.name from jobq.schedule k where k.tenant = mine)),
-	    'workflows', all_ -> 'workflows');
+	    'types', all_ -> 'types', 'schedules', all_ -> 'schedules', 'workflows', all_ -> 'workflows');
 	return all_ || jsonb_build_object('counts', (
 	    select jsonb_object_agg(e.key, jsonb_array_length(e.value)) from jsonb_each(all_) e));
 end
