@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use JSON::PP;
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -46,7 +47,9 @@ for my $format (split " ", $ENV{REPORT_FORMATS} || "csv xlsx pdf") {
 		SKIP: {
 			skip 'memory is not as usual in a sanitizer build', 1 if $version =~ /sanitize/;
 			my ($peak) = slurp("/proc/$worker/status") =~ /^VmHWM:\s+(\d+) kB/m;
-			cmp_ok $peak, '<', 64 * 1024, sprintf('… by a worker of at most %.1f MiB', $peak / 1024);
+			my @stat = split ' ', slurp("/proc/$worker/stat") =~ s/^.*\) //sr;
+			cmp_ok $peak, '<', 64 * 1024, sprintf('… by a worker of at most %.1f MiB in %.1f s of CPU',
+			    $peak / 1024, ($stat[11] + $stat[12]) / POSIX::sysconf(POSIX::_SC_CLK_TCK()));
 		}
 		unlink $job->{result}{file};
 	}

@@ -273,16 +273,20 @@ close_sql(struct driver_ctx *ctx)
  * Ends
  */
 
+/* The message may be a part of what is freed here. */
 static void
 fail(struct sql_run *r, enum job_class class, const char *message)
 {
 	struct run *run = r->run;
-	char done[64] = "";
+	char text[RESULT_MESSAGE_MAX];
 
 	if (r->sql->batch && r->affected > 0)
-		snprintf(done, sizeof(done), "; %" PRId64 " rows are done", r->affected);
+		snprintf(text, sizeof(text), "%s; %" PRId64 " rows are done", message,
+		    r->affected);
+	else
+		strlcpy(text, message, sizeof(text));
 	sql_run_free(r);
-	run_fail(run, class, "%s%s", message, done);
+	run_fail(run, class, "%s", text);
 }
 
 static char *
