@@ -154,8 +154,14 @@ is_template(const char *text)
 static void
 put_scalar(struct dump *d, const char *key, const struct node *n)
 {
+	struct buf masked = { 0 };
 	const char *text = n->text;
 
+	/* Also one that is a list of words, as libpq takes it. */
+	if (!d->reveal && strcmp(key, "url") == 0) {
+		mask_url(&masked, text);
+		text = masked.data;
+	}
 	if (!d->reveal && *text != '\0' && names_secret(key) &&
 	    !is_template(text))
 		put_text(d, "***");
@@ -163,6 +169,7 @@ put_scalar(struct dump *d, const char *key, const struct node *n)
 		buf_str(d->out, text);
 	else
 		put_text(d, text);
+	buf_clear(&masked);
 }
 
 /* Not to be taken for a number, true, or null when it is read. */

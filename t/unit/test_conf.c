@@ -465,6 +465,7 @@ static const char rich[] =
     "  h: {driver: exec, argv: [/bin/sh, -c, \"echo $${HOME} \\\"$1\\\"; \\n\"], env: {API_TOKEN: t0p, LANG: C}}\n"
     "  m: {driver: email, server: \"smtp://me:hush@mx.example.com\", password: \"{{data.password}}\", user: , port: \"25\", n: 25, z: ~, list: [{a: b}, [], {}, [1, [2]]]}\n"
     "  s: {driver: http, sign: {secret: whsec_x, secret_id: 7}, auth: {bearer_file: /dev/null}, headers: {Authorization: Basic abc}}\n"
+    "  d: {driver: http, url: \"host=db user=me password=hush\"}\n"
     "queues:\n"
     "  a:\n"
     "    types: {t: h, \"odd: type\": {handler: m, timeout: 1500ms}}\n"
