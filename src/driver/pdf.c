@@ -316,25 +316,35 @@ begin_drawing(struct writer *w, const struct table *t, struct err *e)
 	return 0;
 }
 
-/* The text's glyphs and their width; -1: pango has to look at it. */
+/* Append the text's glyphs. Returns their width; -1: pango has to look at it. */
 static int
-set_glyphs(struct writer *w, const struct font *f, const char *text, size_t len)
+add_glyphs(struct writer *w, const struct font *f, const char *text, size_t len)
 {
-	int width = 0;
+	int width = 0, n = w->glyphs->num_glyphs;
 
 	if (f->font == NULL)
 		return -1;
-	pango_glyph_string_set_size(w->glyphs, (int)len);
-	for (size_t i = 0; i < len; i++) {
-		unsigned c = (unsigned char)text[i];
-
-		if (c < ASCII_FIRST || c >= ASCII_FIRST + ASCII_COUNT)
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)text[i] < ASCII_FIRST ||
+		    (unsigned char)text[i] >= ASCII_FIRST + ASCII_COUNT)
 			return -1;
-		w->glyphs->glyphs[i] = f->ascii[c - ASCII_FIRST];
-		w->glyphs->log_clusters[i] = (int)i;
-		width += w->glyphs->glyphs[i].geometry.width;
+	pango_glyph_string_set_size(w->glyphs, n + (int)len);
+	for (size_t i = 0; i < len; i++, n++) {
+		w->glyphs->glyphs[n] = f->ascii[text[i] - ASCII_FIRST];
+		w->glyphs->log_clusters[n] = n;
+		width += w->glyphs->glyphs[n].geometry.width;
 	}
 	return width;
+}
+
+static void
+show_glyphs(struct writer *w, const struct font *f, double x, double y)
+{
+	if (w->glyphs->num_glyphs == 0)
+		return;
+	cairo_move_to(w->cairo, x, y + (double)f->baseline / PANGO_SCALE);
+	pango_cairo_show_glyph_string(w->cairo, f->font, w->glyphs);
+	pango_glyph_string_set_size(w->glyphs, 0);
 }
 
 /* What is too long is cut by pango, too. */
@@ -342,15 +352,14 @@ static void
 draw_text(struct writer *w, struct font *f, double x, double y, double room,
     bool right, const char *text, size_t len)
 {
-	int all = (int)(room * PANGO_SCALE), width = set_glyphs(w, f, text, len);
+	int all = (int)(room * PANGO_SCALE), width = add_glyphs(w, f, text, len);
 
 	if (width >= 0 && width <= all) {
-		if (right)
-			x += (double)(all - width) / PANGO_SCALE;
-		cairo_move_to(w->cairo, x, y + (double)f->baseline / PANGO_SCALE);
-		pango_cairo_show_glyph_string(w->cairo, f->font, w->glyphs);
+		show_glyphs(w, f, x + (right ? (double)(all - width) /
+		    PANGO_SCALE : 0), y);
 		return;
 	}
+	pango_glyph_string_set_size(w->glyphs, 0);
 	pango_layout_set_width(f->layout, all);
 	pango_layout_set_alignment(f->layout, right ? PANGO_ALIGN_RIGHT :
 	    PANGO_ALIGN_LEFT);
@@ -398,20 +407,57 @@ draw_frame(struct writer *w, const struct table *t)
 	return MARGIN + TITLE_HEIGHT;
 }
 
+/* Cells whose glyphs are known are one text for cairo, the gaps between them
+ * being in the widths of their last characters. */
+struct line {
+	int start, end;			/* in pango's units; of what is in w->glyphs */
+};
+
+static bool
+add_cell(struct writer *w, const struct table *t, struct line *l, int column,
+    const char *text, size_t len)
+{
+	int before = w->glyphs->num_glyphs, at = (int)(w->x[column] * PANGO_SCALE);
+	int room = (int)((w->x[column + 1] - GAP) * PANGO_SCALE) - at;
+	int width = add_glyphs(w, &w->cell, text, len);
+
+	if (width < 0 || width > room) {
+		pango_glyph_string_set_size(w->glyphs, before);
+		return false;
+	}
+	if (t->columns[column].kind == VALUE_NUMBER)
+		at += room - width;
+	if (before == 0)
+		l->start = at;
+	else
+		w->glyphs->glyphs[before - 1].geometry.width += at - l->end;
+	l->end = at + width;
+	return true;
+}
+
+/* The next one of the file: what pango has to look at comes apart. */
 static void
 draw_row(struct writer *w, const struct table *t, double y)
 {
+	char texts[TABLE_COLUMNS_MAX][CELL_MAX];
+	int lens[TABLE_COLUMNS_MAX];
+	struct line line = { 0, 0 };
+
 	for (int i = 0; i < t->ncolumns; i++) {
-		char text[CELL_MAX];
 		int len = getc_unlocked(w->rows);
 
+		lens[i] = 0;
 		if (len <= 0)
 			continue;
-		if (len > CELL_MAX || fread_unlocked(text, 1, (size_t)len, w->rows) !=
-		    (size_t)len)
+		if (len > CELL_MAX || fread_unlocked(texts[i], 1, (size_t)len,
+		    w->rows) != (size_t)len)
 			return;
-		draw_cell(w, t, &w->cell, i, y, text, (size_t)len);
+		if (!add_cell(w, t, &line, i, texts[i], (size_t)len))
+			lens[i] = len;
 	}
+	show_glyphs(w, &w->cell, (double)line.start / PANGO_SCALE, y);
+	for (int i = 0; i < t->ncolumns; i++)
+		draw_cell(w, t, &w->cell, i, y, texts[i], (size_t)lens[i]);
 }
 
 static void
