@@ -227,8 +227,7 @@ output_put(struct output *o, const void *data, size_t len, struct err *e)
 {
 	o->bytes += (int64_t)len;
 	if (o->bytes > o->max)
-		return err_code(e, ERR_BUSY, "more than max_size, %" PRId64 " bytes",
-		    o->max);
+		return err_set(e, "more than max_size, %" PRId64 " bytes", o->max);
 	buf_put(&o->buf, data, len);
 	if (o->buf.len < WRITE_SIZE)
 		return 0;
@@ -247,8 +246,8 @@ output_finish(struct output *o, struct err *e)
 		return err_errno(e, "cannot write to %s", o->name);
 	o->bytes = st.st_size;
 	if (o->bytes > o->max)
-		return err_code(e, ERR_BUSY, "%" PRId64 " bytes, more than "
-		    "max_size, %" PRId64, o->bytes, o->max);
+		return err_set(e, "%" PRId64 " bytes, more than max_size, %" PRId64,
+		    o->bytes, o->max);
 	if (renameat(o->dir, o->temporary, o->dir, o->name) < 0 ||
 	    fsync(o->dir) < 0)
 		return err_errno(e, "cannot rename to %s", o->name);

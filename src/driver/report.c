@@ -343,13 +343,6 @@ failed(struct report_run *r, enum job_class class)
 	txn_cancel(&r->txn);
 }
 
-/* Of a writer or the file: no room, or something that one cannot write. */
-static enum job_class
-class_of(const struct err *e)
-{
-	return e->code == ERR_BUSY ? CLASS_RESOURCE : CLASS_ERROR;
-}
-
 static char *
 make_result(const struct report_run *r)
 {
@@ -560,7 +553,7 @@ query_head(const struct session_row *head, void *arg)
 		failed(r, CLASS_ERROR);
 	else if (output_entry(&r->output, entry, &r->reason) < 0 ||
 	    r->format->begin(r->writer, &r->table, &r->reason) < 0)
-		failed(r, class_of(&r->reason));
+		failed(r, CLASS_RESOURCE);
 }
 
 static void
@@ -590,7 +583,7 @@ query_row(const struct session_row *row, void *arg)
 		}
 	}
 	if (r->format->row(r->writer, &r->table, r->values, &r->reason) < 0) {
-		failed(r, class_of(&r->reason));
+		failed(r, CLASS_RESOURCE);
 		return;
 	}
 	report_count(&r->table, r->values);
@@ -605,7 +598,7 @@ end_table(struct report_run *r)
 	int pct = 0, rc = r->format->end(r->writer, &r->table, &pct, &r->reason);
 
 	if (rc < 0) {
-		r->failed = class_of(&r->reason);
+		r->failed = CLASS_RESOURCE;
 		return TXN_BACK;
 	}
 	if (rc > 0) {
@@ -649,7 +642,7 @@ finish(struct report_run *r)
 {
 	if (r->format->close(r->writer, &r->reason) < 0 ||
 	    output_finish(&r->output, &r->reason) < 0)
-		fail(r, class_of(&r->reason), r->reason.msg);
+		fail(r, CLASS_RESOURCE, r->reason.msg);
 	else if (r->to != NULL)
 		mail(r);
 	else

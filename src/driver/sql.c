@@ -323,10 +323,9 @@ static void
 on_row(const struct session_row *row, void *arg)
 {
 	struct sql_run *r = arg;
-	size_t before = r->rows.len, len;
-	const char *text;
+	size_t before = r->rows.len, bytes = before, len = 0;
+	const char *text = session_value(row, 0, &len);
 
-	text = session_value(row, 0, &len);
 	if (r->phase != RUN_STATEMENTS) {
 		r->completed = r->phase == RUN_COMPLETE && text != NULL && *text == 't';
 		return;
@@ -338,7 +337,9 @@ on_row(const struct session_row *row, void *arg)
 		    strtoll(text, NULL, 10) : -1;
 		return;
 	}
-	r->truncated |= r->nrows > r->sql->max_rows;
+	for (int i = 0; i < session_columns(row); i++)
+		bytes += session_value(row, i, &len) != NULL ? len : 0;
+	r->truncated |= r->nrows > r->sql->max_rows || bytes > BYTES_MAX;
 	if (r->truncated)
 		return;
 	if (before > 0)

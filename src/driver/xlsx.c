@@ -202,8 +202,8 @@ xlsx_row(struct writer *w, const struct table *t, const struct value *v,
     struct err *e)
 {
 	if (t->nrows >= ROWS_MAX)
-		return err_code(e, ERR_BUSY, "xlsx: a sheet has at most %d rows; "
-		    "ask for csv", ROWS_MAX);
+		return err_set(e, "xlsx: a sheet has at most %d rows; ask for csv",
+		    ROWS_MAX);
 	for (int i = 0; i < t->ncolumns; i++) {
 		lxw_error why;
 
