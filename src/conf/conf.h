@@ -63,7 +63,8 @@ enum unique_conflict { CONFLICT_EXISTING, CONFLICT_REPLACE, CONFLICT_MOVE };
 
 struct queue_conf {
 	char *name;			/* ^[a-z][a-z0-9_.-]{0,62}$ */
-	struct type_conf *types;	/* at least one, but with workers 0; looked up exactly, else "" */
+	/* At least one, but with workers 0; looked up exactly, else "". */
+	struct type_conf *types;
 	size_t ntypes;
 	int workers;			/* 0 … 1000 processes; 0: those elsewhere do it */
 	int concurrency;		/* 1 … 10000 jobs in each */
