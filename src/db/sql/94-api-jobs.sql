@@ -258,9 +258,10 @@ begin
 end
 $$;
 
--- Retry, cancel or delete all jobs that fit, the newest first, so many at most.
--- Without confirm nothing is done: the answer says how many there are. more:
--- there are some left, ask again.
+-- Retry, cancel or delete all jobs that fit, the newest first, so many at most,
+-- and for five seconds, since others wait for what is locked. Without confirm
+-- nothing is done: the answer says how many there are. more: there are some left,
+-- ask again.
 create function jobq.api_jobs_do(action text, queue text, state text, type text, tenant text, tag text,
     since timestamptz, until timestamptz, fields jsonb, ids bigint[], max int, confirm boolean) returns json
 language plpgsql as $$
@@ -273,6 +274,8 @@ declare
 	found record;
 	done int := 0;
 	refused int := 0;
+	began constant timestamptz := clock_timestamp();
+	more boolean;
 	fine boolean;
 	id bigint;
 begin
@@ -293,7 +296,12 @@ begin
 		return json_build_object('dry_run', true, 'count', least(cardinality(found.ids), 10000),
 		    'exact', found.next is null);
 	end if;
+	more := found.next is not null;
 	foreach id in array found.ids loop
+		if clock_timestamp() - began > interval '5 seconds' then
+			more := true;
+			exit;
+		end if;
 		begin
 			fine := case action when 'retry' then jobq.retry(id) when 'cancel' then jobq.cancel(id) else jobq.delete(id) end;
 			done := done + fine::int;
@@ -302,7 +310,7 @@ begin
 			refused := refused + 1;		-- it began in this moment, or its key is another's
 		end;
 	end loop;
-	return json_build_object('dry_run', false, 'done', done, 'refused', refused, 'more', found.next is not null);
+	return json_build_object('dry_run', false, 'done', done, 'refused', refused, 'more', more);
 end
 $$;
 
