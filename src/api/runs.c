@@ -179,7 +179,8 @@ static const struct param log_params[] = {
 
 const struct route pull_routes[] = {
 	{ "POST", "/v1/queues/{queue}/lease",
-	    "Jobs for a worker elsewhere, which may wait for some", TAG, ROLE_OPERATOR, .answer = pull_lease, .params = lease_params },
+	    "Jobs for a worker elsewhere, which may wait for some",
+	    TAG, ROLE_OPERATOR, .answer = pull_lease, .params = lease_params },
 	{ "POST", "/v1/jobs/{id}/renew", "The run goes on; says when it is to stop",
 	    TAG, ROLE_OPERATOR, .params = renew_params,
 	    .sql = "select status, body from jobq.api_pull_renew($1, $2, $3)" },
@@ -188,7 +189,8 @@ const struct route pull_routes[] = {
 	{ "POST", "/v1/jobs/{id}/fail", "The run failed; the queue's policy decides what follows",
 	    TAG, ROLE_OPERATOR, .answer = fail, .params = fail_params },
 	{ "POST", "/v1/jobs/{id}/release",
-	    "Hand a job back: it runs again, and this run does not count", TAG, ROLE_OPERATOR, .params = release_params,
+	    "Hand a job back: it runs again, and this run does not count",
+	    TAG, ROLE_OPERATOR, .params = release_params,
 	    .sql = "select status, body from jobq.api_pull_release($1, $2)" },
 	{ "POST", "/v1/jobs/{id}/progress", "How far the run is",
 	    TAG, ROLE_OPERATOR, .params = progress_params,
