@@ -64,6 +64,15 @@ static const struct param history_params[] = {
 	LIMIT("50"), CURSOR,
 	{ 0 }
 };
+static const struct param audit_params[] = {
+	{ "actor", IN_QUERY, PARAM_TEXT, "only what this one did" },
+	{ "action", IN_QUERY, PARAM_TEXT, "only this, as pause" },
+	{ "target", IN_QUERY, PARAM_TEXT, "only of this, as \"job 42\"" },
+	{ "since", IN_QUERY, PARAM_INSTANT, "not before" },
+	{ "until", IN_QUERY, PARAM_INSTANT, "not after" },
+	LIMIT("100"), CURSOR,
+	{ 0 }
+};
 static const struct param alerts_params[] = {
 	{ "name", IN_QUERY, PARAM_TEXT, "only of this name" },
 	QUEUE,
@@ -131,6 +140,8 @@ const struct route watch_routes[] = {
 	    .answer = inventory },
 	{ "GET", "/v1/checkup", "Is all in order? What \"jobqctl doctor\" asks the database",
 	    "watching", ROLE_VIEWER, false, "SELECT jobq.api_checkup() AS body" },
+	{ "GET", "/v1/audit", "Who did what, the newest first", "watching", ROLE_ADMIN, false,
+	    "SELECT jobq.api_audit($1, $2, $3, $4, $5, $6, $7) AS body", .params = audit_params },
 	{ "GET", "/v1/alerts", "Alerts that have fired, the newest first", "alerts", ROLE_VIEWER,
 	    false, "SELECT jobq.api_alerts($1, $2, $3, $4, $5) AS body",
 	    .params = alerts_params },
