@@ -116,6 +116,25 @@ migrate_roles(PGconn *db, const char *schema, struct err *e)
 	return err_set(e, "this build has no roles");
 }
 
+int
+migrate_check_fence(PGconn *db, const char *schema, struct err *e)
+{
+	char *sql = stmt_in_schema("SELECT jobq.fence_broken()", schema);
+	PGresult *res = pgsync_query(db, sql, 0, NULL, e);
+	int status = 0;
+
+	free(sql);
+	if (res == NULL)
+		return -1;
+	if (pg_text(res, 0, 0) != NULL)
+		status = err_code(e, ERR_CONFIG, "api.tokens_file has tokens of "
+		    "tenants, and PostgreSQL would not keep these apart: %s: "
+		    "connect as an ordinary role that owns the schema",
+		    pg_text(res, 0, 0));
+	PQclear(res);
+	return status;
+}
+
 /* 0: there is none. */
 static int
 schema_version(PGconn *db, const char *schema, int *version, struct err *e)

@@ -23,6 +23,9 @@ int migrate_check(PGconn *, const char *schema, struct err *e);
 void migrate_print(FILE *, const char *schema);
 /* Create or refresh the group roles jobq_producer, jobq_reader, jobq_admin. */
 int migrate_roles(PGconn *, const char *schema, struct err *e);
+/* Whether row-level security holds for this role, as tokens of tenants need it:
+ * -1, ERR_CONFIG, with what to do. */
+int migrate_check_fence(PGconn *, const char *schema, struct err *e);
 /* The configuration's queues and schedules, into their tables. Names no longer
  * there stay, not served. */
 int migrate_register(PGconn *, const struct conf *, struct err *e);

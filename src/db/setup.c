@@ -5,6 +5,7 @@
 
 #include "db/setup.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -23,6 +24,7 @@
 
 static PGconn *connect_patiently(const struct conf *, struct err *);
 static int prepare(PGconn *, const struct conf *, struct err *);
+static bool has_tenants(const struct conf *);
 static int reseat(PGconn *, const char *schema, struct err *);
 
 int
@@ -85,11 +87,23 @@ prepare(PGconn *db, const struct conf *conf, struct err *e)
 	if (conf->database.migrate_auto ? migrate_run(db, schema, e) < 0 :
 	    migrate_check(db, schema, e) < 0)
 		return -1;
+	if (has_tenants(conf) && migrate_check_fence(db, schema, e) < 0)
+		return -1;
 	if (reseat(db, schema, e) < 0)
 		return -1;
 	if (migrate_register(db, conf, e) < 0)
 		return -1;
 	return migrate_running(db, conf, e);
+}
+
+/* Is a token bound to a tenant? */
+static bool
+has_tenants(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->api.ntokens; i++)
+		if (conf->api.tokens[i].tenant != NULL)
+			return true;
+	return false;
 }
 
 /* Is this still the cluster the schema was used in? */

@@ -307,6 +307,17 @@ sub url {
 	return "postgresql:///$database?host=$self->{dir}&user=" . ($self->{user} || 'jobq');
 }
 
+# The connection string of an ordinary role that may make the schema, as the API
+# needs one for tokens of tenants. The superuser goes on seeing everything.
+sub ordinary_url {
+	my ($self) = @_;
+	$self->query(<<'SQL') unless $self->{ordinary}++;
+CREATE ROLE ordinary LOGIN;
+GRANT CREATE ON DATABASE jobq TO ordinary;
+SQL
+	return $self->url =~ s/user=\w+/user=ordinary/r;
+}
+
 # The connection string of a PgBouncer of transactions before it, with so many
 # connections of its own; nothing when there is no pgbouncer.
 sub pooler {
@@ -433,13 +444,14 @@ sub new {
 }
 
 # Write the configuration. Sections that the text does not have are added:
-# daemon (pid file, node), database, log, api off, monitor's health file.
+# daemon (pid file, node), database, log, api off, monitor's health file. One with
+# tokens connects as an ordinary role.
 sub configure {
 	my ($self, $yaml) = @_;
 	my $text = $yaml;
 	$text .= "\ndaemon: {node: $self->{name}, pid_file: $self->{dir}/jobqd.pid, shutdown_timeout: 10s}\n"
 	    unless $yaml =~ /^daemon:/m;
-	$text .= "database: {url: \"" . $self->{pg}->url . "\"}\n"
+	$text .= "database: {url: \"" . ($yaml =~ /tokens_file/ ? $self->{pg}->ordinary_url : $self->{pg}->url) . "\"}\n"
 	    if $self->{pg} && $yaml !~ /^database:/m;
 	$text .= "log: {file: stderr, level: debug}\n" unless $yaml =~ /^log:/m;
 	$text .= "api: {listen: off}\n" unless $yaml =~ /^api:/m;
