@@ -242,6 +242,13 @@ $pg->query("SELECT jobq.clear('other')");
 is_deeply [ words(@e) ], [ 'skipped other', 'queue other' ], 'a queue that is cleared is told of as one';
 is $e[1]{ready}, 0, '… with nothing left';
 
+# a database brought back from a backup
+look($r);
+$r->{cursor} =~ s/"snapshot":"[^"]*"/"snapshot":"99999999:99999999:"/ or die;
+is_deeply [ words(look($r)) ], [ 'skipped ' ], 'a cursor from the future: said so';
+my $now = $pg->query("SELECT jobq.enqueue('other')");
+told($r, "$now ready 0", '… and it goes on from here');
+
 # with many jobs only the newest of each table is read
 $pg->query("SELECT count(*) FROM generate_series(1, 100) i, LATERAL jobq.enqueue_many('other', (SELECT jsonb_agg('{}'::jsonb) FROM generate_series(i, i + 999)))");
 my ($opool, $oq) = pool($pg, 'other');

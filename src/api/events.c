@@ -163,7 +163,7 @@ on_up(struct pg *pg, void *arg)
 	(void)pg;
 	if (ev->looked != 0 && mono_now() - ev->looked > GAP)
 		forget(ev);
-	on_look(ev);
+	timer_set(ev->look, 0);
 }
 
 static void
@@ -325,7 +325,7 @@ listener_end(struct listener *l)
 	struct exchange *x = l->x;
 
 	if (!l->begun) {
-		exchange_problem(x, 503, "the database is away");
+		exchange_problem(x, 503, "the database is away, or jobqd stops");
 		buf_str(&x->headers, "Retry-After: 5\r\n");
 	}
 	listener_free(l);

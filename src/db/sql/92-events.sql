@@ -305,7 +305,8 @@ begin
 	from (select * from jobq.event e where not pg_visible_in_snapshot(e.xid, since) limit most + 1) e;
 	told := told || more;
 
-	over := most < any (n);
+	-- … or the cluster is another one, brought back from an earlier time
+	over := most < any (n) or pg_snapshot_xmax(s) < pg_snapshot_xmax(since);
 	if over then
 		return query select 'skipped', null, null, null, null, null::bigint, '{}'::jsonb;
 		many := many || array(select distinct t.queue from unnest(told) t);
