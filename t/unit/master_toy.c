@@ -399,7 +399,7 @@ main(int argc, char **argv)
 	options.detach = argc > 2;
 	proc_title_init(argc, argv);
 	conf = conf_load(argv[1], &drivers, &complaints);
-	if (conf == NULL) {
+	if (conf == NULL || conf_files(conf, &complaints) != 0) {
 		fputs(complaints, stderr);
 		return 1;
 	}
