@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/lib";
 use Api;
 use Browser;
 use Dashboard;
+use Digest::SHA qw(sha256_base64);
 use Http;
 use Jobqd;
 use JSON::PP ();
@@ -60,6 +61,10 @@ unlike $r->{body}, qr/\s(?:on\w+|style)="/, '… and has no handler and no style
 my $policy = $r->{headers}{'content-security-policy'};
 like $policy, qr/^default-src 'none'; script-src 'sha256-\S+'; style-src 'sha256-\S+'; connect-src 'self';/, 'its policy is strict';
 unlike $policy, qr/unsafe|\*|https?:/, '… without exceptions';
+for my $element ('style', 'script') {
+	my ($text) = $r->{body} =~ m{<$element>(.*?)</$element>}s;
+	like $policy, qr/\Q$element-src 'sha256-@{[sha256_base64($text)]}='/, "… and names this $element";
+}
 is $r->{headers}{'cache-control'}, 'no-cache', 'it is asked for again';
 my $same = $http->get('/', 'If-None-Match' => $r->{headers}{etag});
 is "$same->{status} " . length($same->{body} // ''), '304 0', '… and sent when it is another';

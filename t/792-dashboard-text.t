@@ -95,8 +95,8 @@ for my $list ('jobs', 'dead', 'history', 'audit') {
 	$page->go("#/$list");
 	for (1 .. 20) {
 		look();
-		last unless $page->has_button('Older ones');
-		$page->moved(Dashboard::button('Older ones') . '.click()');
+		last unless $page->has_button('Next page');
+		$page->moved(Dashboard::button('Next page') . '.click()');
 	}
 }
 # Dialogs that show and take them.

@@ -136,8 +136,8 @@ function pager(page, at) {
 	return h(
 		'p',
 		{ class: 'acts' },
-		at.query.has('cursor') && link('Newest'),
-		page.next_cursor && link('Older ones', page.next_cursor),
+		at.query.has('cursor') && link('First page'),
+		page.next_cursor && link('Next page', page.next_cursor),
 	);
 }
 

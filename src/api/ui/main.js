@@ -331,13 +331,14 @@ async function start() {
 	);
 	linked(true);
 	listen();
-	knowQueues();
+	$('#queue-names')?.remove();
 	visit();
 }
 
-// Names for what is typed.
-async function knowQueues() {
-	const answer = await get('v1/queues').catch(() => ({ items: [] }));
+// Names of queues, for who is about to type one.
+document.addEventListener('focusin', async event => {
+	if (event.target.getAttribute('list') !== 'queue-names' || $('#queue-names')) return;
+	const answer = await get('v1/queues' + query({ limit: 1000 })).catch(() => ({ items: [] }));
 	$('#queue-names')?.remove();
 	document.body.append(
 		h(
@@ -346,7 +347,7 @@ async function knowQueues() {
 			answer.items.map(q => h('option', { value: q.name })),
 		),
 	);
-}
+});
 
 // Light or dark: the system's, until somebody says otherwise.
 const theme = (() => {

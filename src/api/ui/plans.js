@@ -27,17 +27,22 @@ const specWords = s =>
 				.join(' ')
 		: s.spec;
 
-views.schedules = {
+views.schedules = paged({
+	path: 'v1/schedules',
+	names: ['queue', 'type'],
+	limit: 200,
 	wants: kind => kind === 'schedule',
-	load: () => get('v1/schedules'),
-	draw: data => [
+	head: at => [
 		title(
 			'Schedules',
 			may('admin', true) && h('a', { class: 'button', href: to('new-schedule') }, 'New …'),
 		),
+		filters(at, ['queue', 'type']),
+	],
+	draw: items =>
 		table(
 			'Schedules',
-			data.items,
+			items,
 			[
 				[
 					'Schedule',
@@ -77,8 +82,7 @@ views.schedules = {
 			],
 			{ key: s => s.name, empty: 'There are no schedules.' },
 		),
-	],
-};
+});
 
 views['schedules/*'] = {
 	wants: (kind, d, at) => kind === 'schedule' && d.name === at.args[0],

@@ -283,14 +283,14 @@ function pauseButton(q) {
 			);
 }
 
-views.queues = {
+views.queues = paged({
+	path: 'v1/queues',
+	names: [],
+	limit: 1000,
 	wants: kind => kind === 'queue' || kind === 'job',
-	load: () => get('v1/queues'),
-	draw: data => [
-		title('Queues'),
-		queueTable(data.items, 'There are no queues: they are named in the configuration.'),
-	],
-};
+	head: () => title('Queues'),
+	draw: items => queueTable(items, 'There are no queues: they are named in the configuration.'),
+});
 
 views['queues/*'] = {
 	wants: (kind, d, at) => d.queue === at.args[0],
@@ -573,14 +573,9 @@ views.workers = {
 	async load(at) {
 		const [nodes, workers] = await Promise.all([
 			get('v1/nodes'),
-			get('v1/workers' + query({ queue: at.query.get('queue') })),
+			get('v1/workers' + query({ ...Object.fromEntries(at.query), limit: 500 })),
 		]);
-		return {
-			nodes: nodes.items,
-			workers: workers.items.filter(
-				w => !at.query.get('queue') || w.queue === at.query.get('queue'),
-			),
-		};
+		return { nodes: nodes.items, workers };
 	},
 	draw: ({ nodes, workers }, at) => [
 		title('Workers and nodes'),
@@ -601,7 +596,7 @@ views.workers = {
 			at.query.get('queue') ? `Workers of ${at.query.get('queue')}` : 'Workers',
 			table(
 				'Workers',
-				workers,
+				workers.items,
 				[
 					['Worker', w => [queueLink(w.queue), String(w.worker).replace(w.queue, '')]],
 					['Node', w => w.node],
@@ -614,6 +609,7 @@ views.workers = {
 				],
 				{ key: w => `${w.node} ${w.worker} ${w.pid}`, empty: 'No worker runs.' },
 			),
+			pager(workers, at),
 		),
 	],
 };
