@@ -807,6 +807,12 @@ views.history = paged({
 
 // Audit
 
+// 'job 42' and the like lead there.
+function targetLink(target) {
+	const [, kind, name] = /^(job|queue|schedule|workflow) (.+)$/s.exec(target) || [];
+	return kind ? h('a', { href: to(`${kind}s`, name) }, target) : target;
+}
+
 views.audit = paged({
 	path: 'v1/audit',
 	names: ['actor', 'action', 'target', 'since', 'until'],
@@ -820,28 +826,22 @@ views.audit = paged({
 				['Who', a => a.actor],
 				['From', a => a.source],
 				['Did', a => a.action],
-				['To', a => a.target],
+				['To', a => targetLink(a.target)],
 				['Tenant', a => a.tenant],
-				[
-					'Detail',
-					a =>
-						typeof a.detail === 'object' && a.detail !== null
-							? JSON.stringify(a.detail)
-							: clip(a.detail),
-				],
+				['Detail', a => clip(a.detail)],
 				[
 					'Before, after',
 					a =>
 						(!isEmpty(a.before) || !isEmpty(a.after)) &&
 						h(
 							'details',
-							{ 'data-key': `audit ${a.id ?? a.at}` },
+							{ 'data-key': `audit ${a.id}` },
 							h('summary', null, 'show'),
 							!isEmpty(a.before) && [quiet('before'), block(a.before)],
 							!isEmpty(a.after) && [quiet('after'), block(a.after)],
 						),
 				],
 			],
-			{ key: a => a.id ?? `${a.at} ${a.target}`, empty: 'Nothing was changed in this time.' },
+			{ key: a => a.id, empty: 'Nothing was changed in this time.' },
 		),
 });
