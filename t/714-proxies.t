@@ -165,13 +165,25 @@ sub through {
 		like $d->wait_log(qr/path=\/metrics/, $from), qr/from=\Q$own\E /, '… from its own address';
 	}
 
+	# Events come when they happen: nothing on the way keeps them.
+	$c = $http->connect;
+	$c->send("GET /v1/events HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer secret\r\n\r\n");
+	wait_for { $c->more(1); $c->{in} =~ /\r\n\r\n/ } 'the stream to begin';
+	like $c->{in}, qr{^HTTP/1\.1 200 .*^Content-Type: text/event-stream}msi, '… a stream of events';
+	my $began = time;
+	my $id = $pg->query("SELECT jobq.enqueue('work')");
+	wait_for { $c->more(1); $c->{in} =~ /"id" ?: ?$id\b/ } 'the event';
+	pass sprintf '… which come as they happen, this one after %.2f s', time - $began;
+	$c->close;
+
 	#
 	# many, over few connections
 	#
 	$stretch->();
 	my @clients = map { $http->connect } 1 .. 8;
 	$from = $d->log_size;
-	my ($answered, $began) = (0, time);
+	my $answered = 0;
+	$began = time;
 	for (1 .. 125) {
 		# five at a time on each
 		$_->send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n" x 5) for @clients;
