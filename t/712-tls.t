@@ -140,6 +140,46 @@ for my $chunked (0, 1) {
 	is scalar(grep { index($c->answer->{body}, $large) > 0 } 1, 2), 2, '… and back, twice';
 }
 
+# A stream, whose client has sent a part of a record: that is nothing to do.
+my $stream = <<'PY';
+import socket, ssl, sys
+s = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 30)
+got, out = ssl.MemoryBIO(), ssl.MemoryBIO()
+tls = ssl._create_unverified_context().wrap_bio(got, out)
+def until(step):
+    while True:
+        try:
+            result = step()
+            s.sendall(out.read())
+            return result
+        except ssl.SSLWantReadError:
+            s.sendall(out.read())
+            got.write(s.recv(65536))
+until(tls.do_handshake)
+tls.write(b"GET /v1/events HTTP/1.1\r\nHost: a\r\nX-Admin-Key: adminkey\r\n\r\n")
+s.sendall(out.read())
+text = b""
+while b"text/event-stream" not in text:
+    text += until(lambda: tls.read(65536))
+s.sendall(b"\x17\x03\x03")
+s.settimeout(60)
+print("begun", flush=True)
+while b"event: job" not in text:
+    text += until(lambda: tls.read(65536))
+print("event", flush=True)
+PY
+my ($streams) = $d->pids(qr/^jobqd: api$/);
+sub ticks { my @f = split ' ', (slurp("/proc/$_[0]/stat") =~ /^\d+ \(.*\) (.*)/s)[0]; return $f[11] + $f[12] }
+open my $said, '-|', 'python3', '-c', $stream, $port or die "python3: $!\n";
+is scalar(<$said>), "begun\n", 'a stream by TLS';
+my $ticks = ticks($streams);
+select undef, undef, undef, 1.5;
+$ticks = ticks($streams) - $ticks;
+cmp_ok $ticks, '<', 15, "… costs nothing while nothing happens, also with half a record: $ticks ticks";
+$pg->query("SELECT jobq.enqueue('work')");
+is scalar(<$said>), "event\n", '… and brings what happens';
+close $said;
+
 # The end is said, so that nobody can cut an answer short.
 my $ends = <<'PY';
 import socket, ssl, sys

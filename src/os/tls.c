@@ -272,7 +272,9 @@ tls_wants(const struct tls *t)
 bool
 tls_has_more(const struct tls *t)
 {
-	return !t->broken && SSL_has_pending(t->ssl) == 1;
+	/* Not SSL_has_pending(), which counts half a record, too: the rest of
+	 * that is not here, and the descriptor tells when it comes. */
+	return !t->broken && SSL_pending(t->ssl) > 0;
 }
 
 bool
