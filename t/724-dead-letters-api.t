@@ -116,6 +116,8 @@ is_deeply [ map { $_->{count} } letters($acme->get('/v1/dead-letters/groups')) ]
 is $acme->get("/v1/dead-letters/$u")->{status}, 404, "another's is not there";
 is $acme->post("/v1/dead-letters/$u/review", {})->{status}, 404, '… is not reviewed';
 is $acme->delete("/v1/dead-letters/$u")->{status}, 404, '… nor deleted';
+is $acme->post('/v1/dead-letters/retry', { tenant => 'other' })->{status}, 403, "… nor are another's asked for";
+is $acme->get('/v1/dead-letters?tenant=other')->{status}, 403, '… or listed';
 is_deeply $acme->post('/v1/dead-letters/retry', { all => $true, dry_run => $true })->{json}, { dry_run => $true, retried => 4 }, 'all of them are its own';
 is_deeply $acme->delete('/v1/dead-letters?all=true&confirm=yes')->{json}, { deleted => 4 }, '… also to delete';
 is count_of(''), 8, "… and the others' stay";

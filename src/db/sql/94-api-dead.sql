@@ -31,6 +31,7 @@ begin
 	if queue is not null then
 		perform jobq.queue_get(queue);
 	end if;
+	perform jobq.own_tenant(tenant);
 	edge := jobq.api_dead_edge(before, case when jobq.api_tenant() is null then 200000 else 10000 end);
 	select json_agg(k order by k.job_id desc), count(*), min(k.job_id) into items, n, lowest
 	from (
@@ -137,6 +138,7 @@ begin
 	elsif queue is not null then
 		perform jobq.queue_get(queue);
 	end if;
+	perform jobq.own_tenant(tenant);
 	return query
 	select array_agg(t.job_id order by t.job_id)
 	from (

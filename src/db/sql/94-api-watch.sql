@@ -176,11 +176,10 @@ begin
 		perform jobq.api_refuse('22023', 'range and since do not go together', field => 'range');
 	elsif span <= 0 then
 		perform jobq.api_refuse('22023', 'since is not before until', field => 'since');
-	elsif tenant <> jobq.api_tenant() then
-		perform jobq.api_refuse('42501', 'the token is bound to another tenant', field => 'tenant');
 	elsif queue is not null then
 		perform jobq.queue_get(queue);
 	end if;
+	perform jobq.own_tenant(tenant);
 	if step is null then
 		select k into step
 		from unnest('{1 minute,5 minutes,15 minutes,1 hour,6 hours,1 day}'::interval[]) k
@@ -243,11 +242,10 @@ declare
 	n int;
 	last text;
 begin
-	if tenant <> jobq.api_tenant() then
-		perform jobq.api_refuse('42501', 'the token is bound to another tenant', field => 'tenant');
-	elsif queue is not null then
+	if queue is not null then
 		queue_id := (jobq.queue_get(queue)).id;
 	end if;
+	perform jobq.own_tenant(tenant);
 	if lowest is null then
 		select least(min(a.made_at), began) - interval '1 minute' into lowest from jobq.part a;
 	end if;
