@@ -71,6 +71,7 @@ is_deeply [ @{$work}{qw(open ready completed dead total)} ], [ $true, 0, 20, 5, 
 is_deeply [ @{ $work->{window} }{qw(completed failed dead failure_rate)} ], [ 20, 5, 5, 0.3333 ], '… and as it did';
 ok $work->{window}{run_avg_ms} > 0 && $work->{window}{run_p99_ms} >= $work->{window}{run_p50_ms} && defined $work->{window}{wait_p95_ms}, '… how long jobs waited and ran';
 is_deeply [ @{ $r->{json}{total}{window} }{qw(completed failure_rate success_rate)} ], [ 20, 0.3333, 0.6667 ], 'all together';
+cmp_ok $r->{json}{total}{window}{run_avg_ms}, '>', 0, "… how long they ran: $r->{json}{total}{window}{run_avg_ms} ms";
 is_deeply [ @{ $r->{json}{total} }{qw(completed dead total workers)} ], [ 20, 5, 25, 4 ], '… by state';
 is_deeply $r->{json}{dead_letters}, { total => 5, unreviewed => 5 }, '… dead letters';
 is_deeply [ @{ $r->{json}{schedules} }{qw(total active inactive)} ], [ 2, 2, 0 ], '… schedules';

@@ -84,8 +84,10 @@ $$;
 -- The statistics of the last while:
 --   since, until, by
 --   items   by queue: a row each with how it stands (as in /v1/queues) and how it
---           did; running: it is served and not paused. By type or tenant: how it did.
---   total   of all together: by state, failure_rate, success_rate, run_avg_ms
+--           did (window; null: nothing ended); open: it is served and not paused.
+--           By type or tenant: how it did.
+--   total   of all together: by state, and how all did; run_avg_ms is as of the
+--           last statistics
 --   dead_letters, unreviewed; schedules: total, active, inactive, next_run
 create function jobq.api_stats(range interval, by text default 'queue') returns json
 language plpgsql stable set jit = off as $$
@@ -126,7 +128,8 @@ begin
 	    'lost', coalesce(sum(e.lost), 0),
 	    'per_second', round(coalesce(sum(e.completed + e.failed + e.dead), 0) / extract(epoch from till - since), 3),
 	    'failure_rate', round(sum(e.failed + e.dead) / nullif(sum(e.completed + e.failed + e.dead), 0), 4),
-	    'success_rate', round(sum(e.completed) / nullif(sum(e.completed + e.failed + e.dead), 0), 4)))
+	    'success_rate', round(sum(e.completed) / nullif(sum(e.completed + e.failed + e.dead), 0), 4),
+	    'run_avg_ms', round(sum(e.run_total_ms) / sum(e.run_total_ms / nullif(e.run_avg_ms, 0)::numeric))::bigint))
 	into total
 	from jobq.api_ended(since, 'queue') e;
 	select jsonb_build_object('total', round(count(*) * 100 / part), 'unreviewed',
