@@ -136,8 +136,8 @@ const struct route watch_routes[] = {
 	{ "GET", "/v1/report", "What the daily report tells", "watching", ROLE_VIEWER, false,
 	    "SELECT jobq.report_json($1) AS body", .params = report_params },
 	{ "GET", "/v1/inventory", "All there is, of this node's configuration and the database: "
-	    "queues, types, schedules, handlers, workers, limits …", "watching", ROLE_VIEWER, true,
-	    .answer = inventory },
+	    "queues, types, schedules, handlers, workers and more", "watching", ROLE_VIEWER,
+	    true, .answer = inventory },
 	{ "GET", "/v1/checkup", "Is all in order? What \"jobqctl doctor\" asks the database",
 	    "watching", ROLE_VIEWER, false, "SELECT jobq.api_checkup() AS body" },
 	{ "GET", "/v1/audit", "Who did what, the newest first", "watching", ROLE_ADMIN, false,
