@@ -477,6 +477,3 @@ create function jobq.api_checkup() returns json
 language sql stable as $$
 	select jobq.api_list(json_agg(c)) from jobq.checkup(clock_timestamp()) c
 $$;
-
--- Nobody but the owner calls these, as 93-rights has it for those before.
-revoke all on all functions in schema jobq from public;

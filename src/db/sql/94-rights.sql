@@ -4,7 +4,6 @@
 -- has the caller's, and names all that it uses.
 
 revoke all on all functions in schema jobq from public;
-alter default privileges in schema jobq revoke all on functions from public;
 
 do $$
 declare
