@@ -160,6 +160,12 @@ my @dead = map { $app->post('/v1/jobs', { queue => 'work', type => 'bad', data =
 state_of($_, 'dead') for @dead;
 is $ops->post('/v1/jobs/retry', { ids => [@dead[0, 1]], confirm => JSON::PP::true })->{json}{done}, 2, 'retry by ids';
 state_of($_, 'dead') for @dead;
+is_deeply $ops->post('/v1/jobs/delete', { ids => [@dead, 999999] })->{json}, { dry_run => JSON::PP::true, count => 3, exact => JSON::PP::true },
+    'a dry run by ids';
+$r = $ops->post('/v1/jobs/retry', { ids => \@dead, limit => 2, confirm => JSON::PP::true });
+is_deeply [@{ $r->{json} }{qw(done more)}], [2, JSON::PP::true], '… and no more than the limit';
+state_of($_, 'dead') for @dead;
+is $ops->post('/v1/jobs/delete', { ids => \@dead, type => 'other', confirm => JSON::PP::true })->{json}{done}, 0, 'ids that the rest of the filter does not fit';
 is $ops->post('/v1/jobs/delete', { type => 'bad', state => 'dead', confirm => JSON::PP::true })->{json}{done}, 3, 'delete';
 
 #

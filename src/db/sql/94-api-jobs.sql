@@ -286,12 +286,17 @@ begin
 		    case action when 'retry' then 'retried' when 'cancel' then 'cancelled' else 'deleted' end),
 		    format('Those that can are %s.', array_to_string(able, ', ')), 'state');
 	end if;
+	states := coalesce(states, able);
 	filter := jobq.api_filter(queue, type, tenant, tag, since, until, fields);
-	if ids is not null then
-		filter := filter || format(' and j.id = any (%L::bigint[])', ids);
+	if ids is null then
+		select * into found from jobq.api_find(states, filter, 9223372036854775807,
+		    case when confirm then max else 10001 end);
+	else
+		execute format('select array(select j.id from jobq.job j where j.id = any ($1) and %s)', filter) into ids using ids;
+		ids := array(select j.id from jobq.jobs j where j.id = any (ids) and j.state = any (states) order by j.id desc);
+		select case when confirm then ids[:max] else ids end as ids,
+		    case when confirm and cardinality(ids) > max then ids[max] end as next into found;
 	end if;
-	select * into found from jobq.api_find(coalesce(states, able), filter, 9223372036854775807,
-	    case when confirm then max else 10001 end);
 	if not confirm then
 		return json_build_object('dry_run', true, 'count', least(cardinality(found.ids), 10000),
 		    'exact', found.next is null);
