@@ -130,6 +130,18 @@ for my $h (qw(x-content-type-options cache-control referrer-policy)) {
 ok !exists api('eye', headers => { Origin => 'http://evil.example' })->get('/v1/jobs')->{headers}{'access-control-allow-origin'},
     'nothing is said to other origins';
 
+$r = api('acme')->post('/v1/jobs', { queue => 'work', delay => 3600 });
+is $r->{status}, 201, 'a tenant\'s token enqueues';
+is api('root')->get("/v1/jobs/$r->{json}{id}")->{json}{tenant}, 'acme', '… for its tenant';
+is api('acme')->post('/v1/jobs', { queue => 'work', tenant => 'other' })->{status}, 403, '… and for no other';
+my $other = api('root')->post('/v1/jobs', { queue => 'work', delay => 3600, tenant => 'other' })->{json}{id};
+is api('acme')->get("/v1/jobs/$other")->{status}, 404, "another tenant's job is not there";
+is api('acme')->post("/v1/jobs/$other/cancel")->{status}, 404, '… to be cancelled';
+is_deeply [map { $_->{tenant} } @{ api('acme')->get('/v1/jobs')->{json}{items} }], ['acme'], '… in the list';
+is api('acme')->get('/v1/jobs?tenant=other')->{status}, 403, '… or to be asked for';
+is_deeply api('acme')->post('/v1/jobs/delete', { ids => [$other], confirm => JSON::PP::true })->{json},
+    { dry_run => JSON::PP::false, done => 0, refused => 0, more => JSON::PP::false }, '… or among many';
+
 #
 # cookies
 #

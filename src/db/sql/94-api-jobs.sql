@@ -142,11 +142,13 @@ $$;
 -- Many jobs
 --
 
--- The condition on jobq.job j that a filter is; fields: path in data → value.
+-- The condition on jobq.job j that a filter is; fields: path in data → value. Who
+-- is bound to a tenant may not name another.
 create function jobq.api_filter(queue text, type text, tenant text, tag text, since timestamptz, until timestamptz,
     fields jsonb) returns text
 language plpgsql stable as $$
 begin
+	perform jobq.own_tenant(tenant);
 	return concat_ws(' and ', 'true',
 	    case when queue is not null then format('j.queue = %s', (jobq.queue_get(queue)).id) end,
 	    case when type is not null then format('j.type = %L', type) end,
