@@ -69,7 +69,7 @@ is q1("above FROM jobq.alert_rules WHERE name = 'backlog'"), '1000', '… until 
 is q1("above FROM jobq.alert_rules WHERE name = 'rate'"), '15%', '… which leaves the others';
 is q1("jobq.alert_reset('rate')::text || jobq.alert_reset('rate')"), 'truefalse', 'reset';
 is q1("above FROM jobq.alert_rules WHERE name = 'rate'"), '10%', '… the file again';
-is q1("string_agg(action || ' ' || target, ', ' ORDER BY at) FROM jobq.audit WHERE action <> 'register'"),
+is q1("string_agg(action || ' ' || target, ', ' ORDER BY at) FROM jobq.audit WHERE actor !~ '^node '"),
     'set alert backlog, set alert rate, set alert backlog, reset alert backlog, reset alert rate', 'the audit has it all';
 fails(q{jobq.alert_set('backlog', '{"above": "many"}')}, qr/above: "many" needs a number/, 'a limit that is none');
 fails(q{jobq.alert_set('rate', '{"above": "0.15"}')}, qr/above: "0.15" needs a percentage/, '… of another kind');
