@@ -451,7 +451,8 @@ sub configure {
 	my $text = $yaml;
 	$text .= "\ndaemon: {node: $self->{name}, pid_file: $self->{dir}/jobqd.pid, shutdown_timeout: 10s}\n"
 	    unless $yaml =~ /^daemon:/m;
-	$text .= "database: {url: \"" . ($yaml =~ /tokens_file/ ? $self->{pg}->ordinary_url : $self->{pg}->url) . "\"}\n"
+	$self->{ordinary} ||= $yaml =~ /tokens_file/;	# from then on: a reload does not change it
+	$text .= "database: {url: \"" . ($self->{ordinary} ? $self->{pg}->ordinary_url : $self->{pg}->url) . "\"}\n"
 	    if $self->{pg} && $yaml !~ /^database:/m;
 	$text .= "log: {file: stderr, level: debug}\n" unless $yaml =~ /^log:/m;
 	$text .= "api: {listen: off}\n" unless $yaml =~ /^api:/m;
