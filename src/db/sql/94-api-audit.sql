@@ -3,7 +3,7 @@ create function jobq.api_audit(actor text, action text, target text, since times
     max int, cursor text) returns json
 language plpgsql stable as $$
 declare
-	after text[] := jobq.api_place(cursor, 1);
+	place text[] := jobq.api_place(cursor, 1);
 	items json;
 	n int;
 	next text;
@@ -18,7 +18,7 @@ begin
 		    and (api_audit.target is null or a.target = api_audit.target)
 		    and (api_audit.since is null or a.at >= api_audit.since)
 		    and (api_audit.until is null or a.at <= api_audit.until)
-		    and (after is null or a.id < after[1]::bigint)
+		    and (place is null or a.id < place[1]::bigint)
 		order by a.id desc limit max
 	) k;
 	return jobq.api_list(items, case when n = max then next end);
