@@ -27,6 +27,7 @@ queues:
   paced: {workers: 0, limits: [slow]}
   fragile: {workers: 0, retry: quick, breaker: {failures: 50%, of: 4, open: 1s}}
   dated: {workers: 0, expire: 1s}
+  shaped: {workers: 0, schema: {to: string}}
   both: {handler: null, workers: 1, retry: quick}
 monitor: {health_file: "", interval: 5s}
 api: {listen: "127.0.0.1:$port", tokens_file: $dir/tokens, rate_limit: 100000/s}
@@ -248,6 +249,13 @@ my @new = map { enqueue('pull') } 1 .. 4;
 my %got = map { $_->{id} => $_->{attempt} } map { lease('pull') } @new;
 is_deeply \%got, { map { $_ => 1 } @new }, 'nothing is leased for clients that went away while they waited';
 unlike $d->log, qr/jobs handed back/, '… so that nothing had to be handed back';
+
+# a job that is not as the schema asks reaches nobody
+my @shaped = map { enqueue('shaped', $_) } '{"to": 1}', '{"to": "x"}', '{}';
+is lease('shaped')->{id}, $shaped[1], 'what the schema refuses is not handed out';
+wait_for { state_of($shaped[0]) eq 'dead' } 'the refused one to be dead';
+is $pg->query("SELECT error_class || ': ' || error FROM jobq.jobs WHERE id = $shaped[0]"),
+    "validation: data.to is of type integer; the queue's schema asks for string", '… and says why it is dead';
 
 is $ops->get('/readyz')->{json}{healthy}, JSON::PP::true, 'a node is healthy though some of its queues have no workers here';
 unlike $d->log, qr/workers: none/, '… and complains of none';

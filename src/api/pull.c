@@ -20,7 +20,10 @@
 #include "api/pull.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "conf/shape.h"
 #include "core/breaker.h"
+#include "core/jtext.h"
+#include "core/outcome.h"
 #include "core/units.h"
 #include "db/array.h"
 #include "db/pg.h"
@@ -81,7 +84,7 @@ struct pull {
 	bool stopping;
 	struct line *lines;		/* as conf->queues */
 	struct waiters paced;		/* who have jobs that may not start yet */
-	char *claim_sql, *release_sql, *sleep_sql, *wake_sql, *open_sql;
+	char *claim_sql, *end_sql, *release_sql, *sleep_sql, *wake_sql, *open_sql;
 };
 
 static struct pull *pull;
@@ -138,8 +141,10 @@ pull_open(struct loop *loop, const struct conf *conf, struct chan *master)
 		breaker_init(&l->breaker, l->queue->breaker_failures,
 		    l->queue->breaker_of);
 	}
-	p->claim_sql = stmt_in_schema("select worker, id, attempt, job, start_ms "
+	p->claim_sql = stmt_in_schema("select worker, id, attempt, job, start_ms, "
+	    "pool, charged, crashes, own_attempts "
 	    "from jobq.pull_claim($1, $2, $3, $4, $5, $6, $7, $8)", schema);
+	p->end_sql = stmt_in_schema("select jobq.pull_end($1, $2, $3, $4, $5, $6, null, $7)", schema);
 	p->release_sql = stmt_in_schema("select jobq.pull_release($1, $2)", schema);
 	p->sleep_sql = stmt_in_schema("select jobq.sleep(q.id) "
 	    "from jobq.queue q where q.name = $1", schema);
@@ -258,6 +263,7 @@ pull_close(void)
 	}
 	free(p->lines);
 	free(p->claim_sql);
+	free(p->end_sql);
 	free(p->release_sql);
 	free(p->sleep_sql);
 	free(p->wake_sql);
@@ -543,13 +549,50 @@ settle(struct waiter *w)
 	}
 }
 
+/* Its data is not what the queue's schema asks for: nobody gets it. */
+static void
+refuse(const struct line *l, const PGresult *res, int row, const char *why)
+{
+	struct job job = { .charged = (int)pg_int(res, row, 6),
+	    .crashes = (int)pg_int(res, row, 7),
+	    .max_attempts = (int)pg_int(res, row, 8) };
+	struct run_result result = { .class = CLASS_VALIDATION, .retry_after_ms = -1 };
+	struct decision d = outcome_decide(l->queue->retry, &job, &result,
+	    (double)arc4random() / 4294967296.0);
+	char outcome[16], class[16], delay[24];
+
+	snprintf(outcome, sizeof(outcome), "%d", (int)d.outcome);
+	snprintf(class, sizeof(class), "%d", (int)CLASS_VALIDATION);
+	snprintf(delay, sizeof(delay), "%" PRId64, d.delay_ms);
+	const char *params[] = { pg_text(res, row, 5), pg_text(res, row, 1),
+	    pg_text(res, row, 2), outcome, class, why,
+	    d.outcome == OUTCOME_FAILED ? delay : NULL };
+	/* Should it not come through, the lease runs out, and that is decided anew. */
+	pg_query(pull->pg, pull->end_sql, 7, params, NULL, NULL, NULL);
+}
+
+/* False: it is for nobody. */
+static bool
+fits(const struct line *l, const PGresult *res, int row)
+{
+	const char *job = pg_text(res, row, 3), *data;
+	char why[256];
+	size_t len;
+
+	if (l->queue->schema == NULL || (data = jtext_member(job, "data", &len)) == NULL ||
+	    shape_fits(l->queue->schema, data, why, sizeof(why)))
+		return true;
+	refuse(l, res, row, why);
+	return false;
+}
+
 static void
 take_row(struct line *l, const PGresult *res, int row)
 {
 	int64_t i = pg_int(res, row, 0);
 	struct waiter *w;
 
-	if (i < 1 || (size_t)i > l->nasked)
+	if (i < 1 || (size_t)i > l->nasked || !fits(l, res, row))
 		return;
 	w = l->asked[i - 1];
 	array_int(&w->ids, pg_int(res, row, 1));

@@ -38,7 +38,8 @@ $$;
 -- for start_ms. A row without a job: there may be more then.
 create function jobq.pull_claim(queue text, node text, workers text[], wants int[], leases_ms bigint[],
     timeouts jsonb, grace_ms bigint, max_attempts int)
-returns table (worker int, id bigint, attempt int, job text, start_ms bigint)
+returns table (worker int, id bigint, attempt int, job text, start_ms bigint, pool bigint, charged int, crashes int,
+    own_attempts int)
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -107,6 +108,10 @@ begin
 		    probe = excluded.probe;
 		id := c.id;
 		attempt := c.attempt;
+		pool := p;
+		charged := coalesce(c.charged, 0);
+		crashes := coalesce(c.crashes, 0);
+		own_attempts := coalesce(c.max_attempts, 0);
 		job := json_build_object('id', c.id, 'token', concat_ws('.', p, c.batch, c.attempt),
 		    'type', c.type, 'data', c.data::json, 'attempt', c.attempt,
 		    'max_attempts', coalesce(c.max_attempts, pull_claim.max_attempts), 'tenant', c.tenant,
