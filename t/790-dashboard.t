@@ -311,6 +311,22 @@ for my $view ('nowhere', 'constructor', 'jobs/1/2/3', '%') {
 $page->go('#/jobs/999999999');
 pass 'a job that is not there: ' . $page->js("document.querySelector('#main .banner').textContent");
 
+# Somebody who goes on before a slow answer is there is not taken back by it.
+$page->js(<<'JS');
+{
+	const swift = fetch;
+	let n = 0;
+	window.slow = new Promise(done => {
+		window.fetch = (...what) => n++ > 0 ? swift(...what) :
+		    new Promise(go => setTimeout(go, 1000)).then(() => swift(...what)).finally(() => setTimeout(done));
+	});
+	location.hash = '#/audit?action=pause';
+	setTimeout(() => { location.hash = '#/audit?action=resume'; }, 50);
+}
+JS
+$page->js('window.slow');
+ok $page->is_at('#/audit?action=resume') && !$page->has('Loading'), 'a slow answer that is not wanted any more changes nothing';
+
 #
 # roles and tenants
 #

@@ -65,6 +65,7 @@ async function visit() {
 	for (const dialog of $$('dialog')) dialog.close();
 	if (!place.view) {
 		here = null;
+		main.removeAttribute('aria-busy');
 		main.replaceChildren(
 			title('There is no such page'),
 			h('p', null, h('a', { href: to('overview') }, 'To the overview')),
@@ -73,10 +74,9 @@ async function visit() {
 	}
 	document.title = `${[place.place, ...place.args].join(' ')} · jobqd`;
 	main.setAttribute('aria-busy', 'true');
-	const late = setTimeout(
-		() => main.replaceChildren(h('p', { class: 'quiet' }, 'Loading …')),
-		250,
-	);
+	const late = setTimeout(() => {
+		if (mine === visits) main.replaceChildren(h('p', { class: 'quiet' }, 'Loading …'));
+	}, 250);
 	here = { ...place, head: h('div'), body: h('div', { 'aria-live': 'off' }), text: null };
 	try {
 		await load(here);
@@ -123,13 +123,14 @@ async function load(at) {
 let loading = false,
 	again = false;
 
-// Show what is new. What somebody is writing in, or has marked, is left alone
-// unless it is because of what he did.
+// Show what is new, unless that comes anyhow. What somebody is writing in, or has
+// marked, is left alone unless it is because of what he did.
 async function refresh(must) {
 	const at = here;
 	if (
 		at === null ||
 		session === null ||
+		$('#main').ariaBusy === 'true' ||
 		(!must &&
 			(at.view.still ||
 				document.hidden ||
