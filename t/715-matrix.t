@@ -79,9 +79,6 @@ sub none {
 # one daemon, two tenants
 #
 my $pg = Jobqd::Postgres->new;
-# No superuser, whom no fence between tenants holds.
-$pg->query('CREATE ROLE app LOGIN; GRANT CREATE ON DATABASE jobq TO app');
-$pg->{user} = 'app';
 my $dir = temp_directory();
 my $port = free_port();
 my @roles = qw(viewer producer operator admin);
