@@ -113,7 +113,12 @@ begin
 	    max_attempts, timeout, tags, after, key);
 	status := case when exists (select from jobq.job j where j.id = me
 	    and j.xmin::text::bigint = pg_current_xact_id()::text::bigint % 4294967296) then 201 else 200 end;
-	select json_build_object('id', j.id, 'state', j.state) into body from jobq.jobs j where j.id = me;
+	-- a job without conditions is ready; the view is five times as much as all else
+	if status = 201 and num_nonnulls(run_at, delay, unique_key, after) = 0 then
+		body := json_build_object('id', me, 'state', 'ready');
+	else
+		select json_build_object('id', j.id, 'state', j.state) into body from jobq.jobs j where j.id = me;
+	end if;
 	location := '/v1/jobs/' || me;
 end
 $$;
