@@ -144,7 +144,8 @@ pull_open(struct loop *loop, const struct conf *conf, struct chan *master)
 	p->claim_sql = stmt_in_schema("select worker, id, attempt, job, start_ms, "
 	    "pool, charged, crashes, own_attempts "
 	    "from jobq.pull_claim($1, $2, $3, $4, $5, $6, $7, $8)", schema);
-	p->end_sql = stmt_in_schema("select jobq.pull_end($1, $2, $3, $4, $5, $6, null, $7)", schema);
+	p->end_sql = stmt_in_schema("select jobq.pull_end($1, $2, $3, $4, $5, $6, "
+	    "null, $7)", schema);
 	p->release_sql = stmt_in_schema("select jobq.pull_release($1, $2)", schema);
 	p->sleep_sql = stmt_in_schema("select jobq.sleep(q.id) "
 	    "from jobq.queue q where q.name = $1", schema);
