@@ -51,7 +51,7 @@ is $job->{unique_key}, 'u"1', 'unique key';
 is $job->{key}, 'k', 'concurrency key';
 is $job->{tenant}, 'acme', 'tenant';
 is_deeply $job->{tags}, [ 'a"b', 'c,d\\' ], 'tags, whatever is in them';
-is $json->('enqueue', 'work', '--unique', 'u"1')->{id}, $all->{id}, 'a taken unique key gives the id of its job';
+is $json->('enqueue', 'work', '--unique', 'u"1', '--tenant', 'acme')->{id}, $all->{id}, 'a taken unique key gives the id of its job';
 my $at = $json->('enqueue', 'work', '--at', '2099-12-01T10:00:00Z');
 like $json->('job', 'show', $at->{id})->{run_at}, qr/^2099-12-01T10:00:00/, '--at';
 

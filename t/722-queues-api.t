@@ -10,8 +10,6 @@ use Jobqd;
 use Test::More;
 
 my $pg = Jobqd::Postgres->new;
-$pg->query('CREATE ROLE owner LOGIN; GRANT CREATE ON DATABASE jobq TO owner');
-$pg->{user} = 'owner';	# whom the fence of tenants holds
 my $dir = temp_directory();
 my $port = free_port();
 Api::tokens("$dir/tokens", [qw(boss admin * boss-secret)], [qw(ops operator * ops-secret)],

@@ -74,7 +74,7 @@ begin
 		    when id between 1 and (select last_value from jobq.job_id) then ' any more, or its id was not used' end);
 	elsif a.outcome = 6 then
 		return format('deleted at %s%s', jobq.said(a.finished_at), (select ' by ' || k.actor
-		    from jobq.audit k where k.target = 'job ' || id and k.action = 'delete' order by k.at desc limit 1));
+		    from jobq.audit k where k.target = 'job ' || why_gone.id and k.action = 'delete' order by k.at desc limit 1));
 	end if;
 	return format('%s at %s; it was kept for as long as its queue keeps such jobs, and only its attempts are left',
 	    jobq.outcome_name(a.outcome), jobq.said(a.finished_at));
