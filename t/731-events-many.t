@@ -92,7 +92,10 @@ wait_for {
 } 'those that do not read to be dropped', 120;
 cmp_ok $told, '>=', 900 * $rounds, "one that reads has seen $told events meanwhile, and missed none";
 is $one->{ended}, undef, '… and listens on';
-cmp_ok $most_kb - $kb, '<', 65_536, sprintf 'for %d events and 107 readers that did not read the process grew by %d KiB', $told, $most_kb - $kb;
+SKIP: {
+	skip 'sanitizers keep what is freed', 1 if (run_program([ jobqd_program(), '-V' ]))[1] =~ /sanitizers/;
+	cmp_ok $most_kb - $kb, '<', 65_536, sprintf 'for %d events and 107 readers that did not read the process grew by %d KiB', $told, $most_kb - $kb;
+}
 for my $s (@deaf[ 0, 9 ], $many[50]) {
 	1 while eval { $s->next };
 	ok $s->{ended}, 'one that did not read finds the end';

@@ -93,7 +93,7 @@ read_hop(struct span s, struct address *a)
 		if (end == NULL)
 			return false;
 		s.at++;
-	} else if (memchr(s.at, '.', s.len) != NULL) {
+	} else if (s.len > 0 && memchr(s.at, '.', s.len) != NULL) {
 		end = memchr(s.at, ':', s.len);
 		/* ::ffff:192.0.2.1 has more than one, and no port. */
 		if (end != NULL && memchr(end + 1, ':', s.len - (size_t)(end + 1 - s.at)))
