@@ -57,8 +57,8 @@ is_token(const char *s)
 	return p > s && *p == '\0';
 }
 
-static int
-hex_digit(char c)
+int
+http_hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
 		return c - '0';
@@ -90,8 +90,8 @@ decode_path(char *path)
 		unsigned char c = (unsigned char)*p;
 
 		if (c == '%') {
-			if ((high = hex_digit(p[1])) < 0 ||
-			    (low = hex_digit(p[2])) < 0)
+			if ((high = http_hex_digit(p[1])) < 0 ||
+			    (low = http_hex_digit(p[2])) < 0)
 				return false;
 			c = (unsigned char)(high << 4 | low);
 			if (c == '/')
@@ -361,10 +361,10 @@ take_size(struct http_body *b, const char *data, size_t len)
 	size_t digits = 0, i;
 
 	b->left = 0;
-	while (digits < len && hex_digit(data[digits]) >= 0) {
+	while (digits < len && http_hex_digit(data[digits]) >= 0) {
 		if (digits == 8)
 			return malformed(b, "a chunk is too large");
-		b->left = b->left * 16 + hex_digit(data[digits++]);
+		b->left = b->left * 16 + http_hex_digit(data[digits++]);
 	}
 	for (i = digits; i < len && data[i] != '\r'; i++)
 		if ((i == digits && data[i] != ';') || i > SIZE_LINE_MAX ||

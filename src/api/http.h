@@ -70,6 +70,8 @@ void http_body_init(struct http_body *, const struct http_request *, size_t max)
  */
 ssize_t http_body_take(struct http_body *, const char *data, size_t len, struct buf *body);
 
+int http_hex_digit(char);	/* 0 … 15; -1: it is none */
+
 /*
  * How much a client wants a media type, by its Accept: 0 (not at all) to
  * 1000. type: "text/plain". NULL stands for a client that names none.

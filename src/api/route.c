@@ -338,15 +338,6 @@ read_path(struct reader *r, const char *path)
 	return 0;
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 char *
 route_decode(const char *text, size_t len)
 {
@@ -361,8 +352,8 @@ route_decode(const char *text, size_t len)
 			*to++ = *text == '+' ? ' ' : *text;
 			continue;
 		}
-		if (end - text < 3 || (high = hex_digit(text[1])) < 0 ||
-		    (low = hex_digit(text[2])) < 0 || high + low == 0)
+		if (end - text < 3 || (high = http_hex_digit(text[1])) < 0 ||
+		    (low = http_hex_digit(text[2])) < 0 || high + low == 0)
 			break;
 		*to++ = (char)(high << 4 | low);
 		text += 2;
