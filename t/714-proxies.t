@@ -75,8 +75,9 @@ CONF
 		name => 'HAProxy',
 		start => sub {
 			my ($self) = @_;
+			# By one thread: of two that log to standard output at once, HAProxy drops a line.
 			spew("$dir/haproxy.cfg", place('haproxy.cfg', '127.0.0.1:8787' => "127.0.0.1:$port", 'bind :443' => "bind 127.0.0.1:$self->{plain}\n\tbind $host:$self->{port}",
-			    '/etc/haproxy/jobs.example.com.pem' => "$dir/jobs.pem", 'log /dev/log local0' => 'log stdout format raw local0'));
+			    '/etc/haproxy/jobs.example.com.pem' => "$dir/jobs.pem", 'log /dev/log local0' => "log stdout format raw local0\n\tnbthread 1"));
 			background([ $program{haproxy}, '-db', '-f', "$dir/haproxy.cfg" ], log => "$dir/haproxy.log");
 		},
 		# … frontend backend/server Tq/Tw/Tc/Tr/Tt status … "GET /path HTTP/1.1"
@@ -118,7 +119,7 @@ sub through {
 		eval { wait_for {
 			@seen = seen($d->log($api_from));
 			# a stream's end is told by each in its own time
-		@sent = grep { !m{^/v1/events} } $p->{sent}->(substr slurp($log), $proxy_from);
+			@sent = grep { !m{^/v1/events} } $p->{sent}->(substr slurp($log), $proxy_from);
 			@sent >= @seen;
 		} 'the log', 5 };
 		($api_from, $proxy_from) = ($d->log_size, -s $log);
