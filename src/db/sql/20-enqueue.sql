@@ -3,7 +3,7 @@
 -- Does a leader of this queue sleep? mask: sleepers.last_value.
 create function jobq.is_asleep(queue_id smallint, mask bigint) returns boolean
 language sql immutable parallel safe
-return (mask - 1) >> (queue_id % 62) & 1 = 1;
+return mask & jobq.sleep_bit(queue_id) <> 0;
 
 -- Wake the leaders of a queue, if one of them sleeps. The mask is read before
 -- the caller commits, so a leader that falls asleep meanwhile is missed: it
@@ -18,12 +18,11 @@ end
 $$;
 
 -- Wake the leaders of a queue, unless it is paused: there is nothing for them
--- to do until resume() wakes them. Called by enqueue(), under its rules.
+-- to do until resume() wakes them.
 create function jobq.rouse(queue text) returns void
 language plpgsql as $$
 begin
-	perform pg_catalog.pg_notify('jobq', k.name)
-	from jobq.queue k where k.name OPERATOR(pg_catalog.=) rouse.queue and not k.paused;
+	perform pg_notify('jobq', k.name) from jobq.queue k where k.name = rouse.queue and not k.paused;
 end
 $$;
 
@@ -390,7 +389,7 @@ $$;
 -- Most jobs have a type and data and nothing else: they go straight in. This
 -- runs with the owner's rights and its caller's search path, since to set one
 -- costs a tenth of it all: so everything here is named with its schema,
--- operators and types too, and is_asleep() is bound to them.
+-- operators and types too.
 create function jobq.enqueue(queue text, type text default '', data jsonb default '{}',
     priority int default null, run_at timestamptz default null, delay interval default null,
     unique_key text default null, tenant text default null, max_attempts int default null,
@@ -401,24 +400,27 @@ declare
 	queue_id smallint;
 	my_lane smallint;
 	room bigint;
+	sleep_bit bigint;
+	is_paused boolean;
 	me bigint;
 begin
 	if pg_catalog.num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key,
 	    pg_catalog.current_setting('jobq.tenant', true)) OPERATOR(pg_catalog.=) 0 then
-		select k.id, k.lane, k.max_payload into queue_id, my_lane, room
+		select k.id, k.lane, k.max_payload, k.sleep_bit, k.paused into queue_id, my_lane, room, sleep_bit, is_paused
 		from jobq.queue k where k.name OPERATOR(pg_catalog.=) enqueue.queue and k.plain;
 		if pg_catalog.jsonb_typeof(data) OPERATOR(pg_catalog.=) 'object'
 		    and pg_catalog.octet_length(data::pg_catalog.text) OPERATOR(pg_catalog.<=) room
-		    and (type is null or pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255)
+		    and pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255
 		    and (tenant is null or pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 255) then
 			me := pg_catalog.nextval('jobq.job_id');
 			insert into jobq.job (id, queue, lane, created_at, type, data, tenant)
 			values (me, queue_id, my_lane, pg_catalog.clock_timestamp(),
-			    coalesce(enqueue.type, ''), enqueue.data, enqueue.tenant);
+			    enqueue.type, enqueue.data, enqueue.tenant);
 			insert into jobq.turn (job, slot, queue, lane, attempt)
 			values (me, pg_catalog.pg_sequence_last_value('jobq.turn_slot'), queue_id, my_lane, 1);
-			if jobq.is_asleep(queue_id, pg_catalog.pg_sequence_last_value('jobq.sleepers')) then
-				perform jobq.rouse(queue);
+			if not is_paused and pg_catalog.pg_sequence_last_value('jobq.sleepers')
+			    OPERATOR(pg_catalog.&) sleep_bit OPERATOR(pg_catalog.<>) 0 then
+				perform pg_catalog.pg_notify('jobq', queue);
 			end if;
 			return me;
 		end if;

@@ -187,9 +187,9 @@ declare
 	mask bigint;
 begin
 	perform pg_advisory_xact_lock(jobq.claim_lock(), -1);
-	mask := jobq.fact('jobq.sleepers') - 1;
-	if mask >> (queue_id % 62) & 1 = 0 then
-		perform setval('jobq.sleepers', (mask | (1::bigint << (queue_id % 62))) + 1);
+	mask := jobq.fact('jobq.sleepers');
+	if not jobq.is_asleep(queue_id, mask) then
+		perform setval('jobq.sleepers', mask | jobq.sleep_bit(queue_id));
 	end if;
 	return true;
 end
@@ -203,10 +203,10 @@ declare
 	mask bigint;
 begin
 	perform pg_advisory_xact_lock(jobq.claim_lock(), -1);
-	mask := jobq.fact('jobq.sleepers') - 1;
-	if mask >> (queue_id % 62) & 1 = 1 then
-		perform setval('jobq.sleepers', (mask & ~(1::bigint << (queue_id % 62))) + 1);
-		if (select count(*) from jobq.pool p where p.queue % 62 = queue_id % 62) > 1 then
+	mask := jobq.fact('jobq.sleepers');
+	if jobq.is_asleep(queue_id, mask) then
+		perform setval('jobq.sleepers', mask & ~jobq.sleep_bit(queue_id));
+		if (select count(*) from jobq.pool p where jobq.sleep_bit(p.queue) = jobq.sleep_bit(queue_id)) > 1 then
 			perform pg_notify('jobq', '*awake');
 		end if;
 	end if;

@@ -34,7 +34,7 @@ begin
 	    and not exists (select from jobq.blocked b where b.job = j.id)
 	order by j.id;
 	get diagnostics n = row_count;
-	perform setval('jobq.sleepers', 1);
+	perform setval('jobq.sleepers', 0);
 	update jobq.meta set system_identifier = system, last_xid = pg_current_xact_id();
 	return n;
 end
