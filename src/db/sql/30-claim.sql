@@ -505,3 +505,62 @@ language sql stable as $$
 	        or not exists (select from jobq.attempt a where a.job = o.job and a.attempt = o.attempt offset 0))
 	    and ((select jobq.tenant() = '') or jobq.sees(o.job))
 $$;
+
+-- As ready_of(), but it counts about `most` jobs only; exact tells whether
+-- that was all of them. How many come behind those of a lane is guessed from
+-- how far their ids are apart.
+create function jobq.ready_about(queue_id smallint, most int, out ready bigint, out exact boolean,
+    out oldest_ready_at timestamptz)
+language plpgsql stable
+set enable_seqscan = off set enable_bitmapscan = off set jit = off as $$
+declare
+	last jobq.claim := jobq.last_claim(queue_id);
+	gone bigint := jobq.withdrawn_to(queue_id);
+	newest bigint;
+	held bigint;
+	l record;
+	s record;
+begin
+	ready := 0;
+	exact := true;
+	for l in select * from jobq.open_lanes(queue_id, last) loop
+		select count(*) as seen, min(t.job) as low, max(t.job) as high,
+		    array_agg(t.job) filter (where t.open) as jobs, count(*) filter (where t.open) as open
+		into s
+		from (
+			select u.job, u.job > gone or not exists (select from jobq.attempt a
+			    where a.job = u.job and a.attempt = u.attempt offset 0) as open
+			from (
+				select k.xid, k.job, k.attempt from jobq.turn k
+				where k.queue = queue_id and k.lane = l.lane and (k.xid, k.job) > (l.xid, l.job)
+				order by k.xid, k.job limit most
+			) u
+			union all
+			select u.job, not exists (select from jobq.attempt a
+			    where a.job = u.job and a.attempt = u.attempt offset 0)
+			from (
+				select w.xid, 0::bigint as job from unnest(last.waiting) w(xid) where w.xid < l.xid
+				union all
+				select h.xid, h.job from unnest(last.late_lane, last.late_xid, last.late_job) h(lane, xid, job)
+				where h.lane = l.lane
+			) h, lateral (
+				select k.job, k.attempt from jobq.turn k where k.queue = queue_id and k.lane = l.lane
+				    and k.xid = h.xid and k.job > h.job order by k.job limit most
+			) u
+		) t;
+		continue when s.seen = 0;
+		oldest_ready_at := least(oldest_ready_at, (
+			select min(coalesce(j.run_at, j.created_at)) from jobq.job j where j.id = any (s.jobs[1:50])));
+		ready := ready + s.open;
+		continue when s.seen < most;
+		exact := false;
+		select k.job into newest from jobq.turn k
+		where k.queue = queue_id and k.lane = l.lane order by k.xid desc, k.job desc limit 1;
+		ready := ready + (greatest(0, newest - s.high) * (s.open::float8 / (s.high - s.low + 1)))::bigint;
+		most := greatest(most / 2, 20);
+	end loop;
+	select count(*) into held from (select from jobq.parked p where p.queue = queue_id limit most) k;
+	ready := ready + held;
+	exact := exact and held < most;
+end
+$$;

@@ -124,7 +124,7 @@ begin
 			insert into jobq.depth (at, span, queue, ready, running, scheduled, retrying, blocked, dead, oldest_ready_ms)
 			select since, till - since, q.name, q.ready, q.running, q.scheduled, q.retrying, q.blocked, q.dead,
 			    (extract(epoch from began - q.oldest_ready_at) * 1000)::bigint
-			from jobq.queues q;
+			from jobq.queues_about q;
 		end if;
 		perform jobq.statistics_thin();
 		-- when nobody was there for long, nothing happened in most of that time

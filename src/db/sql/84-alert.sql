@@ -134,7 +134,7 @@ begin
 	if wanted && '{backlog,oldest_ready}' then
 		return query
 		with w as materialized (
-			select q.name, o.ready, o.oldest_ready_at from jobq.queue q, lateral jobq.ready_of(q.id) o
+			select q.name, o.ready, o.oldest_ready_at from jobq.queue q, lateral jobq.ready_about(q.id, 20000) o
 		)
 		select r.name, w.name, case r.metric when 'backlog' then w.ready::float8
 		        else coalesce(extract(epoch from moment - w.oldest_ready_at), 0)::float8 end,

@@ -6,7 +6,7 @@ create function jobq.gauges() returns table (metric text, a text, b text, value 
 language plpgsql stable set jit = off as $$	-- keeps its plan
 begin
 	return query
-	with q as materialized (select * from jobq.queues)
+	with q as materialized (select * from jobq.queues_about)
 	select 'jobs', q.name, s.state, s.jobs::float8
 	from q, lateral (values ('scheduled', q.scheduled), ('blocked', q.blocked), ('ready', q.ready),
 	    ('running', q.running), ('retrying', q.retrying), ('completed', q.completed), ('dead', q.dead),

@@ -17,7 +17,7 @@ begin
 	    string_agg(q.name, ', ' order by q.name) filter (where q.workers = 0 and k.workers > 0 and not q.paused),
 	    coalesce(sum(q.ready), 0), coalesce(sum(q.running), 0)
 	into queues, no_workers, ready, running
-	from jobq.queues q
+	from jobq.queues_about q
 	join jobq.queue k on k.name = q.name
 	left join lateral jobq.lately(k.id, interval '5 minutes') f on true
 	left join lateral jobq.run_avg_ms(k.id, interval '5 minutes') r(run) on true
