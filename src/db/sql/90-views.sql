@@ -54,13 +54,13 @@ create view jobq.attempts as
 
 -- The queues with how many jobs are in which state, but for those that are ready.
 create view jobq.queue_counts as
-	select q.*,
+	select q.id as queue, q.name, q.paused, q.pause_reason, q.paused_by, q.paused_at, q.paused_until,
 	    exists (select from jobq.serves s join jobq.node n on n.id = s.node
 	        where s.queue = q.id and n.seen > now() - interval '1 minute') as served,
 	    coalesce(t.scheduled, 0) as scheduled, coalesce(b.blocked, 0) as blocked,
 	    coalesce(l.running, 0) as running, coalesce(t.retrying, 0) as retrying,
 	    greatest(0, coalesce(c.completed, 0)) as completed, coalesce(d.dead, 0) as dead,
-	    greatest(0, coalesce(c.cancelled, 0)) as cancelled, coalesce(w.processes, 0) as processes,
+	    greatest(0, coalesce(c.cancelled, 0)) as cancelled, coalesce(w.workers, 0) as workers,
 	    (select count(*) from jobq.hold h where h.queue in (0, q.id)
 	        and (h.tenant is null or jobq.tenant() in ('', h.tenant))) as holds
 	from jobq.queue q
@@ -70,7 +70,7 @@ create view jobq.queue_counts as
 	left join (select queue, count(*) as running from jobq.lease group by queue) l on l.queue = q.id
 	left join (select k.queue, count(*) as dead from jobq.dead k join jobq.queue q on q.id = k.queue
 	    where k.died_at > now() - jobq.ms(q.keep_dead_ms) group by k.queue) d on d.queue = q.id
-	left join (select p.queue, count(*) as processes from jobq.worker k join jobq.pool p on p.id = k.pool
+	left join (select p.queue, count(*) as workers from jobq.worker k join jobq.pool p on p.id = k.pool
 	    group by p.queue) w on w.queue = q.id
 	left join lateral (select sum(k.completed) filter (where k.at > now() - jobq.ms(q.keep_completed_ms))::bigint as completed,
 	        sum(k.cancelled) filter (where k.at > now() - jobq.ms(q.keep_cancelled_ms))::bigint as cancelled
@@ -83,16 +83,17 @@ create view jobq.queue_counts as
 -- million of ready jobs.
 create view jobq.queues as
 	select q.name, q.paused, q.pause_reason, q.served, q.scheduled, q.blocked, r.ready, q.running, q.retrying,
-	    q.completed, q.dead, q.cancelled, r.oldest_ready_at, q.processes as workers,
+	    q.completed, q.dead, q.cancelled, r.oldest_ready_at, q.workers,
 	    q.paused_by, q.paused_at, q.paused_until, q.holds
-	from jobq.queue_counts q, jobq.ready_of(q.id) r;
+	from jobq.queue_counts q, jobq.ready_of(q.queue) r;
 
--- The same for whoever asks again and again: ready is an estimate above 20,000.
+-- The same for the monitor, which asks again and again: ready is an estimate
+-- above 20,000, and never a tenant's share.
 create view jobq.queues_about as
 	select q.name, q.paused, q.pause_reason, q.served, q.scheduled, q.blocked, r.ready, q.running, q.retrying,
-	    q.completed, q.dead, q.cancelled, r.oldest_ready_at, q.processes as workers,
+	    q.completed, q.dead, q.cancelled, r.oldest_ready_at, q.workers,
 	    q.paused_by, q.paused_at, q.paused_until, q.holds
-	from jobq.queue_counts q, jobq.ready_about(q.id, 20000) r;
+	from jobq.queue_counts q, jobq.ready_about(q.queue, 20000) r;
 
 -- What is paused: queues, and types and tenants of a queue or of all (null).
 create view jobq.holds as
