@@ -650,3 +650,11 @@ language sql stable as $$
 	from jobq.timer t where t.queue = queue_id
 	union all select b.job, 'blocked' from jobq.blocked b where b.queue = queue_id
 $$;
+
+-- How many those are; ready ones are an estimate above 20,000.
+create function jobq.waiting_about(queue_id smallint) returns bigint
+language sql stable as $$
+	select (jobq.ready_about(queue_id, 20000)).ready
+	    + (select count(*) from jobq.timer t where t.queue = queue_id)
+	    + (select count(*) from jobq.blocked b where b.queue = queue_id)
+$$;

@@ -206,7 +206,7 @@ begin
 		return query
 		select r.name, q.name, case when exists (select from jobq.serves s join jobq.node n on n.id = s.node
 		        where s.queue = q.id and n.seen > moment - interval '1 minute') then 0
-		    else (select count(*) from jobq.waiting(q.id)) end::float8, null::bigint, null::text
+		    else jobq.waiting_about(q.id) end::float8, null::bigint, null::text
 		from jobq.alert_rules r join jobq.queue q on q.enabled and (r.queues is null or q.name = any (r.queues))
 		where r.metric = 'unserved';
 	end if;

@@ -132,7 +132,7 @@ begin
 	select string_agg(k.name, ', ' order by k.name) filter (where k.wanted > 0 and k.alive = 0 and not k.paused),
 	    string_agg(format('%s %s of %s', k.name, k.alive, k.wanted), ', ' order by k.name)
 	        filter (where k.nodes > 0 and k.alive > 0 and k.alive < k.wanted),
-	    string_agg(k.name, ', ' order by k.name) filter (where k.nodes = 0 and exists (select from jobq.waiting(k.id))),
+	    string_agg(k.name, ', ' order by k.name) filter (where k.nodes = 0 and jobq.waiting_about(k.id) > 0),
 	    sum(k.alive)
 	into none, few, left_alone, total
 	from (
