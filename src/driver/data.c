@@ -3,9 +3,13 @@
  */
 #include "config.h"
 
+#include <openssl/evp.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/xalloc.h"
 #include "core/jtext.h"
 #include "driver/data.h"
 
@@ -66,4 +70,27 @@ data_is_storable(const char *text, size_t len)
 
 	json_decref(value);
 	return value != NULL;
+}
+
+int
+data_base64(const char *text, struct buf *out)
+{
+	EVP_ENCODE_CTX *ctx = EVP_ENCODE_CTX_new();
+	size_t len = strlen(text);
+	unsigned char *bytes = xmalloc(len / 4 * 3 + 8);
+	int n = 0, last = 0, rc = -1;
+
+	EVP_DecodeInit(ctx);
+	/* The library would take a hyphen for the end. */
+	if (len < INT32_MAX && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n") == len &&
+	    EVP_DecodeUpdate(ctx, bytes, &n,
+	    (const unsigned char *)text, (int)len) >= 0 &&
+	    EVP_DecodeFinal(ctx, bytes + n, &last) > 0)
+		rc = 0;
+	if (rc == 0)
+		buf_put(out, bytes, (size_t)(n + last));
+	free(bytes);
+	EVP_ENCODE_CTX_free(ctx);
+	return rc;
 }

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "core/job.h"
 
@@ -28,5 +29,9 @@ json_t *data_read_some(const struct job *, data_wanted_fn *wanted, void *arg,
 
 /* Whether the text is JSON that PostgreSQL stores as jsonb. */
 int data_is_storable(const char *text, size_t len);
+
+/* Append what base64 stands for, blanks and line ends in it allowed, nothing
+ * else; -1: it is none. */
+int data_base64(const char *text, struct buf *out);
 
 #endif

@@ -14,17 +14,15 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <linux/openat2.h>
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/xalloc.h"
+#include "driver/below.h"
 #include "driver/data.h"
 #include "driver/letter.h"
 
@@ -265,66 +263,24 @@ count_bytes(struct writer *w, size_t more)
 	return 0;
 }
 
-/* Base64, blanks and line ends allowed, nothing else. */
 static int
-decode_base64(struct writer *w, const char *text, struct buf *out)
+open_path(struct writer *w, const char *path)
 {
-	EVP_ENCODE_CTX *ctx = EVP_ENCODE_CTX_new();
-	size_t len = strlen(text);
-	unsigned char *bytes = xmalloc(len / 4 * 3 + 8);
-	int n = 0, last = 0, rc = -1;
-
-	EVP_DecodeInit(ctx);
-	/* The library would take a hyphen for the end. */
-	if (len < INT32_MAX && strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	    "abcdefghijklmnopqrstuvwxyz0123456789+/= \t\r\n") == len &&
-	    EVP_DecodeUpdate(ctx, bytes, &n,
-	    (const unsigned char *)text, (int)len) >= 0 &&
-	    EVP_DecodeFinal(ctx, bytes + n, &last) > 0)
-		rc = 0;
-	if (rc == 0)
-		buf_put(out, bytes, (size_t)(n + last));
-	else
-		err_set(w->e, "content: is no base64");
-	free(bytes);
-	EVP_ENCODE_CTX_free(ctx);
-	return rc;
-}
-
-/* Below the directory, whatever the path says: no .. past it, no links. */
-static int
-open_beneath(struct writer *w, const char *path)
-{
-	struct open_how how = {
-		.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS |
-		    RESOLVE_NO_MAGICLINKS,
-	};
 	const char *dir = w->options->attachments_dir;
-	int dirfd, fd;
+	int fd;
 
 	if (dir[0] == '\0')
 		return err_set(w->e, "path: the handler has no attachments_dir");
-	dirfd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (dirfd < 0)
-		return err_errno(w->e, "attachments_dir: cannot open %s", dir);
-	fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
-	if (fd < 0)
-		err_errno(w->e, "path: cannot open \"%.200s\" below "
-		    "attachments_dir", mime_is_text(path) ? path : "?");
-	close(dirfd);
-	return fd;
+	fd = below_open(dir, path, w->e);
+	return fd < 0 ? err_prepend(w->e, "path") : fd;
 }
 
 static int
 read_all(struct writer *w, int fd, struct buf *out)
 {
 	char data[65536];
-	struct stat st;
 	ssize_t n;
 
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(w->e, "path: is no file");
 	while ((n = read(fd, data, sizeof(data))) != 0) {
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -341,7 +297,7 @@ static int
 read_path(struct writer *w, const char *path, struct mail_attachment *a)
 {
 	const char *slash = strrchr(path, '/');
-	int fd = open_beneath(w, path), rc;
+	int fd = open_path(w, path), rc;
 
 	if (fd < 0)
 		return -1;
@@ -368,7 +324,8 @@ read_content(struct writer *w, const json_t *item, struct mail_attachment *a)
 	if (count_bytes(w, strlen(content ? content : text)) < 0)
 		return -1;
 	if (content != NULL)
-		return decode_base64(w, content, &a->content);
+		return data_base64(content, &a->content) == 0 ? 0 :
+		    err_set(w->e, "content: is no base64");
 	buf_str(&a->content, text);
 	if (a->type == NULL)
 		a->type = xstrdup("text/plain; charset=utf-8");
