@@ -23,6 +23,7 @@
 #include "base/xalloc.h"
 #include "conf/conf.h"
 #include "core/outcome.h"
+#include "driver/answer.h"
 #include "driver/auth.h"
 #include "driver/drivers.h"
 #include "driver/netaddr.h"
@@ -31,8 +32,8 @@
 
 #define CONNECT_MS 10000
 #define TOKEN_MS 30000			/* to fetch an OAuth token */
-#define BODY_KEPT 4096			/* bytes of an answer, in the result */
-#define BODY_READ (1u << 20)		/* then the connection is cut */
+#define BUFFER_SIZE 4096L		/* of curl, for each that is on its way */
+#define BODY_READ (1u << 20)		/* bytes of an answer; then the connection is cut */
 #define TOKEN_BODY (64u << 10)
 #define MESSAGE_BODY 200		/* of an answer, in a failure's message */
 
@@ -44,10 +45,10 @@ struct transfer {
 	CURL *easy;			/* NULL: waits for the token */
 	struct curl_slist *headers;
 	char error[CURL_ERROR_SIZE];
-	struct buf body;
-	size_t body_seen, body_max;
-	int64_t retry_after_ms;		/* -1: none */
+	struct answer answer;
 	bool refused_address;
+	enum job_class cut;		/* we ended it; CLASS_NONE: no, or the status counts */
+	struct err why;			/* of cut */
 	mono_t token_at;		/* auth.token_at when it began */
 	TAILQ_ENTRY(transfer) link;	/* while it waits for the token */
 };
@@ -60,6 +61,7 @@ struct http {
 	struct timer *timer;
 	bool allow_private;
 	int64_t timeout_ms, connect_ms;	/* 0: the job's */
+	struct answer_keep keep;
 	char *sign_secret;		/* NULL: none of the handler */
 	const char *ca_file;		/* NULL: the system's */
 
@@ -80,7 +82,8 @@ check(const struct node *options, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
 		"driver", "url", "method", "headers", "sign", "auth",
-		"allow_private", "timeout", "connect_timeout", "ca_file", NULL
+		"allow_private", "timeout", "connect_timeout", "ca_file",
+		"keep_body", "keep_headers", NULL
 	};
 	int64_t ms = 0;
 	bool yes = false;
@@ -88,6 +91,7 @@ check(const struct node *options, struct conf_sink *sink)
 
 	node_known_keys(options, keys, sink);
 	request_check(options, sink);
+	answer_check(options, sink);
 	if (node_get(options, "auth") != NULL)
 		auth_check(node_get(options, "auth"), sink);
 	node_bool(options, "allow_private", &yes, sink);
@@ -190,31 +194,21 @@ static size_t
 take_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
-	size_t len = size * n, room = t->body_max - t->body.len;
+	size_t len = size * n;
 
-	buf_put(&t->body, data, len < room ? len : room);
-	t->body_seen += len;
-	return t->body_seen > BODY_READ ? 0 : len;	/* 0 ends the transfer */
+	answer_body(&t->answer, data, len);
+	return t->answer.body_seen > BODY_READ ? 0 : len;	/* 0 ends the transfer */
 }
 
 static size_t
 take_header(char *data, size_t size, size_t n, void *arg)
 {
-	static const char name[] = "retry-after:";
 	struct transfer *t = arg;
-	size_t len = size * n, skip = sizeof(name) - 1;
+	size_t len = size * n;
 
-	if (len > 5 && strncasecmp(data, "HTTP/", 5) == 0)
-		t->retry_after_ms = -1;		/* a new head, after a 1xx */
-	if (len > skip && strncasecmp(data, name, skip) == 0) {
-		size_t end = len;
-
-		while (skip < end && (data[skip] == ' ' || data[skip] == '\t'))
-			skip++;
-		while (end > skip && (data[end - 1] == '\r' || data[end - 1] == '\n'))
-			end--;
-		t->retry_after_ms = request_retry_after_ms(data + skip,
-		    end - skip, time(NULL));
+	if (answer_header(&t->answer, data, len, time(NULL), &t->why) < 0) {
+		t->cut = CLASS_NETWORK;
+		return 0;
 	}
 	return len;
 }
@@ -223,6 +217,8 @@ take_header(char *data, size_t size, size_t n, void *arg)
  * Transfers
  */
 
+static const struct answer_keep token_keep = { .body = TOKEN_BODY };
+
 static struct transfer *
 transfer_new(struct http *h, struct run *run)
 {
@@ -230,8 +226,7 @@ transfer_new(struct http *h, struct run *run)
 
 	t->http = h;
 	t->run = run;
-	t->body_max = run ? BODY_KEPT : TOKEN_BODY;
-	t->retry_after_ms = -1;
+	answer_init(&t->answer, run ? &h->keep : &token_keep);
 	if (run != NULL)
 		run->state = t;
 	return t;
@@ -246,7 +241,7 @@ transfer_free(struct transfer *t)
 	}
 	curl_slist_free_all(t->headers);
 	request_clear(&t->request);
-	buf_clear(&t->body);
+	answer_clear(&t->answer);
 	free(t);
 }
 
@@ -351,7 +346,10 @@ set_options(struct transfer *t)
 	curl_easy_setopt(c, CURLOPT_HEADERDATA, t);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->error);
 	/* Most answers are small, and hundreds may be awaited. */
-	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BODY_KEPT);
+	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, BUFFER_SIZE);
+	/* Of what is compressed as little is read as of all others; these two
+	 * need no memory to speak of. */
+	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
 	curl_easy_setopt(c, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
 	if (h->ca_file != NULL)
 		curl_easy_setopt(c, CURLOPT_CAINFO, h->ca_file);
@@ -388,11 +386,11 @@ class_of_error(const struct transfer *t, CURLcode code)
 
 	if (t->refused_address)
 		return CLASS_VALIDATION;
+	if (t->cut != CLASS_NONE)
+		return t->cut;
 	switch (code) {
 	case CURLE_URL_MALFORMAT:
 		return CLASS_VALIDATION;
-	case CURLE_OUT_OF_MEMORY:
-		return CLASS_RESOURCE;
 	case CURLE_OPERATION_TIMEDOUT:
 		curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
 		return connected > 0 ? CLASS_TIMEOUT : CLASS_NETWORK;
@@ -410,6 +408,12 @@ error_message(const struct transfer *t, CURLcode code)
 	if (t->refused_address)
 		return xasprintf("%s: is at a private address; the handler's "
 		    "allow_private would let it", where);
+	if (t->cut != CLASS_NONE)
+		return xasprintf("%s: %s", where, t->why.msg);
+	/* So it calls a line of a head that does not end. */
+	if (code == CURLE_OUT_OF_MEMORY)
+		return xasprintf("%s: a line of the answer's head is too long, or "
+		    "memory ran out", where);
 	return xasprintf("%s: %s", where,
 	    t->error[0] != '\0' ? t->error : curl_easy_strerror(code));
 }
@@ -418,25 +422,15 @@ static char *
 status_message(const struct transfer *t, long status)
 {
 	char where[256];
-	size_t len = t->body.len < MESSAGE_BODY ? t->body.len : MESSAGE_BODY;
+	const struct buf *body = &t->answer.body;
+	size_t len = body->len < MESSAGE_BODY ? body->len : MESSAGE_BODY;
 
 	request_where(t->request.url, where, sizeof(where));
 	if (status >= 300 && status <= 399)
 		return xasprintf("%s: HTTP %ld: redirects are not followed",
 		    where, status);
 	return xasprintf("%s: HTTP %ld%s%.*s", where, status,
-	    len > 0 ? ": " : "", (int)len, len > 0 ? t->body.data : "");
-}
-
-static char *
-make_result(const struct transfer *t, long status)
-{
-	struct buf b = { .len = 0 };
-
-	buf_printf(&b, "{\"status\": %ld, \"body\": ", status);
-	buf_json(&b, t->body.data ? t->body.data : "", t->body.len);
-	buf_str(&b, "}");
-	return buf_detach(&b);
+	    len > 0 ? ": " : "", (int)len, len > 0 ? body->data : "");
 }
 
 static void
@@ -449,12 +443,13 @@ job_done(struct transfer *t, CURLcode code)
 	run_result_init(&r);
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	/* With too long an answer the status is what counts. */
-	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && status != 0)) {
-		r.class = request_class(status, t->retry_after_ms >= 0);
-		r.retry_after_ms = t->retry_after_ms;
+	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && status != 0 &&
+	    t->cut == CLASS_NONE)) {
+		r.retry_after_ms = t->answer.retry_after_ms;
+		r.class = answer_class(status, r.retry_after_ms >= 0);
 		if (r.class != CLASS_NONE)
 			r.message = status_message(t, status);
-		r.result = make_result(t, status);
+		r.result = answer_result(&t->answer, status);
 		if (r.class == CLASS_AUTH)
 			auth_refuse_token(&t->http->auth, t->token_at);
 	} else {
@@ -486,12 +481,12 @@ token_done(struct transfer *t, CURLcode code)
 		if (t->refused_address)
 			err_set(&e, "it is at a private address");
 	} else if (status != 200) {
-		class = request_class(status, false);
+		class = answer_class(status, false);
 		if (class == CLASS_VALIDATION || class == CLASS_NONE)
 			class = CLASS_AUTH;
 		err_set(&e, "HTTP %ld", status);
-	} else if (auth_take_token(&h->auth, t->body.data, t->body.len,
-	    t->token_at, &e) < 0) {
+	} else if (auth_take_token(&h->auth, t->answer.body.data,
+	    t->answer.body.len, t->token_at, &e) < 0) {
 		class = CLASS_AUTH;
 	}
 	h->fetch = NULL;
@@ -560,6 +555,7 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_bool(options, "allow_private", &h->allow_private, NULL);
 	node_duration_ms(options, "timeout", &h->timeout_ms, NULL);
 	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
+	answer_keep_init(&h->keep, options);
 	node_str(options, "ca_file", &h->ca_file, NULL);
 	if (node_get(options, "sign") != NULL)
 		h->sign_secret = node_secret(node_get(options, "sign"), "secret",
@@ -596,6 +592,7 @@ close_http(struct driver_ctx *ctx)
 	timer_free(h->timer);
 	auth_close(&h->auth);
 	auth_wipe(h->sign_secret);
+	answer_keep_clear(&h->keep);
 	free(h);
 	curl_global_cleanup();
 	ctx->state = NULL;

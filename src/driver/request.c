@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "base/buf.h"
 #include "base/xalloc.h"
@@ -88,6 +87,8 @@ check_url(const char *url, struct err *e)
 	if (strncasecmp(url, "http://", 7) != 0 &&
 	    strncasecmp(url, "https://", 8) != 0)
 		return err_set(e, "url: needs http:// or https://");
+	if (strchr("/?#", strchr(url, '/')[2]) != NULL)
+		return err_set(e, "url: names no host");
 	if (strlen(url) > REQUEST_URL_MAX)
 		return err_set(e, "url: longer than %d bytes", REQUEST_URL_MAX);
 	for (; *url != '\0'; url++)
@@ -563,56 +564,4 @@ request_fixed_destination(const struct node *options, char *buf, size_t size)
 	/* A template behind the host does not matter. */
 	return url != NULL && request_destination(url, buf, size) &&
 	    strchr(buf, '{') == NULL;
-}
-
-/*
- * From answer to class
- */
-
-enum job_class
-request_class(long status, bool retry_after)
-{
-	if (status >= 200 && status <= 299)
-		return CLASS_NONE;
-	if (status == 429 || (status == 503 && retry_after))
-		return CLASS_RATE_LIMIT;
-	if (status == 401 || status == 403)
-		return CLASS_AUTH;
-	if (status == 408 || status == 425 || status >= 500)
-		return CLASS_NETWORK;
-	return CLASS_VALIDATION;
-}
-
-int64_t
-request_retry_after_ms(const char *value, size_t len, int64_t now)
-{
-	static const char *const formats[] = {
-		"%a, %d %b %Y %H:%M:%S GMT",	/* as everybody should */
-		"%A, %d-%b-%y %H:%M:%S GMT",	/* as RFC 850 did */
-		"%a %b %d %H:%M:%S %Y",		/* as asctime does */
-	};
-	char text[64];
-	size_t digits;
-
-	while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
-		len--;
-	if (len == 0 || len >= sizeof(text))
-		return -1;
-	memcpy(text, value, len);
-	text[len] = '\0';
-	digits = strspn(text, "0123456789");
-	if (digits == len)
-		return digits > 9 ? INT64_C(999999999) * 1000 :
-		    strtoll(text, NULL, 10) * 1000;
-	for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-		struct tm tm = { 0 };
-		const char *end = strptime(text, formats[i], &tm);
-
-		if (end != NULL && *end == '\0') {
-			int64_t after = (int64_t)timegm(&tm) - now;
-
-			return after > 0 ? after * 1000 : 0;
-		}
-	}
-	return -1;
 }

@@ -59,13 +59,4 @@ bool request_destination(const char *url, char *buf, size_t size);
 bool request_fixed_destination(const struct node *options, char *buf,
     size_t size);
 
-/*
- * What an answer means.
- *   retry_after	whether a usable Retry-After came with it
- */
-enum job_class request_class(long status, bool retry_after);
-
-/* The milliseconds of a Retry-After value, seconds or a date; -1: neither. */
-int64_t request_retry_after_ms(const char *value, size_t len, int64_t now);
-
 #endif

@@ -16,6 +16,7 @@ static const struct conf_drivers real_drivers = { driver_names, check_options };
 
 #define REPORT(options) "handlers: {h: {driver: report, directory: /r, " options "}}\n"
 #define REPORTS "reports: {a: {query: SELECT 1}}"
+#define HTTP(options) "handlers: {h: {driver: http, " options "}}\n"
 #define SQL(options) "handlers: {h: {driver: sql, " options "}}\n"
 
 static const struct {
@@ -61,6 +62,16 @@ static const struct {
 	    "x.yml:1:43: batch: needs a map: limit, pause\n" },
 	{ SQL("statement: a, url_file: /nonexistent/url"),
 	    "x.yml:1:43: url_file: cannot read /nonexistent/url: No such file or directory\n" },
+
+#ifdef HAVE_HTTP
+	{ HTTP("keep_body: 128KiB, keep_headers: [ETag]"), "" },
+	{ HTTP("keep_body: 1MiB, keep_headers: ETag"),
+	    "x.yml:1:29: keep_body: at most 128KiB\n"
+	    "x.yml:1:46: keep_headers: needs a list of at most 20 names\n" },
+	{ HTTP("keep_headers: [\"\", [a]]"),
+	    "x.yml:1:44: keep_headers: needs the name of a header\n"
+	    "x.yml:1:48: keep_headers: needs the name of a header\n" },
+#endif
 
 	{ REPORT(REPORTS), "" },
 	{ REPORT(REPORTS ", formats: [csv, json, ndjson], keep: 0, bom: yes, max_size: 1GiB, role: a"), "" },

@@ -2,50 +2,7 @@
 
 #include "driver/request.h"
 
-#define NOW 1700000000		/* Tue, 14 Nov 2023 22:13:20 GMT */
-
-static int64_t
-after(const char *value)
-{
-	return request_retry_after_ms(value, strlen(value), NOW);
-}
-
-static void
-test_request_retry_after(void **state)
-{
-	(void)state;
-	assert_int_equal(after("0"), 0);
-	assert_int_equal(after("120"), 120000);
-	assert_int_equal(after("120 "), 120000);
-	assert_int_equal(after("99999999999999999999"), INT64_C(999999999000));
-	assert_int_equal(after("Tue, 14 Nov 2023 22:13:50 GMT"), 30000);
-	assert_int_equal(after("Tuesday, 14-Nov-23 22:13:50 GMT"), 30000);
-	assert_int_equal(after("Tue Nov 14 22:13:50 2023"), 30000);
-	assert_int_equal(after("Tue, 14 Nov 2023 22:00:00 GMT"), 0);
-	assert_int_equal(after(""), -1);
-	assert_int_equal(after("-1"), -1);
-	assert_int_equal(after("1.5"), -1);
-	assert_int_equal(after("soon"), -1);
-	assert_int_equal(after("Tue, 14 Nov 2023 22:13:50 GMT; x"), -1);
-}
-
-static void
-test_request_class(void **state)
-{
-	(void)state;
-	assert_int_equal(request_class(200, false), CLASS_NONE);
-	assert_int_equal(request_class(299, true), CLASS_NONE);
-	assert_int_equal(request_class(302, false), CLASS_VALIDATION);
-	assert_int_equal(request_class(404, true), CLASS_VALIDATION);
-	assert_int_equal(request_class(401, false), CLASS_AUTH);
-	assert_int_equal(request_class(403, false), CLASS_AUTH);
-	assert_int_equal(request_class(408, false), CLASS_NETWORK);
-	assert_int_equal(request_class(425, false), CLASS_NETWORK);
-	assert_int_equal(request_class(429, false), CLASS_RATE_LIMIT);
-	assert_int_equal(request_class(503, false), CLASS_NETWORK);
-	assert_int_equal(request_class(503, true), CLASS_RATE_LIMIT);
-	assert_int_equal(request_class(599, true), CLASS_NETWORK);
-}
+#define NOW 1700000000
 
 static void
 test_request_where(void **state)
@@ -156,8 +113,6 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_request_retry_after),
-		cmocka_unit_test(test_request_class),
 		cmocka_unit_test(test_request_where),
 		cmocka_unit_test(test_request_destination),
 		cmocka_unit_test(test_request_make),
