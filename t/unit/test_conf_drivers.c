@@ -66,11 +66,11 @@ static const struct {
 #ifdef HAVE_HTTP
 	{ HTTP("keep_body: 128KiB, keep_headers: [ETag]"), "" },
 	{ HTTP("keep_body: 1MiB, keep_headers: ETag"),
-	    "x.yml:1:29: keep_body: at most 128KiB\n"
-	    "x.yml:1:46: keep_headers: needs a list of at most 20 names\n" },
+	    "x.yml:1:30: keep_body: at most 128KiB\n"
+	    "x.yml:1:47: keep_headers: needs a list of at most 20 names\n" },
 	{ HTTP("keep_headers: [\"\", [a]]"),
-	    "x.yml:1:44: keep_headers: needs the name of a header\n"
-	    "x.yml:1:48: keep_headers: needs the name of a header\n" },
+	    "x.yml:1:45: keep_headers: needs the name of a header\n"
+	    "x.yml:1:49: keep_headers: needs the name of a header\n" },
 #endif
 
 	{ REPORT(REPORTS), "" },
