@@ -18,7 +18,7 @@
 #include "conf/sink.h"
 #include "core/near.h"
 
-#define SECRET_MAX 8192		/* bytes of a secret's first line */
+#define SECRET_MAX 8192		/* bytes that are read of a secret's file */
 
 static char *secret_from_file(const struct node_entry *, struct conf_sink *);
 static void put_json(struct buf *, const struct node *);
@@ -155,35 +155,43 @@ node_secret(const struct node *map, const char *key, struct conf_sink *sink)
 	return secret;
 }
 
-static char *
-secret_from_file(const struct node_entry *entry, struct conf_sink *sink)
+/* What is in the file, at most SECRET_MAX bytes and a NUL; -1: complained of. */
+static int
+read_secret_file(const struct node_entry *entry, char *text,
+    struct conf_sink *sink)
 {
-	char line[SECRET_MAX + 1], *secret;
 	ssize_t n;
-	size_t len;
 	int fd;
 
 	if (entry->value->kind != NODE_SCALAR) {
 		conf_complain(sink, entry->file, entry->line, entry->column,
 		    "%s: needs a path", entry->key);
-		return NULL;
+		return -1;
 	}
 	/* Not to wait for a pipe's writer. */
 	fd = open(entry->value->text, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	n = fd < 0 ? -1 : read(fd, line, SECRET_MAX);
-	if (n < 0) {
+	n = fd < 0 ? -1 : read(fd, text, SECRET_MAX);
+	if (n < 0)
 		conf_complain(sink, entry->file, entry->line, entry->column,
 		    "%s: cannot read %s: %s", entry->key, entry->value->text,
 		    strerror(errno));
-		if (fd >= 0)
-			close(fd);
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return -1;
+	text[n] = '\0';
+	return 0;
+}
+
+static char *
+secret_from_file(const struct node_entry *entry, struct conf_sink *sink)
+{
+	char text[SECRET_MAX + 1], *secret;
+
+	if (read_secret_file(entry, text, sink) < 0)
 		return NULL;
-	}
-	close(fd);
-	line[n] = '\0';
-	len = strcspn(line, "\r\n");
-	secret = xstrndup(line, len);
-	explicit_bzero(line, sizeof(line));
+	secret = xstrndup(text, strcspn(text, "\r\n"));
+	explicit_bzero(text, sizeof(text));
 	if (*secret != '\0')
 		return secret;
 	conf_complain(sink, entry->file, entry->line, entry->column,
@@ -191,6 +199,42 @@ secret_from_file(const struct node_entry *entry, struct conf_sink *sink)
 	    entry->value->text);
 	free(secret);
 	return NULL;
+}
+
+static void
+add_secret(char ***all, size_t *n, const char *text, size_t len)
+{
+	if (len == 0)
+		return;
+	*all = xreallocarray(*all, *n + 2, sizeof(**all));
+	(*all)[(*n)++] = xstrndup(text, len);
+	(*all)[*n] = NULL;
+}
+
+char **
+node_secrets(const struct node *map, const char *key)
+{
+	char *file_key = xasprintf("%s_file", key), text[SECRET_MAX + 1];
+	const struct node_entry *plain = node_entry(map, key);
+	const struct node_entry *file = node_entry(map, file_key);
+	const struct node *value = plain != NULL ? plain->value : NULL;
+	char **all = NULL;
+	size_t n = 0;
+
+	free(file_key);
+	if (value != NULL && value->kind == NODE_SCALAR)
+		add_secret(&all, &n, value->text, strlen(value->text));
+	for (size_t i = 0; value != NULL && i < value->count; i++)
+		add_secret(&all, &n, value->entries[i].value->text,
+		    strlen(value->entries[i].value->text));
+	if (file != NULL && read_secret_file(file, text, NULL) == 0) {
+		for (char *p = text; *p != '\0'; p += strspn(p, "\r\n")) {
+			add_secret(&all, &n, p, strcspn(p, "\r\n"));
+			p += strcspn(p, "\r\n");
+		}
+		explicit_bzero(text, sizeof(text));
+	}
+	return all;
 }
 
 char *

@@ -69,6 +69,12 @@ void node_known_keys(const struct node *map, const char *const *names,
  */
 char *node_secret(const struct node *map, const char *key, struct conf_sink *);
 /*
+ * Several secrets, of which each one will do while they are changed: `key`, a
+ * value or a list, and the lines of the file that key_file names. With NULL at
+ * the end; NULL: none. The caller wipes and frees them.
+ */
+char **node_secrets(const struct node *map, const char *key);
+/*
  * The node as JSON text: unquoted numbers, true, false and null as such, other
  * scalars as strings. The caller frees.
  */

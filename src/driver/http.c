@@ -62,7 +62,7 @@ struct http {
 	bool allow_private;
 	int64_t timeout_ms, connect_ms;	/* 0: the job's */
 	struct answer_keep keep;
-	char *sign_secret;		/* NULL: none of the handler */
+	char **secrets;			/* to sign with; NULL: none of the handler */
 	const char *ca_file;		/* NULL: the system's */
 
 	struct auth auth;
@@ -83,7 +83,8 @@ check(const struct node *options, struct conf_sink *sink)
 	static const char *const keys[] = {
 		"driver", "url", "method", "headers", "sign", "auth",
 		"allow_private", "timeout", "connect_timeout", "ca_file",
-		"keep_body", "keep_headers", NULL
+		"keep_body", "keep_headers", "query", "payload", "body", "form",
+		"multipart", NULL
 	};
 	int64_t ms = 0;
 	bool yes = false;
@@ -543,6 +544,17 @@ transfer_done(struct transfer *t, CURLcode code)
 static void close_http(struct driver_ctx *);
 
 static int
+sign_open(struct http *h, const struct node *sign, struct err *e)
+{
+	h->secrets = node_secrets(sign, "secret");
+	if (h->secrets == NULL && (node_get(sign, "secret") != NULL ||
+	    node_get(sign, "secret_file") != NULL))
+		return err_set(e, "sign: the secret is empty, or its file cannot be "
+		    "read");
+	return 0;
+}
+
+static int
 open_http(struct driver_ctx *ctx, struct err *e)
 {
 	const struct node *options = ctx->handler->options;
@@ -557,10 +569,8 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
 	answer_keep_init(&h->keep, options);
 	node_str(options, "ca_file", &h->ca_file, NULL);
-	if (node_get(options, "sign") != NULL)
-		h->sign_secret = node_secret(node_get(options, "sign"), "secret",
-		    NULL);
-	usable = auth_open(&h->auth, node_get(options, "auth"), e) == 0;
+	usable = auth_open(&h->auth, node_get(options, "auth"), e) == 0 &&
+	    sign_open(h, node_get(options, "sign"), e) == 0;
 	h->timer = timer_new(ctx->loop, on_timer, h);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	h->multi = curl_multi_init();
@@ -591,7 +601,9 @@ close_http(struct driver_ctx *ctx)
 		curl_multi_cleanup(h->multi);
 	timer_free(h->timer);
 	auth_close(&h->auth);
-	auth_wipe(h->sign_secret);
+	for (char **s = h->secrets; s != NULL && *s != NULL; s++)
+		auth_wipe(*s);
+	free(h->secrets);
 	answer_keep_clear(&h->keep);
 	free(h);
 	curl_global_cleanup();
@@ -617,7 +629,7 @@ run_http(struct driver_ctx *ctx, struct run *run)
 	struct err e = { .code = ERR_NONE };
 	char destination[BREAKER_NAME_MAX + 1];
 
-	if (request_make(&t->request, ctx->handler->options, h->sign_secret,
+	if (request_make(&t->request, ctx->handler->options, h->secrets,
 	    run->job, ctx->queue->name, time(NULL), &e) < 0) {
 		transfer_free(t);
 		run_fail(run, CLASS_VALIDATION, "%s", e.msg);

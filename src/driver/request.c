@@ -4,7 +4,6 @@
 #include "config.h"
 
 #include <ctype.h>
-#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,29 +13,8 @@
 #include "base/buf.h"
 #include "base/xalloc.h"
 #include "core/jtext.h"
-#include "core/sign.h"
-#include "core/template.h"
 #include "driver/data.h"
-#include "driver/request.h"
-
-static const char *const scheme_names[] = {
-	"standard-webhooks", "timestamped-hmac", NULL
-};
-
-/* A request in the making. */
-struct maker {
-	struct request *request;
-	const struct node *options;
-	const struct job *job;
-	const char *queue;
-	const char *secret;		/* the handler's, or NULL */
-	json_t *data;			/* the members that are looked at */
-	const char *payload;		/* its very bytes, or NULL */
-	size_t payload_len;
-	struct buf context;		/* for templates; empty until one is filled in */
-	int64_t now;
-	struct err *e;
-};
+#include "driver/maker.h"
 
 /*
  * What may be in a header, a URL, a method
@@ -54,8 +32,8 @@ is_token(const char *s)
 	return true;
 }
 
-static bool
-is_field_value(const char *s)
+bool
+maker_is_field_value(const char *s)
 {
 	for (; *s != '\0'; s++)
 		if (((unsigned char)*s < 0x20 && *s != '\t') || *s == 0x7f)
@@ -104,10 +82,10 @@ check_header(const char *name, const char *value, struct err *e)
 {
 	if (!is_token(name))
 		return err_set(e, "headers: \"%.100s\" cannot be the name of a "
-		    "header", is_field_value(name) ? name : "(control character)");
+		    "header", maker_is_field_value(name) ? name : "(control character)");
 	if (is_ours(name))
 		return err_set(e, "headers: %s is set by jobqd itself", name);
-	if (!is_field_value(value))
+	if (!maker_is_field_value(value))
 		return err_set(e, "headers: the value of %s has a control "
 		    "character", name);
 	if (strlen(name) + strlen(value) > REQUEST_HEADER_MAX)
@@ -120,26 +98,26 @@ check_header(const char *name, const char *value, struct err *e)
  * Options
  */
 
-static void
-complain(struct conf_sink *sink, const struct node_entry *at, const char *text)
+void
+maker_complain(struct conf_sink *sink, const struct node_entry *at, const char *text)
 {
 	conf_complain(sink, at->file, at->line, at->column, "%s", text);
 }
 
-static bool
-check_scalar(const struct node_entry *entry, struct conf_sink *sink)
+bool
+maker_check_scalar(const struct node_entry *entry, struct conf_sink *sink)
 {
 	char text[256];
 	struct err e;
 
 	if (entry->value->kind != NODE_SCALAR) {
 		snprintf(text, sizeof(text), "%s: needs a single value", entry->key);
-		complain(sink, entry, text);
+		maker_complain(sink, entry, text);
 		return false;
 	}
 	if (template_check(entry->value->text, &e) < 0) {
 		err_prepend(&e, "%s", entry->key);
-		complain(sink, entry, e.msg);
+		maker_complain(sink, entry, e.msg);
 		return false;
 	}
 	return true;
@@ -152,34 +130,15 @@ check_headers(const struct node_entry *entry, struct conf_sink *sink)
 	struct err e;
 
 	if (map->kind != NODE_MAP) {
-		complain(sink, entry, "headers: needs a map of names and values");
+		maker_complain(sink, entry, "headers: needs a map of names and values");
 		return;
 	}
 	if (map->count > REQUEST_HEADERS_MAX)
-		complain(sink, entry, "headers: too many");
+		maker_complain(sink, entry, "headers: too many");
 	for (size_t i = 0; i < map->count; i++)
-		if (check_scalar(&map->entries[i], sink) && check_header(
+		if (maker_check_scalar(&map->entries[i], sink) && check_header(
 		    map->entries[i].key, map->entries[i].value->text, &e) < 0)
-			complain(sink, &map->entries[i], e.msg);
-}
-
-static void
-check_sign(const struct node_entry *entry, struct conf_sink *sink)
-{
-	static const char *const keys[] = {
-		"scheme", "secret", "secret_file", NULL
-	};
-	const struct node_entry *secret;
-	int scheme = 0;
-
-	if (entry->value->kind != NODE_MAP) {
-		complain(sink, entry, "sign: needs a map {scheme, secret}");
-		return;
-	}
-	node_known_keys(entry->value, keys, sink);
-	node_choice(entry->value, "scheme", scheme_names, &scheme, sink);
-	if ((secret = node_entry(entry->value, "secret")) != NULL)
-		check_scalar(secret, sink);
+			maker_complain(sink, &map->entries[i], e.msg);
 }
 
 void
@@ -189,16 +148,17 @@ request_check(const struct node *options, struct conf_sink *sink)
 	struct err e;
 
 	if ((entry = node_entry(options, "url")) != NULL &&
-	    check_scalar(entry, sink) && !template_used(entry->value->text) &&
+	    maker_check_scalar(entry, sink) && !template_used(entry->value->text) &&
 	    check_url(entry->value->text, &e) < 0)
-		complain(sink, entry, e.msg);
+		maker_complain(sink, entry, e.msg);
 	if ((entry = node_entry(options, "method")) != NULL &&
-	    check_scalar(entry, sink) && !is_token(entry->value->text))
-		complain(sink, entry, "method: needs a word such as POST");
+	    maker_check_scalar(entry, sink) && !is_token(entry->value->text))
+		maker_complain(sink, entry, "method: needs a word such as POST");
 	if ((entry = node_entry(options, "headers")) != NULL)
 		check_headers(entry, sink);
 	if ((entry = node_entry(options, "sign")) != NULL)
-		check_sign(entry, sink);
+		signing_check(entry, sink);
+	content_check(options, sink);
 }
 
 /*
@@ -209,7 +169,8 @@ static bool
 is_looked_at(const char *key, size_t len, void *arg)
 {
 	static const char *const ours[] = {
-		"url", "method", "headers", "body", "eventType", "secret",
+		"url", "method", "headers", "body", "eventType", "secret", "query",
+		"form", "multipart", "upload", "save_to",
 	};
 
 	(void)arg;
@@ -219,9 +180,8 @@ is_looked_at(const char *key, size_t len, void *arg)
 	return false;
 }
 
-/* A string of the data, NULL: not there; -1 when it is no string. */
-static int
-get_string(struct maker *m, const char *key, const char **out)
+int
+maker_string(struct maker *m, const char *key, const char **out)
 {
 	json_t *value = json_object_get(m->data, key);
 
@@ -236,8 +196,8 @@ get_string(struct maker *m, const char *key, const char **out)
 	return 0;
 }
 
-static int
-expand(struct maker *m, const char *text, enum template_use use, char **out)
+int
+maker_expand(struct maker *m, const char *text, enum template_use use, char **out)
 {
 	struct buf b = { .len = 0 };
 
@@ -255,6 +215,25 @@ expand(struct maker *m, const char *text, enum template_use use, char **out)
 	return 0;
 }
 
+int
+maker_expand_map(struct maker *m, const struct node *value, char **out)
+{
+	char *text = node_json(value);
+	struct buf b = { .len = 0 };
+	int rc = 0;
+
+	if (m->context.len == 0)
+		template_context(&m->context, m->job, m->queue, m->now);
+	if (template_used(text))
+		rc = template_expand(text, m->context.data, TEMPLATE_JSON, &b, m->e);
+	else
+		buf_str(&b, text);
+	free(text);
+	*out = rc == 0 ? buf_detach(&b) : NULL;
+	buf_clear(&b);
+	return rc;
+}
+
 static int
 make_url(struct maker *m)
 {
@@ -262,16 +241,27 @@ make_url(struct maker *m)
 
 	node_str(m->options, "url", &text, NULL);
 	if (text != NULL) {
-		if (expand(m, text, TEMPLATE_URL, &m->request->url) < 0)
+		if (maker_expand(m, text, TEMPLATE_URL, &m->request->url) < 0)
 			return err_prepend(m->e, "url");
 	} else {
-		if (get_string(m, "url", &text) < 0)
+		if (maker_string(m, "url", &text) < 0)
 			return -1;
 		if (text == NULL)
 			return err_set(m->e, "url: missing in data");
 		m->request->url = xstrdup(text);
 	}
+	if (content_query(m) < 0)
+		return -1;
 	return check_url(m->request->url, m->e);
+}
+
+bool
+maker_gives(const struct maker *m, const char *key)
+{
+	const json_t *value = m->envelope ? json_object_get(m->data, key) : NULL;
+
+	return node_get(m->options, key) != NULL ||
+	    (value != NULL && !json_is_null(value));
 }
 
 static int
@@ -280,10 +270,10 @@ make_method(struct maker *m)
 	const char *text = NULL;
 
 	node_str(m->options, "method", &text, NULL);
-	if (text == NULL && get_string(m, "method", &text) < 0)
+	if (text == NULL && maker_string(m, "method", &text) < 0)
 		return -1;
 	if (text == NULL)
-		text = "POST";
+		text = content_method(m);
 	if (!is_token(text) || strlen(text) > 32)
 		return err_set(m->e, "method: needs a word such as POST");
 	m->request->method = xstrdup(text);
@@ -306,9 +296,10 @@ find_header(struct request *r, const char *name)
 	return NULL;
 }
 
-static void
-put_header(struct request *r, const char *name, const char *value)
+void
+maker_put_header(struct maker *m, const char *name, const char *value)
 {
+	struct request *r = m->request;
 	char **old = find_header(r, name);
 	char *text = xasprintf("%s: %s", name, value);
 
@@ -318,6 +309,12 @@ put_header(struct request *r, const char *name, const char *value)
 	}
 	free(*old);
 	*old = text;
+}
+
+bool
+maker_has_header(struct maker *m, const char *name)
+{
+	return find_header(m->request, name) != NULL;
 }
 
 static int
@@ -344,7 +341,7 @@ put_data_headers(struct maker *m)
 		    node_get(m->options, "auth") != NULL)
 			return err_set(m->e, "headers: Authorization is the "
 			    "handler's (auth)");
-		put_header(m->request, name, text);
+		maker_put_header(m, name, text);
 	}
 	return 0;
 }
@@ -359,12 +356,12 @@ make_headers(struct maker *m)
 		char *value;
 		int rc;
 
-		if (expand(m, map->entries[i].value->text, TEMPLATE_LINE,
+		if (maker_expand(m, map->entries[i].value->text, TEMPLATE_LINE,
 		    &value) < 0)
 			return err_prepend(m->e, "headers: %s", name);
 		rc = check_header(name, value, m->e);
 		if (rc == 0)
-			put_header(m->request, name, value);
+			maker_put_header(m, name, value);
 		free(value);
 		if (rc < 0)
 			return -1;
@@ -372,125 +369,27 @@ make_headers(struct maker *m)
 	return put_data_headers(m);
 }
 
-static void
-set_body(struct maker *m, const char *bytes, size_t len, const char *type)
+static bool
+is_envelope(const struct maker *m)
 {
-	m->request->body = xstrndup(bytes, len);
-	m->request->body_len = len;
-	if (find_header(m->request, "Content-Type") == NULL)
-		put_header(m->request, "Content-Type", type);
-}
+	static const char *const keys[] = {
+		"body", "form", "multipart", "secret", "upload", "save_to",
+	};
 
-static int
-make_body(struct maker *m)
-{
-	static const char json[] = "application/json";
-	const char *text;
-	bool envelope = m->payload != NULL ||
-	    json_object_get(m->data, "body") != NULL ||
-	    json_object_get(m->data, "secret") != NULL;
-
-	if (get_string(m, "body", &text) < 0)
-		return -1;
-	if (text != NULL && m->payload != NULL)
-		return err_set(m->e, "payload and body: only one of them");
-	if (m->payload != NULL && *m->payload != '{' && *m->payload != '[')
-		return err_set(m->e, "payload: needs an object (text goes into "
-		    "body)");
-	if (m->payload != NULL)
-		set_body(m, m->payload, m->payload_len, json);
-	else if (text != NULL)
-		set_body(m, text, strlen(text), "text/plain; charset=utf-8");
-	else if (!envelope && node_get(m->options, "url") != NULL &&
-	    strcmp(m->request->method, "GET") != 0 &&
-	    strcmp(m->request->method, "HEAD") != 0)
-		set_body(m, m->job->data, strlen(m->job->data), json);
-	return 0;
-}
-
-/* The key to sign with: the handler's, else the data's. *key NULL: do not. */
-static int
-find_secret(struct maker *m, char **key)
-{
-	const char *text;
-
-	*key = NULL;
-	if (m->secret != NULL)
-		return expand(m, m->secret, TEMPLATE_TEXT, key) < 0 ?
-		    err_prepend(m->e, "sign.secret") : 0;
-	if (get_string(m, "secret", &text) < 0)
-		return -1;
-	*key = xstrdup(text);
-	if (text == NULL && node_get(m->options, "sign") != NULL)
-		return err_set(m->e, "secret: missing in data, and the handler "
-		    "has none to sign with");
-	return 0;
-}
-
-static int
-put_signature(struct maker *m, enum sign_scheme scheme, const char *key)
-{
-	struct request *r = m->request;
-	const char *body = r->body ? r->body : "";
-	char id[24], at[24];
-	struct buf value = { .len = 0 };
-	int rc;
-
-	snprintf(id, sizeof(id), "%" PRId64, m->job->id);
-	snprintf(at, sizeof(at), "%" PRId64, m->now);
-	if (scheme == SIGN_STANDARD)
-		rc = sign_standard(key, id, m->now, body, r->body_len, &value, m->e);
-	else
-		rc = sign_timestamped(key, m->now, body, r->body_len, &value, m->e);
-	if (rc == 0 && scheme == SIGN_STANDARD) {
-		put_header(r, "webhook-id", id);
-		put_header(r, "webhook-timestamp", at);
-		put_header(r, "webhook-signature", value.data);
-	} else if (rc == 0) {
-		put_header(r, "X-Webhook-Timestamp", at);
-		put_header(r, "X-Webhook-Signature", value.data);
-	}
-	if (rc == 0)
-		put_header(r, "X-Event-Id", id);
-	buf_clear(&value);
-	return rc;
-}
-
-static int
-make_signature(struct maker *m)
-{
-	const struct node *sign = node_get(m->options, "sign");
-	int scheme = SIGN_STANDARD, rc;
-	const char *event;
-	char *key;
-
-	if (get_string(m, "eventType", &event) < 0)
-		return -1;
-	if (event != NULL && !is_field_value(event))
-		return err_set(m->e, "eventType: has a control character");
-	if (find_secret(m, &key) < 0)
-		return -1;
-	if (key == NULL)
-		return 0;
-	node_choice(sign, "scheme", scheme_names, &scheme, NULL);
-	rc = put_signature(m, (enum sign_scheme)scheme, key);
-	explicit_bzero(key, strlen(key));
-	free(key);
-	if (rc < 0)
-		return -1;
-	if (event == NULL && is_field_value(m->job->type))
-		event = m->job->type;
-	put_header(m->request, "X-Event-Type", event ? event : "");
-	return 0;
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (json_object_get(m->data, keys[i]) != NULL)
+			return true;
+	return m->payload != NULL;
 }
 
 int
-request_make(struct request *r, const struct node *options, const char *secret,
-    const struct job *job, const char *queue, int64_t now, struct err *e)
+request_make(struct request *r, const struct node *options,
+    char *const *secrets, const struct job *job, const char *queue, int64_t now,
+    struct err *e)
 {
 	struct maker m = {
 		.request = r, .options = options, .job = job, .queue = queue,
-		.secret = secret, .now = now, .e = e,
+		.secrets = secrets, .now = now, .e = e,
 	};
 	int rc;
 
@@ -498,8 +397,16 @@ request_make(struct request *r, const struct node *options, const char *secret,
 	if ((m.data = data_read_some(job, is_looked_at, NULL, e)) == NULL)
 		return -1;
 	m.payload = jtext_member(job->data, "payload", &m.payload_len);
-	rc = make_url(&m) < 0 || make_method(&m) < 0 || make_headers(&m) < 0 ||
-	    make_body(&m) < 0 || make_signature(&m) < 0 ? -1 : 0;
+	/* Where there are no files, the data's members can be of any meaning. */
+	if (node_get(options, "directory") == NULL &&
+	    node_get(options, "url") != NULL) {
+		json_object_del(m.data, "upload");
+		json_object_del(m.data, "save_to");
+	}
+	m.envelope = is_envelope(&m);
+	rc = content_find(&m) < 0 || make_url(&m) < 0 || make_method(&m) < 0 ||
+	    make_headers(&m) < 0 || content_make(&m) < 0 ||
+	    signing_make(&m) < 0 ? -1 : 0;
 	json_decref(m.data);
 	buf_clear(&m.context);
 	return rc;
@@ -512,6 +419,8 @@ request_clear(struct request *r)
 	free(r->method);
 	strings_clear(&r->headers);
 	free(r->body);
+	pieces_clear(&r->pieces);
+	free(r->save_to);
 	memset(r, 0, sizeof(*r));
 }
 

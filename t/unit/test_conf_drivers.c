@@ -71,6 +71,21 @@ static const struct {
 	{ HTTP("keep_headers: [\"\", [a]]"),
 	    "x.yml:1:45: keep_headers: needs the name of a header\n"
 	    "x.yml:1:49: keep_headers: needs the name of a header\n" },
+	{ HTTP("url: \"http://h/\", query: {a: \"{{data.a}}\"}, payload: {a: [\"{{data.b}}\"]}"), "" },
+	{ HTTP("sign: {secret: [a, b]}, body: \"{{data.text}}\""), "" },
+	{ HTTP("url: \"http:///x\", query: 5, form: {a: \"{{b}}\"}"),
+	    "x.yml:1:30: url: names no host\n"
+	    "x.yml:1:48: query: needs a map\n"
+	    "x.yml:1:58: form: {{b}}: a path begins with one of data, job, now, as in {{data.name}}\n" },
+	{ HTTP("body: [a], payload: {}, multipart: []"),
+	    "x.yml:1:30: body: only one of payload and body\n"
+	    "x.yml:1:30: body: needs a single value\n"
+	    "x.yml:1:54: multipart: only one of body and multipart\n"
+	    "x.yml:1:54: multipart: needs a map\n" },
+	{ HTTP("sign: {secret: []}"),
+	    "x.yml:1:37: secret: needs 1 to 10 of them\n" },
+	{ HTTP("sign: {secret: [a, \"{{data.b}}\"]}"),
+	    "x.yml:1:49: secret: needs a text without {{}} in a list\n" },
 #endif
 
 	{ REPORT(REPORTS), "" },
