@@ -5,6 +5,7 @@ to FILE: its first line, its headers, its body as base64, and how many
 connections were open then.
 """
 import base64
+import hashlib
 import json
 import socket
 import socketserver
@@ -42,9 +43,15 @@ class Handler(socketserver.StreamRequestHandler):
         while (h := self.rfile.readline(65536).strip()):
             name, value = h.decode("latin-1").split(":", 1)
             headers[name.lower()] = value.strip()
-        body = self.rfile.read(int(headers.get("content-length", "0")))
+        left = size = int(headers.get("content-length", "0"))
+        digest, body = hashlib.sha256(), b""
+        while left > 0 and (some := self.rfile.read(min(left, 1 << 18))):
+            digest.update(some)
+            body += some if size <= 1 << 20 else b""
+            left -= len(some)
         with lock:
-            out.write(json.dumps({"line": line, "headers": headers,
+            out.write(json.dumps({"line": line, "headers": headers, "bytes": size - left,
+                                  "sha256": digest.hexdigest(),
                                   "body": base64.b64encode(body).decode()}) + "\n")
         words = line.split(" ")[1].split("?")[0].strip("/").split("/")
         return getattr(self, "do_" + words[0])(*words[1:])
@@ -150,6 +157,20 @@ class Handler(socketserver.StreamRequestHandler):
         self.send({"size": b"zz\r\nabc\r\n", "huge": b"ffffffffffffffffff\r\nabc", "none": b"",
                    "end": b"5\r\nhello0\r\n\r\n", "good": b"0\r\nX-Trailer: a\r\n\r\n"}[what])
         return what == "good"
+
+    def do_bytes(self, n, how="length", end="whole"):
+        n, block = int(n), bytes(range(256)) * 1024
+        chunked = how == "chunked"
+        self.send(head("200 X", "Transfer-Encoding: chunked" if chunked else "Content-Length: %d" % n,
+                       "Content-Type: application/pdf; x=y"))
+        while n > 0:
+            some = block[:min(n, len(block))]
+            self.send(b"%x\r\n%s\r\n" % (len(some), some) if chunked else some)
+            n -= len(some)
+            if end == "cut":
+                return False
+            time.sleep(0.1 if end == "slow" else 0)
+        return self.send(b"0\r\n\r\n" if chunked else b"")
 
     def do_two_lengths(self):
         self.send(head("200 X", "Content-Length: 3", "Content-Length: 5"), b"abcde")

@@ -4,6 +4,7 @@
 #include "config.h"
 
 #include <ctype.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -196,21 +197,41 @@ put_header(const struct answer *a, const char *name, struct buf *members)
 	buf_clear(&value);
 }
 
-char *
-answer_result(const struct answer *a, long status)
+static void
+put_file(const struct answer *a, struct buf *b)
+{
+	buf_str(b, "\"file\": ");
+	buf_json(b, a->file, strlen(a->file));
+	buf_printf(b, ", \"bytes\": %" PRId64 ", \"type\": ", a->file_bytes);
+	buf_json(b, a->type, strlen(a->type));
+}
+
+static void
+put_body(const struct answer *a, struct buf *b)
 {
 	const char *body = a->body.data ? a->body.data : "";
 	bool truncated = a->body_seen > a->body.len;
-	struct buf b = { .len = 0 }, members = { .len = 0 };
 
-	buf_printf(&b, "{\"status\": %ld, \"body\": ", status);
+	buf_str(b, "\"body\": ");
 	if (a->is_json && !truncated && a->body.len > 0 &&
 	    data_is_storable(body, a->body.len))
-		buf_put(&b, body, a->body.len);
+		buf_put(b, body, a->body.len);
 	else
-		buf_json(&b, body, a->body.len);
+		buf_json(b, body, a->body.len);
 	if (truncated)
-		buf_str(&b, ", \"truncated\": true");
+		buf_str(b, ", \"truncated\": true");
+}
+
+char *
+answer_result(const struct answer *a, long status)
+{
+	struct buf b = { .len = 0 }, members = { .len = 0 };
+
+	buf_printf(&b, "{\"status\": %ld, ", status);
+	if (a->file != NULL)
+		put_file(a, &b);
+	else
+		put_body(a, &b);
 	for (size_t i = 0; i < a->keep->headers.n; i++)
 		put_header(a, a->keep->headers.v[i], &members);
 	if (members.len > 0)

@@ -40,6 +40,9 @@ struct answer {
 	int64_t retry_after_ms;		/* -1: none */
 	bool is_json;
 	char type[128];			/* of its content; empty: not said */
+	/* Where the body went to, instead of body; NULL: nowhere. Borrowed. */
+	const char *file;
+	int64_t file_bytes;
 };
 
 void answer_init(struct answer *, const struct answer_keep *);
@@ -57,7 +60,8 @@ void answer_body(struct answer *, const char *data, size_t len);
 /*
  * As JSON text, which the caller frees: {"status", "body"}, and with headers
  * that are kept "headers". The body is JSON where it says so, and is, and is
- * there as a whole; else text. "truncated" says that there was more.
+ * there as a whole; else text. "truncated" says that there was more. In its place
+ * are "file", "bytes" and "type" of a file.
  */
 char *answer_result(const struct answer *, long status);
 

@@ -5,8 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,15 +78,22 @@ enter(int fd, const char *name)
 	return next;
 }
 
-static bool
-is_path_of_names(const char *path)
+int
+below_check(const char *path, struct err *e)
 {
+	const char *part = path;
+
+	if (strlen(path) > BELOW_PATH_MAX)
+		return err_set(e, "longer than %d bytes", BELOW_PATH_MAX);
 	for (;;) {
-		if (*path == '/' || *path == '.' || *path == '\0')
-			return false;
-		path += strcspn(path, "/");
-		if (*path++ == '\0')
-			return true;
+		size_t len = strcspn(part, "/");
+
+		if (len == 0 || len > NAME_MAX || *part == '.')
+			return err_set(e, "\"%.200s\" is no path of names, none of "
+			    "which begins with a dot", shown(path));
+		if (part[len] == '\0')
+			return 0;
+		part += len + 1;
 	}
 }
 
@@ -97,22 +104,14 @@ below_make(const char *dir, const char *path, const char **name,
 	const char *part = path;
 	int fd;
 
-	if (strlen(path) > BELOW_PATH_MAX)
-		return err_set(e, "longer than %d bytes", BELOW_PATH_MAX);
-	if (!is_path_of_names(path))
-		return err_set(e, "\"%.200s\" is no path of names without a dot "
-		    "in front", shown(path));
+	if (below_check(path, e) < 0)
+		return -1;
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(e, "cannot open %s", dir);
 	for (size_t len; part[len = strcspn(part, "/")] == '/'; part += len + 1) {
-		char next[256];
+		char next[NAME_MAX + 1];
 
-		if (len >= sizeof(next)) {
-			close(fd);
-			return err_set(e, "\"%.200s\" has a name longer than 255 "
-			    "bytes", shown(path));
-		}
 		snprintf(next, sizeof(next), "%.*s", (int)len, part);
 		if ((fd = enter(fd, next)) < 0)
 			return err_errno(e, "cannot enter \"%.200s\" below %s",

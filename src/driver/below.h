@@ -12,10 +12,14 @@
 /* A descriptor to read the file by; -1 with e, which begins with the path. */
 int below_open(const char *dir, const char *path, struct err *e);
 
+/* Whether there can be a file of that path: no part of it is empty, longer than
+ * 255 bytes, or begins with a dot. -1 with e. */
+int below_check(const char *path, struct err *e);
+
 /*
  * The directory of a file to be written, opened; it and those above it are made
  * where they are not there. *name is set to the file's name, within path. -1
- * with e: no part of the path may be empty or begin with a dot.
+ * with e.
  */
 int below_make(const char *dir, const char *path, const char **name,
     struct err *e);

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/xalloc.h"
+#include "driver/below.h"
 #include "driver/maker.h"
 
 /* What may be sent; one of them. */
@@ -331,7 +332,10 @@ make_save_to(struct maker *m)
 		return 0;
 	if (need_directory(m) < 0)
 		return err_prepend(m->e, "save_to");
-	return get_text(m, "save_to", &m->request->save_to);
+	if (get_text(m, "save_to", &m->request->save_to) < 0)
+		return -1;
+	return below_check(m->request->save_to, m->e) == 0 ? 0 :
+	    err_prepend(m->e, "save_to");
 }
 
 int

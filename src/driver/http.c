@@ -10,6 +10,8 @@
 #include "config.h"
 
 #include <curl/curl.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -25,17 +27,31 @@
 #include "core/outcome.h"
 #include "driver/answer.h"
 #include "driver/auth.h"
+#include "driver/below.h"
 #include "driver/drivers.h"
 #include "driver/netaddr.h"
+#include "driver/output.h"
 #include "driver/request.h"
+#include "driver/upload.h"
 #include "os/loop.h"
 
 #define CONNECT_MS 10000
 #define TOKEN_MS 30000			/* to fetch an OAuth token */
 #define BUFFER_SIZE 4096L		/* of curl, for each that is on its way */
+#define FILE_BUFFER_SIZE (256L << 10)	/* … with a file */
+#define FILE_SIZE_MAX (INT64_C(1) << 30)	/* of what is saved, if the handler does not say */
+#define PROGRESS_US MONO_SECOND		/* between two reports of it */
 #define BODY_READ (1u << 20)		/* bytes of an answer; then the connection is cut */
 #define TOKEN_BODY (64u << 10)
 #define MESSAGE_BODY 200		/* of an answer, in a failure's message */
+
+/* Files that are sent, and the one that is received. */
+struct files {
+	struct upload upload;		/* pieces NULL: none is sent */
+	struct output output;
+	int dir;			/* the one that output goes to; -1: nowhere */
+	mono_t told;			/* of progress */
+};
 
 /* A request on its way: of a job, or for the token (run NULL). */
 struct transfer {
@@ -50,6 +66,7 @@ struct transfer {
 	enum job_class cut;		/* we ended it; CLASS_NONE: no, or the status counts */
 	struct err why;			/* of cut */
 	mono_t token_at;		/* auth.token_at when it began */
+	struct files *files;		/* NULL: it has to do with none */
 	TAILQ_ENTRY(transfer) link;	/* while it waits for the token */
 };
 TAILQ_HEAD(transfers, transfer);
@@ -64,6 +81,8 @@ struct http {
 	struct answer_keep keep;
 	char **secrets;			/* to sign with; NULL: none of the handler */
 	const char *ca_file;		/* NULL: the system's */
+	const char *directory;		/* of files; NULL: none */
+	int64_t max_size;		/* of one that is saved */
 
 	struct auth auth;
 	struct transfer *fetch;		/* for the token, NULL: none on its way */
@@ -84,9 +103,9 @@ check(const struct node *options, struct conf_sink *sink)
 		"driver", "url", "method", "headers", "sign", "auth",
 		"allow_private", "timeout", "connect_timeout", "ca_file",
 		"keep_body", "keep_headers", "query", "payload", "body", "form",
-		"multipart", NULL
+		"multipart", "upload", "save_to", "directory", "max_size", NULL
 	};
-	int64_t ms = 0;
+	int64_t ms = 0, size = 1;
 	bool yes = false;
 	const char *text = NULL;
 
@@ -99,6 +118,13 @@ check(const struct node *options, struct conf_sink *sink)
 	node_duration_ms(options, "timeout", &ms, sink);
 	node_duration_ms(options, "connect_timeout", &ms, sink);
 	node_str(options, "ca_file", &text, sink);
+	node_size(options, "max_size", &size, sink);
+	if (size < 1) {
+		const struct node_entry *at = node_entry(options, "max_size");
+
+		conf_complain(sink, at->file, at->line, at->column,
+		    "max_size: must be more than 0");
+	}
 }
 
 /*
@@ -191,12 +217,37 @@ make_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
 }
 
+/* To the file, if this is what is to be saved. */
+static bool
+save_some(struct transfer *t, const char *data, size_t len)
+{
+	struct output *o = &t->files->output;
+
+	if (output_put(o, data, len, &t->why) == 0)
+		return true;
+	t->cut = o->bytes > o->max ? CLASS_VALIDATION : CLASS_RESOURCE;
+	return false;
+}
+
+static bool
+is_saved(const struct transfer *t)
+{
+	long status = 0;
+
+	if (t->files == NULL || t->files->dir < 0)
+		return false;
+	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+	return answer_class(status, false) == CLASS_NONE;
+}
+
 static size_t
 take_body(char *data, size_t size, size_t n, void *arg)
 {
 	struct transfer *t = arg;
 	size_t len = size * n;
 
+	if (is_saved(t))
+		return save_some(t, data, len) ? len : 0;
 	answer_body(&t->answer, data, len);
 	return t->answer.body_seen > BODY_READ ? 0 : len;	/* 0 ends the transfer */
 }
@@ -212,6 +263,99 @@ take_header(char *data, size_t size, size_t n, void *arg)
 		return 0;
 	}
 	return len;
+}
+
+static size_t
+give_body(char *data, size_t size, size_t n, void *arg)
+{
+	struct transfer *t = arg;
+	ssize_t len = upload_read(&t->files->upload, data, size * n, &t->why);
+
+	if (len >= 0)
+		return (size_t)len;
+	t->cut = CLASS_RESOURCE;
+	return CURL_READFUNC_ABORT;
+}
+
+/* To begin again, on another connection. */
+static int
+rewind_body(void *arg, curl_off_t offset, int origin)
+{
+	struct transfer *t = arg;
+
+	if (origin != SEEK_SET)
+		return CURL_SEEKFUNC_CANTSEEK;
+	upload_seek(&t->files->upload, offset);
+	return CURL_SEEKFUNC_OK;
+}
+
+static int
+tell_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all,
+    curl_off_t up)
+{
+	struct transfer *t = arg;
+	curl_off_t all = t->files->dir >= 0 && down > 0 ? down_all : up_all;
+	curl_off_t done = t->files->dir >= 0 && down > 0 ? down : up;
+	mono_t now = mono_now();
+	char note[80];
+
+	if (done <= 0 || now - t->files->told < PROGRESS_US)
+		return 0;
+	t->files->told = now;
+	if (all > 0)
+		snprintf(note, sizeof(note), "%lld of %lld bytes", (long long)done,
+		    (long long)all);
+	else
+		snprintf(note, sizeof(note), "%lld bytes", (long long)done);
+	run_progress(t->run, all > 0 ? (int)(done / ((double)all / 100)) : -1, note);
+	return 0;
+}
+
+/*
+ * Files
+ */
+
+static void
+files_free(struct files *f)
+{
+	if (f == NULL)
+		return;
+	upload_close(&f->upload);
+	if (f->dir >= 0) {
+		output_clear(&f->output);
+		close(f->dir);
+	}
+	free(f);
+}
+
+/* All that a request has to do with is opened before it goes out. */
+static enum job_class
+files_open(struct transfer *t, struct err *e)
+{
+	const struct request *r = &t->request;
+	const struct job *job = t->run->job;
+	struct files *f;
+	const char *name;
+
+	if (r->pieces.n == 0 && r->save_to == NULL)
+		return CLASS_NONE;
+	f = t->files = xcalloc(1, sizeof(*f));
+	f->dir = f->output.fd = -1;
+	f->told = mono_now();
+	if (r->pieces.n > 0 && upload_open(&f->upload, &r->pieces,
+	    t->http->directory, e) < 0) {
+		err_prepend(e, "upload");
+		return CLASS_VALIDATION;
+	}
+	if (r->save_to == NULL)
+		return CLASS_NONE;
+	f->dir = below_make(t->http->directory, r->save_to, &name, e);
+	if (f->dir < 0 || output_replace(&f->output, f->dir, name, job->id,
+	    job->attempt, t->http->max_size, e) < 0) {
+		err_prepend(e, "save_to");
+		return CLASS_RESOURCE;
+	}
+	return CLASS_NONE;
 }
 
 /*
@@ -241,6 +385,7 @@ transfer_free(struct transfer *t)
 		curl_easy_cleanup(t->easy);
 	}
 	curl_slist_free_all(t->headers);
+	files_free(t->files);
 	request_clear(&t->request);
 	answer_clear(&t->answer);
 	free(t);
@@ -271,7 +416,7 @@ set_headers(struct transfer *t)
 		free(name);
 	}
 	/* Else curl calls what is not there a form. */
-	if (t->request.body == NULL)
+	if (t->request.body == NULL && t->request.pieces.n == 0)
 		add_header(t, "Content-Type:");
 	/* Else curl waits a second for leave to send what is large. */
 	add_header(t, "Expect:");
@@ -290,7 +435,11 @@ set_method(struct transfer *t)
 {
 	const struct request *r = &t->request;
 
-	if (r->body != NULL || strcmp(r->method, "POST") == 0 ||
+	if (r->pieces.n > 0) {
+		curl_easy_setopt(t->easy, CURLOPT_UPLOAD, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_INFILESIZE_LARGE,
+		    (curl_off_t)t->files->upload.size);
+	} else if (r->body != NULL || strcmp(r->method, "POST") == 0 ||
 	    strcmp(r->method, "PUT") == 0 || strcmp(r->method, "PATCH") == 0) {
 		curl_easy_setopt(t->easy, CURLOPT_POSTFIELDSIZE_LARGE,
 		    (curl_off_t)r->body_len);
@@ -363,6 +512,28 @@ set_options(struct transfer *t)
 }
 
 static void
+set_files(struct transfer *t)
+{
+	CURL *c = t->easy;
+
+	curl_easy_setopt(c, CURLOPT_BUFFERSIZE, FILE_BUFFER_SIZE);
+	curl_easy_setopt(c, CURLOPT_UPLOAD_BUFFERSIZE, FILE_BUFFER_SIZE);
+	curl_easy_setopt(c, CURLOPT_READFUNCTION, give_body);
+	curl_easy_setopt(c, CURLOPT_READDATA, t);
+	curl_easy_setopt(c, CURLOPT_SEEKFUNCTION, rewind_body);
+	curl_easy_setopt(c, CURLOPT_SEEKDATA, t);
+	curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, tell_progress);
+	curl_easy_setopt(c, CURLOPT_XFERINFODATA, t);
+	curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
+	if (t->files->dir < 0)
+		return;
+	/* Saved as it is, and known to be too large as soon as can be. */
+	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, NULL);
+	curl_easy_setopt(c, CURLOPT_MAXFILESIZE_LARGE,
+	    (curl_off_t)t->http->max_size);
+}
+
+static void
 start(struct transfer *t)
 {
 	t->easy = curl_easy_init();
@@ -370,6 +541,8 @@ start(struct transfer *t)
 		fatal("libcurl has no memory", "driver=%s", "http");
 	t->token_at = t->run != NULL ? t->http->auth.token_at : mono_now();
 	set_options(t);
+	if (t->files != NULL)
+		set_files(t);
 	set_method(t);
 	set_times(t);
 	set_headers(t);
@@ -391,6 +564,7 @@ class_of_error(const struct transfer *t, CURLcode code)
 		return t->cut;
 	switch (code) {
 	case CURLE_URL_MALFORMAT:
+	case CURLE_FILESIZE_EXCEEDED:
 		return CLASS_VALIDATION;
 	case CURLE_OPERATION_TIMEDOUT:
 		curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
@@ -411,6 +585,9 @@ error_message(const struct transfer *t, CURLcode code)
 		    "allow_private would let it", where);
 	if (t->cut != CLASS_NONE)
 		return xasprintf("%s: %s", where, t->why.msg);
+	if (code == CURLE_FILESIZE_EXCEEDED)
+		return xasprintf("%s: more than max_size, %" PRId64 " bytes", where,
+		    t->http->max_size);
 	/* So it calls a line of a head that does not end. */
 	if (code == CURLE_OUT_OF_MEMORY)
 		return xasprintf("%s: a line of the answer's head is too long, or "
@@ -434,6 +611,21 @@ status_message(const struct transfer *t, long status)
 	    len > 0 ? ": " : "", (int)len, len > 0 ? body->data : "");
 }
 
+/* The file is there, or the job has failed. */
+static void
+keep_file(struct transfer *t, struct run_result *r)
+{
+	struct err e;
+
+	if (output_finish(&t->files->output, &e) < 0) {
+		r->class = CLASS_RESOURCE;
+		r->message = xasprintf("save_to: %s", e.msg);
+		return;
+	}
+	t->answer.file = t->request.save_to;
+	t->answer.file_bytes = t->files->output.bytes;
+}
+
 static void
 job_done(struct transfer *t, CURLcode code)
 {
@@ -450,6 +642,8 @@ job_done(struct transfer *t, CURLcode code)
 		r.class = answer_class(status, r.retry_after_ms >= 0);
 		if (r.class != CLASS_NONE)
 			r.message = status_message(t, status);
+		if (r.class == CLASS_NONE && is_saved(t))
+			keep_file(t, &r);
 		r.result = answer_result(&t->answer, status);
 		if (r.class == CLASS_AUTH)
 			auth_refuse_token(&t->http->auth, t->token_at);
@@ -569,6 +763,9 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
 	answer_keep_init(&h->keep, options);
 	node_str(options, "ca_file", &h->ca_file, NULL);
+	node_str(options, "directory", &h->directory, NULL);
+	h->max_size = FILE_SIZE_MAX;
+	node_size(options, "max_size", &h->max_size, NULL);
 	usable = auth_open(&h->auth, node_get(options, "auth"), e) == 0 &&
 	    sign_open(h, node_get(options, "sign"), e) == 0;
 	h->timer = timer_new(ctx->loop, on_timer, h);
@@ -627,12 +824,17 @@ run_http(struct driver_ctx *ctx, struct run *run)
 	struct http *h = ctx->state;
 	struct transfer *t = transfer_new(h, run);
 	struct err e = { .code = ERR_NONE };
+	enum job_class class;
 	char destination[BREAKER_NAME_MAX + 1];
 
 	if (request_make(&t->request, ctx->handler->options, h->secrets,
-	    run->job, ctx->queue->name, time(NULL), &e) < 0) {
+	    run->job, ctx->queue->name, time(NULL), &e) < 0)
+		class = CLASS_VALIDATION;
+	else
+		class = files_open(t, &e);
+	if (class != CLASS_NONE) {
 		transfer_free(t);
-		run_fail(run, CLASS_VALIDATION, "%s", e.msg);
+		run_fail(run, class, "%s", e.msg);
 		return;
 	}
 	if (request_destination(t->request.url, destination,

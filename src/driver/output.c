@@ -45,6 +45,18 @@ output_directory(const char *path, struct err *e)
 	return fd;
 }
 
+static int
+make_temporary(struct output *o, struct err *e)
+{
+	o->fd = openat(o->dir, o->temporary, O_RDWR | O_CREAT | O_EXCL |
+	    O_NOFOLLOW | O_CLOEXEC, 0640);
+	if (o->fd < 0)
+		return err_errno(e, "cannot make %s", o->temporary);
+	/* For is_abandoned(): its writer lives. */
+	flock(o->fd, LOCK_EX | LOCK_NB);
+	return 0;
+}
+
 int
 output_open(struct output *o, int dir, const char *stem, int64_t job,
     const char *extension, int64_t max, struct err *e)
@@ -62,13 +74,35 @@ output_open(struct output *o, int dir, const char *stem, int64_t job,
 	buf_printf(&name, ".%s", extension);
 	o->name = buf_detach(&name);
 	o->temporary = xasprintf(".%s", o->name);
-	o->fd = openat(dir, o->temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
-	    O_CLOEXEC, 0640);
-	if (o->fd < 0)
-		return err_errno(e, "cannot make %s", o->temporary);
-	/* For output_expire(): its writer lives. */
-	flock(o->fd, LOCK_EX | LOCK_NB);
-	return 0;
+	return make_temporary(o, e);
+}
+
+static bool is_abandoned(int dir, const char *name);
+
+static char *
+part_name(int64_t job, int attempt)
+{
+	return xasprintf(".jobqd-%" PRId64 "-%d.part", job, attempt);
+}
+
+int
+output_replace(struct output *o, int dir, const char *name, int64_t job,
+    int attempt, int64_t max, struct err *e)
+{
+	memset(o, 0, sizeof(*o));
+	o->dir = dir;
+	o->max = max;
+	o->name = xstrdup(name);
+	o->temporary = part_name(job, attempt);
+	/* Its own is there when a claim was lost, and the number is used again. */
+	for (int n = attempt > 0 ? attempt - 1 : 0; n <= attempt; n++) {
+		char *left = part_name(job, n);
+
+		if (is_abandoned(dir, left))
+			unlinkat(dir, left, 0);
+		free(left);
+	}
+	return make_temporary(o, e);
 }
 
 static int
@@ -90,8 +124,11 @@ write_all(struct output *o, const char *data, size_t len, struct err *e)
 static int
 flush(struct output *o, struct err *e)
 {
+	off_t from = (off_t)(o->bytes - (int64_t)o->buf.len);
 	int rc = write_all(o, o->buf.data, o->buf.len, e);
 
+	/* On its way to the disk meanwhile: the end does not wait for all of it. */
+	sync_file_range(o->fd, from, (off_t)o->buf.len, SYNC_FILE_RANGE_WRITE);
 	buf_reset(&o->buf);
 	return rc;
 }

@@ -1,7 +1,7 @@
 /*
- * The file that a report becomes: in a directory of its own under a name that
- * nobody can guess, whole or not there. What is written goes to it as it is,
- * or into the entries of a zip archive.
+ * The file that a report or a download becomes, whole or not there: of a report
+ * in a directory of its own under a name that nobody can guess. What is written
+ * goes to it as it is, or into the entries of a zip archive.
  */
 #ifndef DRIVER_OUTPUT_H
 #define DRIVER_OUTPUT_H
@@ -37,6 +37,12 @@ int output_directory(const char *path, struct err *e);
  */
 int output_open(struct output *, int dir, const char *stem, int64_t job,
     const char *extension, int64_t max, struct err *e);
+/*
+ * The same of a file that is called name, in place of one that may be there; to
+ * be written by that attempt of the job. What an earlier one has left is removed.
+ */
+int output_replace(struct output *, int dir, const char *name, int64_t job,
+    int attempt, int64_t max, struct err *e);
 /* All goes into a zip: before anything else; -1 with e, also when this build
  * has none. */
 int output_zip(struct output *, struct err *e);

@@ -71,7 +71,7 @@ sub run_jobs {
 }
 
 sub job { my ($id, %data) = @_; return { id => $id, type => 'some.event', data => \%data } }
-sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_}{class} || 'completed' } @ids }
+sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_} ? $r->{$_}{class} || 'completed' : 'no result' } @ids }
 
 # t/hostile.py: a server that does whatever is asked for in the path. Its port,
 # and the file where it writes a JSON line a request.

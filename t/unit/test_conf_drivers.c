@@ -82,6 +82,14 @@ static const struct {
 	    "x.yml:1:30: body: needs a single value\n"
 	    "x.yml:1:54: multipart: only one of body and multipart\n"
 	    "x.yml:1:54: multipart: needs a map\n" },
+	{ HTTP("directory: /d, upload: \"{{data.file}}\", save_to: x, max_size: 1GiB"), "" },
+	{ HTTP("directory: d, max_size: 0"),
+	    "x.yml:1:30: directory: needs an absolute path\n"
+	    "x.yml:1:44: max_size: must be more than 0\n" },
+	{ HTTP("upload: a, save_to: \"{{b}}\", sign: {secret: x}"),
+	    "x.yml:1:30: upload: needs directory:, below which it is\n"
+	    "x.yml:1:30: upload: what is sent from a file is not signed\n"
+	    "x.yml:1:41: save_to: {{b}}: a path begins with one of data, job, now, as in {{data.name}}\n" },
 	{ HTTP("sign: {secret: []}"),
 	    "x.yml:1:37: secret: needs 1 to 10 of them\n" },
 	{ HTTP("sign: {secret: [a, \"{{data.b}}\"]}"),
