@@ -66,6 +66,37 @@ check_tls(const struct conf *conf, struct conf_sink *sink)
 	tls_server_free(tls);
 }
 
+/* What a handler shows its servers, and whom it trusts. */
+static void
+check_client(const struct conf *conf, const struct node *options,
+    struct conf_sink *sink)
+{
+	const struct node *tls = node_get(options, "tls");
+	const struct node_entry *ca = node_entry(options, "ca_file");
+	const struct node_entry *cert = node_entry(tls, "cert");
+	const struct node_entry *key = node_entry(tls, "key");
+	const char *user = NULL;
+	struct err e;
+
+	if (ca != NULL && ca->value->kind == NODE_SCALAR &&
+	    tls_client_check(NULL, NULL, ca->value->text, &e) < 0)
+		conf_complain(sink, ca->file, ca->line, ca->column, "ca_file: %s",
+		    e.msg);
+	if (cert == NULL || key == NULL)
+		return;
+	if (tls_client_check(cert->value->text, NULL, NULL, &e) < 0)
+		key = cert;
+	else if (tls_client_check(cert->value->text, key->value->text, NULL,
+	    &e) < 0)
+		user = "";
+	else if ((user = hidden_from_user(conf, key->value->text)) != NULL)
+		err_set(&e, "the user %s cannot read the key %s", user,
+		    key->value->text);
+	if (key == cert || user != NULL)
+		conf_complain(sink, key->file, key->line, key->column, "%s: %s",
+		    key->key, e.msg);
+}
+
 /* Who may use the API: of the file, and with the admin key. */
 static void
 read_tokens(struct conf *conf, struct conf_sink *sink)
@@ -216,6 +247,8 @@ conf_files(struct conf *conf, char **complaints)
 
 	*complaints = NULL;
 	check_tls(conf, &sink);
+	for (size_t i = 0; i < conf->nhandlers; i++)
+		check_client(conf, conf->handlers[i].options, &sink);
 	read_tokens(conf, &sink);
 	read_hooks(conf, &sink);
 	put_stamp(conf->api.tls_cert, &stamps);

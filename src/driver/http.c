@@ -32,13 +32,29 @@ static void transfer_done(struct transfer *, CURLcode);
  */
 
 static void
+check_tls(const struct node_entry *entry, struct conf_sink *sink)
+{
+	static const char *const keys[] = { "cert", "key", NULL };
+	const struct node *map = entry->value;
+	const char *cert = NULL, *key = NULL;
+
+	node_known_keys(map, keys, sink);
+	node_str(map, "cert", &cert, sink);
+	node_str(map, "key", &key, sink);
+	if (cert == NULL || *cert == '\0' || key == NULL || *key == '\0')
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "tls: needs a map {cert, key}, two files");
+}
+
+static void
 check(const struct node *options, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
 		"driver", "url", "method", "headers", "sign", "auth",
 		"allow_private", "timeout", "connect_timeout", "ca_file",
 		"keep_body", "keep_headers", "query", "payload", "body", "form",
-		"multipart", "upload", "save_to", "directory", "max_size", NULL
+		"multipart", "upload", "save_to", "directory", "max_size",
+		"tls", NULL
 	};
 	int64_t ms = 0, size = 1;
 	bool yes = false;
@@ -49,6 +65,8 @@ check(const struct node *options, struct conf_sink *sink)
 	answer_check(options, sink);
 	if (node_get(options, "auth") != NULL)
 		auth_check(node_get(options, "auth"), sink);
+	if (node_get(options, "tls") != NULL)
+		check_tls(node_entry(options, "tls"), sink);
 	node_bool(options, "allow_private", &yes, sink);
 	node_duration_ms(options, "timeout", &ms, sink);
 	node_duration_ms(options, "connect_timeout", &ms, sink);
@@ -353,6 +371,8 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
 	answer_keep_init(&h->keep, options);
 	node_str(options, "ca_file", &h->ca_file, NULL);
+	node_str(node_get(options, "tls"), "cert", &h->cert, NULL);
+	node_str(node_get(options, "tls"), "key", &h->key, NULL);
 	node_str(options, "directory", &h->directory, NULL);
 	h->max_size = FILE_SIZE_MAX;
 	node_size(options, "max_size", &h->max_size, NULL);

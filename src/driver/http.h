@@ -56,6 +56,7 @@ struct http {
 	struct answer_keep keep;
 	char **secrets;			/* to sign with; NULL: none of the handler */
 	const char *ca_file;		/* NULL: the system's */
+	const char *cert, *key;		/* files that we show; NULL: none */
 	const char *directory;		/* of files; NULL: none */
 	int64_t max_size;		/* of one that is saved */
 

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -295,6 +296,21 @@ set_times(struct transfer *t)
 	    (long)(connect_ms < ms ? connect_ms : ms));
 }
 
+/* Files are read at every new connection: others may take their place. */
+static void
+set_tls(const struct http *h, CURL *c)
+{
+	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+	/* Rather wait whether one connection carries all by HTTP/2. */
+	curl_easy_setopt(c, CURLOPT_PIPEWAIT, 1L);
+	if (h->ca_file != NULL)
+		curl_easy_setopt(c, CURLOPT_CAINFO, h->ca_file);
+	if (h->cert == NULL)
+		return;
+	curl_easy_setopt(c, CURLOPT_SSLCERT, h->cert);
+	curl_easy_setopt(c, CURLOPT_SSLKEY, h->key);
+}
+
 static void
 set_options(struct transfer *t)
 {
@@ -327,8 +343,8 @@ set_options(struct transfer *t)
 	 * need no memory to speak of. */
 	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
 	curl_easy_setopt(c, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
-	if (h->ca_file != NULL)
-		curl_easy_setopt(c, CURLOPT_CAINFO, h->ca_file);
+	if (strncasecmp(t->request.url, "https:", 6) == 0)
+		set_tls(h, c);
 	if ((t->run != NULL && h->auth.kind == AUTH_BASIC) ||
 	    (t->run == NULL && h->auth.kind == AUTH_OAUTH2)) {
 		curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);

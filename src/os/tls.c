@@ -156,6 +156,25 @@ tls_server_new(const char *cert, const char *key, struct err *e)
 	return s;
 }
 
+int
+tls_client_check(const char *cert, const char *key, const char *ca,
+    struct err *e)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	int rc = 0;
+
+	if (ctx == NULL)
+		fatal("no memory", "for=%s", "TLS");
+	if (ca != NULL && access(ca, R_OK) != 0)
+		rc = err_errno(e, "cannot read %s", ca);
+	else if (ca != NULL && SSL_CTX_load_verify_locations(ctx, ca, NULL) != 1)
+		rc = failed(e, "no certificates in", ca);
+	if (rc == 0 && cert != NULL)
+		rc = load(ctx, cert, key, e);
+	SSL_CTX_free(ctx);
+	return rc;
+}
+
 void
 tls_server_free(struct tls_server *s)
 {

@@ -25,6 +25,11 @@ struct tls_server *tls_server_new(const char *cert, const char *key, struct err 
 void tls_server_free(struct tls_server *);
 int64_t tls_server_expires(const struct tls_server *);	/* Unix time */
 
+/* What is wrong with the files of a client: its chain of certificates, its key,
+ * whom it trusts; each may be NULL. -1 with e, which names the file. */
+int tls_client_check(const char *cert, const char *key, const char *ca,
+    struct err *e);
+
 /* Hands are shaken by the first calls of tls_recv() or tls_send(). */
 struct tls *tls_accept(struct tls_server *, int fd);
 /* Says that no more comes, if that can be said at once; leaves fd open. */
