@@ -6,7 +6,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Http;
+use HttpJobs;
 use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);

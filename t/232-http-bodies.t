@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Http;
+use HttpJobs;
 use Digest::SHA qw(hmac_sha256_hex);
 use JSON::PP;
 use MIME::Base64;

@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Http;
+use HttpJobs;
 use Digest::SHA qw(sha256_hex);
 use MIME::Base64;
 use Test::More;
@@ -124,7 +124,7 @@ sub early {
 	my $gib = 1 << 30;
 	truncate_to("$dir/files/big", $gib);
 	spew($requests, '');
-	local $Http::queue = 'concurrency: 400, timeout: 10m';
+	local $HttpJobs::queue = 'concurrency: 400, timeout: 10m';
 	my $began = time;
 	my $r = run_jobs("$with, max_size: 2GiB", job(1, url => "$base/bytes/$gib", save_to => 'big-saved'));
 	my $took = time - $began;

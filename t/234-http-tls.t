@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Http;
+use HttpJobs;
 use Test::More;
 
 for (qw(node openssl)) {
@@ -99,7 +99,7 @@ my $ca = "allow_private: true, ca_file: $dir/ca.pem";
 	my %connection = map { $_->{connection} => 1 } @got;
 	is join(' ', keys %{ { map { $_->{version} => 1 } @got } }), '2.0', '… which is spoken';
 	cmp_ok scalar(keys %connection), '<=', 3, '… by ' . keys(%connection) . ' connections';
-	local $Http::queue = 'concurrency: 4';
+	local $HttpJobs::queue = 'concurrency: 4';
 	run_jobs($ca, map { job($_, url => "https://127.0.0.1:$port{good}/one/$_", payload => {}) } 1 .. 40);
 	@got = grep { $_->{path} =~ m{^/one} } requests();
 	%connection = map { $_->{connection} => 1 } @got;

@@ -1,86 +1,132 @@
-# Jobs of the driver http, run by one worker without a database.
+# HTTP by hand, for tests that send what no library would: a connection is a
+# socket, an answer is read byte by byte as its own head says.
 #
-#	my $r = run_jobs('allow_private: true', job(1, url => $url, payload => {}));
-#	is $r->{1}{class}, 'network';
+#	my $http = Http->new("127.0.0.1:$port");	# or unix:PATH, or tls:127.0.0.1:PORT
+#	my $r = $http->get('/readyz');			# {status, reason, headers, body}
+#	my $c = $http->connect; $c->send("GET / HTTP/1.1\r\n…"); my $r = $c->answer;
 package Http;
 
 use strict;
 use warnings;
 
-use Exporter qw(import);
-use IO::Handle;
-use JSON::PP;
-use Jobqd;
-use POSIX qw(WNOHANG);
-use Test::More ();
+use IO::Socket::INET;
+use POSIX ();
+use IO::Socket::UNIX;
+use Socket qw(AF_UNIX SOCK_STREAM PF_UNSPEC);
 
-our @EXPORT = qw(run_jobs job classes hostile);
+sub new {
+	my ($class, $address) = @_;
+	return bless { address => $address }, $class;
+}
 
-my $runner = ($ENV{JOBQD_BUILDDIR} || '.') . '/t/unit/run_driver';
-my $json = JSON::PP->new->utf8->canonical;
-my $dir;
+# undef when nobody listens.
+sub connect {
+	my ($self) = @_;
+	my $socket = $self->{address} =~ /^tls:(.*)/ ? tls_socket($1)
+	    : $self->{address} =~ /^unix:(.*)/ ? IO::Socket::UNIX->new(Peer => $1)
+	    : IO::Socket::INET->new(PeerAddr => $self->{address}, Timeout => 10);
+	return undef unless $socket;
+	$socket->blocking(1);
+	return bless { socket => $socket, in => '' }, 'Http::Connection';
+}
 
-# Run jobs, hashes or lines of JSON as they are, with a handler (YAML text);
-# the results by their ids, and of the worker what else it said, and the most
-# memory that it had. Options of the queue in $Http::queue.
-our $queue = 'concurrency: 400';
-
-sub run_jobs {
-	my ($handler, @jobs) = @_;
-	Test::More::plan(skip_all => "no $runner: build the check programs") unless -x $runner;
-	$dir ||= temp_directory();
-	spew("$dir/conf.yml", "handlers: {hook: {driver: http, $handler}}\nqueues: {hooks: {handler: hook, $queue}}\n");
-	my ($out, $err, $peak) = ("$dir/out", "$dir/err", 0);
-	unlink $out, $err;
-	pipe my $from, my $to or die "pipe: $!\n";
+# One end of a pair whose other end a program of OpenSSL has, which speaks TLS.
+# Options are s_client's.
+sub tls_socket {
+	my ($address, @options) = @_;
+	my ($ours, $theirs) = IO::Socket->socketpair(AF_UNIX, SOCK_STREAM, PF_UNSPEC) or die "socketpair: $!\n";
 	my $pid = fork // die "fork: $!\n";
 	if ($pid == 0) {
-		close $to;
-		open STDIN, '<&', $from;
-		open STDOUT, '>', $out;
-		open STDERR, '>', $err;
-		exec { $runner } $runner, "$dir/conf.yml", 'hooks' or POSIX::_exit(127);
+		# Nobody waits for it: it goes when either end is closed.
+		POSIX::_exit(0) if fork;
+		close $ours;
+		open STDIN, '<&', $theirs;
+		open STDOUT, '>&', $theirs;
+		open STDERR, '>', '/dev/null';
+		exec 'openssl', 's_client', '-quiet', '-connect', $address, @options or POSIX::_exit(127);
 	}
-	close $from;
+	waitpid $pid, 0;
+	return $ours;
+}
+
+# One request on a connection of its own; undef when there is none to be had.
+# Options: method, headers => {…}, body.
+sub request {
+	my ($self, $path, %o) = @_;
+	my $c = $self->connect or return undef;
+	my %h = (Host => 'test', Connection => 'close', %{ $o{headers} || {} });
+	$h{'Content-Length'} = length $o{body} if defined $o{body};
+	my $method = $o{method} || 'GET';
+	$c->send("$method $path HTTP/1.1\r\n" . join('', map { "$_: $h{$_}\r\n" } sort keys %h)
+	    . "\r\n" . (defined $o{body} ? $o{body} : ''));
+	return $c->answer($method);
+}
+
+sub get { my ($self, $path, %headers) = @_; return $self->request($path, headers => \%headers) }
+
+#----------------------------------------------------------------------
+package Http::Connection;
+
+use strict;
+use warnings;
+
+use IO::Select;
+use Time::HiRes qw(time);
+
+# False when the other side has closed.
+sub send {
+	my ($self, $text) = @_;
 	local $SIG{PIPE} = 'IGNORE';
-	$to->autoflush(1);
-	print $to map { (ref $_ ? $json->encode({ job => $_ }) : $_) . "\n" } @jobs;
-	# It stays until its input ends, and can be looked at.
-	my $gone = 0;
-	wait_for {
-		$gone = waitpid($pid, WNOHANG) == $pid;
-		my $text = slurp($out);
-		$gone || (() = $text =~ /^\{"result"/mg) >= @jobs;
-	} 'the jobs to end';
-	my ($worker) = slurp($out) =~ /"hello":\{"pid":(\d+)/;
-	($peak) = slurp("/proc/$worker/status") =~ /^VmHWM:\s+(\d+)/m if $worker && !$gone;
-	close $to;
-	waitpid $pid, 0 unless $gone;
-	my $status = $? >> 8;
-	($out, $err) = (slurp($out), slurp($err));
-	Test::More::diag($err) if $status != 0;
-	Test::More::plan(skip_all => 'this build has no driver http') if $err =~ /no driver "http"/;
-	my %result = (log => $err, output => $out, peak_kb => $peak);
-	for my $line (split /\n/, $out) {
-		my $o = $json->decode($line);
-		$result{ $o->{result}{id} } = $o->{result} if $o->{result};
-		$result{exit} = $o->{exit} if $o->{exit};
-		push @{ $result{progress}{ $o->{progress}{id} } }, $o->{progress} if $o->{progress};
+	while (length $text) {
+		my $n = syswrite $self->{socket}, $text;
+		return 0 unless $n;
+		substr $text, 0, $n, '';
 	}
-	return \%result;
+	return 1;
 }
 
-sub job { my ($id, %data) = @_; return { id => $id, type => 'some.event', data => \%data } }
-sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_} ? $r->{$_}{class} || 'completed' : 'no result' } @ids }
-
-# t/hostile.py: a server that does whatever is asked for in the path. Its port,
-# and the file where it writes a JSON line a request.
-sub hostile {
-	my (@argv) = @_;
-	my ($port, $where) = (free_port(), temp_directory());
-	background([ 'python3', source_directory() . '/t/hostile.py', $port, "$where/requests", @argv ], log => "$where/log");
-	wait_port($port);
-	return ($port, "$where/requests");
+# Read more: 1, 0 at the end, undef when nothing comes for so many seconds.
+sub more {
+	my ($self, $seconds) = @_;
+	my $end = time + (defined $seconds ? $seconds : $Jobqd::deadline);
+	return undef unless IO::Select->new($self->{socket})->can_read($end - time);
+	my $n = sysread $self->{socket}, $self->{in}, 65536, length $self->{in};
+	return $n ? 1 : 0;
 }
+
+# The next answer, undef when the connection ends without one. Dies when it
+# is none.
+sub answer {
+	my ($self, $method) = @_;
+	until ($self->{in} =~ /\r\n\r\n/) {
+		my $more = $self->more;
+		die "no answer\n" unless defined $more;
+		return undef unless $more;
+	}
+	$self->{in} =~ s/^HTTP\/1\.1 (\d\d\d) ([^\r\n]*)\r\n((?:[^\r\n]+\r\n)*)\r\n// or die "no answer: $self->{in}\n";
+	my %r = (status => $1, reason => $2);
+	for my $line (split /\r\n/, $3) {
+		$line =~ /^([A-Za-z-]+): (.*)$/ or die "no field: $line\n";
+		$r{headers}{ lc $1 } = $2;
+	}
+	return \%r if $r{status} == 100;
+	my $length = $r{status} =~ /^[23]04$/ ? 0 : $r{headers}{'content-length'};
+	die "no length\n" unless defined $length;
+	$length = 0 if ($method || '') eq 'HEAD';
+	while (length $self->{in} < $length) {
+		$self->more or die "the answer is cut off\n";
+	}
+	$r{body} = substr $self->{in}, 0, $length, '';
+	return \%r;
+}
+
+# Has the other side closed, with nothing more to say, within so many seconds?
+sub ended {
+	my ($self, $seconds) = @_;
+	my $more = $self->more($seconds);
+	return defined $more && !$more && $self->{in} eq '';
+}
+
+sub close { close $_[0]{socket} }
 
 1;
