@@ -83,6 +83,31 @@ class Handler(socketserver.StreamRequestHandler):
         return self.send(whole(status + " X", last.encode(), "Content-Type: text/plain",
                                "X-Echo: " + json.loads(last)["headers"].get("authorization", "")))
 
+    # OAuth: tokens t1secret, t2secret … of which the newest is good.
+    tokens, refused = 0, 0
+
+    def do_token(self, life="3600"):
+        with lock:
+            Handler.tokens += 1
+        return self.send(whole("200 X", json.dumps({"access_token": "t%dsecret" % Handler.tokens, "token_type": "Bearer",
+                                                    "expires_in": float(life)}).encode(), "Content-Type: application/json"))
+
+    def do_token_error(self, status, word):
+        return self.send(whole(status + " X", json.dumps({"error": word, "error_description": "no"}).encode()))
+
+    def do_guarded(self, ms="0"):
+        time.sleep(int(ms) / 1000)
+        with open(out.name) as f:
+            mine = [r for r in map(json.loads, f) if r["line"].split(" ")[1].startswith("/guarded")][-1]
+        good = mine["headers"].get("authorization") == "Bearer t%dsecret" % Handler.tokens
+        return self.send(whole("200 X" if good else "401 X", b""))
+
+    def do_guarded_later(self):
+        with lock:
+            Handler.refused += 1
+            first = Handler.refused == 1
+        return self.send(whole("401 X", b"")) if first else self.do_guarded()
+
     def do_reset(self):
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False

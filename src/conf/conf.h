@@ -311,6 +311,8 @@ void conf_schedule_free(struct schedule_conf *);
 /* The effective configuration as YAML that conf_load() takes again; literal
  * secrets as ***, in a form that passes. */
 void conf_dump(const struct conf *, FILE *);
+/* Whether a value of that name is masked there. */
+bool conf_names_secret(const char *key);
 const char *conf_library(void);	/* libyaml and its version */
 /* Where the configuration is when -c is not given: $JOBQD_CONF, else SYSCONFDIR/jobqd.yml. */
 const char *conf_default_path(void);

@@ -28,7 +28,6 @@ static void put_quoted(struct buf *, const char *text);
 static void put_value(struct dump *, const char *key, const struct node *);
 static void put_scalar(struct dump *, const char *key, const struct node *);
 static bool is_plain(const char *text);
-static bool names_secret(const char *key);
 static void mask_url(struct buf *, const char *text);
 static void dump_named(struct dump *, const struct key *, const void *at);
 static void digest_queue(const struct conf *, struct queue_conf *,
@@ -162,7 +161,7 @@ put_scalar(struct dump *d, const char *key, const struct node *n)
 		mask_url(&masked, text);
 		text = masked.data;
 	}
-	if (!d->reveal && *text != '\0' && names_secret(key) &&
+	if (!d->reveal && *text != '\0' && conf_names_secret(key) &&
 	    !is_template(text))
 		put_text(d, "***");
 	else if (!n->quoted && node_literal(text) != NULL)
@@ -259,8 +258,8 @@ put_key(struct dump *d, const char *key)
 }
 
 /* Whether what stands under this key is to be kept from people's eyes. */
-static bool
-names_secret(const char *key)
+bool
+conf_names_secret(const char *key)
 {
 	static const char *const words[] = { "password", "passwd", "secret",
 	    "token", "bearer", "credential", "authorization", "cookie",

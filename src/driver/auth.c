@@ -3,17 +3,26 @@
  */
 #include "config.h"
 
+#include <ctype.h>
 #include <jansson.h>
+#include <openssl/evp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/xalloc.h"
 #include "conf/conf.h"
 #include "driver/auth.h"
+#include "driver/form.h"
 
 #define TOKEN_LIFE_S 3600		/* when the server does not say */
 #define TOKEN_LIFE_MAX_S 86400		/* whatever it says */
+#define MASK_LEAST 6			/* bytes of a secret that is looked for */
 #define TOKEN_MARGIN_S 30		/* renewed so long before its end */
+
+/* Where a token's server finds who asks. */
+static const char *const place_names[] = { "header", "body", NULL };
+#define PLACE_BODY 1
 
 static void
 complain(struct conf_sink *sink, const struct node *at, const char *text)
@@ -42,8 +51,10 @@ check_oauth2(const struct node *oauth, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
 		"token_url", "client_id", "client_secret",
-		"client_secret_file", "scope", NULL
+		"client_secret_file", "scope", "params", "credentials", NULL
 	};
+	const struct node *params = node_get(oauth, "params");
+	int place = 0;
 	const char *url = "";
 
 	if (oauth->kind != NODE_MAP) {
@@ -57,6 +68,14 @@ check_oauth2(const struct node *oauth, struct conf_sink *sink)
 		complain(sink, oauth, "oauth2: token_url needs to be a URL");
 	if (node_get(oauth, "client_id") == NULL)
 		complain(sink, oauth, "oauth2: client_id is missing");
+	node_choice(oauth, "credentials", place_names, &place, sink);
+	if (params != NULL && params->kind != NODE_MAP)
+		complain(sink, params, "params: needs a map of names and texts");
+	for (size_t i = 0; params != NULL && params->kind == NODE_MAP &&
+	    i < params->count; i++)
+		if (params->entries[i].value->kind != NODE_SCALAR)
+			complain(sink, params->entries[i].value,
+			    "params: needs a map of names and texts");
 }
 
 void
@@ -87,11 +106,24 @@ is_printable(const char *s)
 	return true;
 }
 
+static char *
+make_pair(const struct auth *a)
+{
+	char *plain = xasprintf("%s:%s", a->user, a->password ? a->password : "");
+	size_t len = strlen(plain);
+	char *text = xmalloc(len / 3 * 4 + 8);
+
+	EVP_EncodeBlock((unsigned char *)text, (unsigned char *)plain, (int)len);
+	auth_wipe(plain);
+	return text;
+}
+
 int
 auth_open(struct auth *a, const struct node *auth, struct err *e)
 {
 	const struct node *map;
 	const char *user = "";
+	int place = 0;
 
 	if (auth == NULL)
 		return 0;
@@ -103,7 +135,9 @@ auth_open(struct auth *a, const struct node *auth, struct err *e)
 		a->kind = AUTH_OAUTH2;
 		node_str(map, "client_id", &user, NULL);
 		node_str(map, "token_url", &a->token_url, NULL);
-		node_str(map, "scope", &a->scope, NULL);
+		a->oauth2 = map;
+		node_choice(map, "credentials", place_names, &place, NULL);
+		a->in_body = place == PLACE_BODY;
 		a->password = node_secret(map, "client_secret", NULL);
 	} else {
 		a->kind = AUTH_BEARER;
@@ -113,6 +147,8 @@ auth_open(struct auth *a, const struct node *auth, struct err *e)
 			a->file = auth;
 	}
 	a->user = xstrdup(user);
+	if (a->kind == AUTH_BASIC)
+		a->pair = make_pair(a);
 	if (!is_printable(a->bearer) ||
 	    (a->kind == AUTH_BEARER && a->bearer == NULL))
 		return err_set(e, "auth: the bearer token is missing or has a "
@@ -133,6 +169,7 @@ auth_close(struct auth *a)
 {
 	auth_wipe(a->password);
 	auth_wipe(a->bearer);
+	auth_wipe(a->pair);
 	free(a->user);
 }
 
@@ -206,4 +243,66 @@ auth_take_token(struct auth *a, const char *answer, size_t len, mono_t asked,
 	}
 	json_decref(all);
 	return good ? 0 : err_set(e, "the answer has no access_token");
+}
+
+void
+auth_token_form(const struct auth *a, struct buf *out)
+{
+	const struct node *params = node_get(a->oauth2, "params");
+	const char *scope = "";
+	json_t *map = json_object();
+
+	node_str(a->oauth2, "scope", &scope, NULL);
+	json_object_set_new(map, "grant_type", json_string("client_credentials"));
+	if (*scope != '\0')
+		json_object_set_new(map, "scope", json_string(scope));
+	for (size_t i = 0; params != NULL && i < params->count; i++)
+		json_object_set_new(map, params->entries[i].key,
+		    json_string(params->entries[i].value->text));
+	if (a->in_body) {
+		json_object_set_new(map, "client_id", json_string(a->user));
+		json_object_set_new(map, "client_secret",
+		    json_string(a->password ? a->password : ""));
+	}
+	form_encode(map, out, NULL);
+	json_decref(map);
+}
+
+void
+auth_token_error(const char *answer, size_t len, char *buf, size_t size)
+{
+	json_t *all = json_loadb(answer ? answer : "", len, 0, NULL);
+	const char *word = json_string_value(json_object_get(all, "error"));
+	size_t n = 0;
+
+	while (word != NULL && n < size - 1 &&
+	    (isalnum((unsigned char)word[n]) || word[n] == '_')) {
+		buf[n] = word[n];
+		n++;
+	}
+	buf[n] = '\0';
+	json_decref(all);
+}
+
+void
+auth_mask_secret(const char *secret, char *text, size_t len)
+{
+	size_t n = secret != NULL ? strlen(secret) : 0;
+	char *at;
+
+	if (n < MASK_LEAST || text == NULL)
+		return;
+	while ((at = memmem(text, len, secret, n)) != NULL) {
+		memset(at, '*', n);
+		len -= (size_t)(at + n - text);
+		text = at + n;
+	}
+}
+
+void
+auth_mask(const struct auth *a, char *text, size_t len)
+{
+	auth_mask_secret(a->bearer, text, len);
+	auth_mask_secret(a->password, text, len);
+	auth_mask_secret(a->pair, text, len);
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/mono.h"
 #include "conf/node.h"
@@ -20,7 +21,10 @@ struct auth {
 	char *user, *password;		/* of basic; client id and secret of oauth2 */
 	char *bearer;			/* of bearer; the token of oauth2, NULL: none now */
 	const struct node *file;	/* the option's value, when it names a file */
-	const char *token_url, *scope;	/* of oauth2; borrowed from the options */
+	char *pair;			/* of basic: what stands for both in the header */
+	const char *token_url;		/* of oauth2; borrowed from the options */
+	const struct node *oauth2;	/* the map of it */
+	bool in_body;			/* oauth2: id and secret are sent there */
 	mono_t token_at;		/* when it was asked for; AUTH_REFUSED */
 	mono_t token_until;
 };
@@ -46,6 +50,17 @@ void auth_refuse_token(struct auth *, mono_t token_at);
  * -1 with e: there is none. */
 int auth_take_token(struct auth *, const char *answer, size_t len, mono_t asked,
     struct err *e);
+
+/* The body of the request for a token, a form, appended. */
+void auth_token_form(const struct auth *, struct buf *out);
+/* What the server says is wrong, in its answer: a word of OAuth's; empty: nothing. */
+void auth_token_error(const char *answer, size_t len, char *buf, size_t size);
+
+/* Have stars in place of our secrets in a text that came from a peer, who may
+ * have sent back what we sent. */
+void auth_mask(const struct auth *, char *text, size_t len);
+/* … of this one; a short one is left alone, which would be found everywhere. */
+void auth_mask_secret(const char *secret, char *text, size_t len);
 
 /* Free a secret, or NULL, and leave nothing of it in memory. */
 void auth_wipe(char *secret);

@@ -235,6 +235,16 @@ keep_file(struct transfer *t, struct run_result *r)
 }
 
 static void
+mask(const struct transfer *t, struct buf *b)
+{
+	const struct http *h = t->http;
+
+	auth_mask(&h->auth, b->data, b->len);
+	for (size_t i = 0; i < h->hidden.n; i++)
+		auth_mask_secret(h->hidden.v[i], b->data, b->len);
+}
+
+static void
 job_done(struct transfer *t, CURLcode code)
 {
 	struct run *run = t->run;
@@ -246,6 +256,8 @@ job_done(struct transfer *t, CURLcode code)
 	/* With too long an answer the status is what counts. */
 	if (code == CURLE_OK || (code == CURLE_WRITE_ERROR && status != 0 &&
 	    t->cut == CLASS_NONE)) {
+		mask(t, &t->answer.body);
+		mask(t, &t->answer.headers);
 		r.retry_after_ms = t->answer.retry_after_ms;
 		r.class = answer_class(status, r.retry_after_ms >= 0);
 		if (r.class != CLASS_NONE)
@@ -275,6 +287,7 @@ token_done(struct transfer *t, CURLcode code)
 	struct transfer *w;
 	enum job_class class = CLASS_NONE;
 	struct err e = { .code = ERR_NONE };
+	char word[64];
 	long status = 0;
 
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -287,7 +300,9 @@ token_done(struct transfer *t, CURLcode code)
 		class = answer_class(status, false);
 		if (class == CLASS_VALIDATION || class == CLASS_NONE)
 			class = CLASS_AUTH;
-		err_set(&e, "HTTP %ld", status);
+		auth_token_error(t->answer.body.data, t->answer.body.len, word,
+		    sizeof(word));
+		err_set(&e, "HTTP %ld%s%s", status, *word ? ": " : "", word);
 	} else if (auth_take_token(&h->auth, t->answer.body.data,
 	    t->answer.body.len, t->token_at, &e) < 0) {
 		class = CLASS_AUTH;
@@ -314,13 +329,7 @@ fetch_token(struct http *h)
 	struct transfer *t = transfer_new(h, NULL);
 	struct buf body = { .len = 0 };
 
-	buf_str(&body, "grant_type=client_credentials");
-	if (h->auth.scope != NULL && h->auth.scope[0] != '\0') {
-		char *scope = curl_easy_escape(NULL, h->auth.scope, 0);
-
-		buf_printf(&body, "&scope=%s", scope ? scope : "");
-		curl_free(scope);
-	}
+	auth_token_form(&h->auth, &body);
 	t->request.url = xstrdup(h->auth.token_url);
 	t->request.method = xstrdup("POST");
 	t->request.body_len = body.len;
@@ -344,6 +353,16 @@ transfer_done(struct transfer *t, CURLcode code)
  */
 
 static void close_http(struct driver_ctx *);
+
+/* The handler's own headers that have something to hide. */
+static void
+hide_headers(struct http *h, const struct node *headers)
+{
+	for (size_t i = 0; headers != NULL && i < headers->count; i++)
+		if (conf_names_secret(headers->entries[i].key))
+			strings_take(&h->hidden,
+			    xstrdup(headers->entries[i].value->text));
+}
 
 static int
 sign_open(struct http *h, const struct node *sign, struct err *e)
@@ -370,6 +389,7 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_duration_ms(options, "timeout", &h->timeout_ms, NULL);
 	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
 	answer_keep_init(&h->keep, options);
+	hide_headers(h, node_get(options, "headers"));
 	node_str(options, "ca_file", &h->ca_file, NULL);
 	node_str(node_get(options, "tls"), "cert", &h->cert, NULL);
 	node_str(node_get(options, "tls"), "key", &h->key, NULL);
@@ -412,6 +432,7 @@ close_http(struct driver_ctx *ctx)
 		auth_wipe(*s);
 	free(h->secrets);
 	answer_keep_clear(&h->keep);
+	strings_clear(&h->hidden);
 	free(h);
 	curl_global_cleanup();
 	ctx->state = NULL;

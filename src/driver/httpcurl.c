@@ -346,7 +346,7 @@ set_options(struct transfer *t)
 	if (strncasecmp(t->request.url, "https:", 6) == 0)
 		set_tls(h, c);
 	if ((t->run != NULL && h->auth.kind == AUTH_BASIC) ||
-	    (t->run == NULL && h->auth.kind == AUTH_OAUTH2)) {
+	    (t->run == NULL && !h->auth.in_body)) {
 		curl_easy_setopt(c, CURLOPT_HTTPAUTH, CURLAUTH_BASIC);
 		curl_easy_setopt(c, CURLOPT_USERNAME, h->auth.user);
 		curl_easy_setopt(c, CURLOPT_PASSWORD, h->auth.password);

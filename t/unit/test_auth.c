@@ -147,6 +147,83 @@ test_auth_bearer_of_the_options_stays(void **state)
 	assert_string_equal(a.bearer, "fixed");
 }
 
+static struct node
+scalar(const char *text)
+{
+	return (struct node){ .kind = NODE_SCALAR, .text = (char *)(uintptr_t)text };
+}
+
+static struct node_entry
+entry(const char *key, struct node *value)
+{
+	return (struct node_entry){ .key = (char *)(uintptr_t)key, .value = value };
+}
+
+static void
+test_auth_form_for_a_token(void **state)
+{
+	struct node scope = scalar("a b"), audience = scalar("https://x/?y&z");
+	struct node_entry more[] = { entry("audience", &audience) };
+	struct node params = { .kind = NODE_MAP, .entries = more, .count = 1 };
+	struct node_entry all[] = { entry("scope", &scope), entry("params", &params) };
+	struct node oauth2 = { .kind = NODE_MAP, .entries = all, .count = 2 };
+	char user[] = "me", password[] = "w&rd";
+	struct auth a = { .kind = AUTH_OAUTH2, .oauth2 = &oauth2, .user = user,
+	    .password = password };
+	struct buf b = { .len = 0 };
+
+	(void)state;
+	auth_token_form(&a, &b);
+	assert_string_equal(b.data, "grant_type=client_credentials&scope=a%20b"
+	    "&audience=https%3A%2F%2Fx%2F%3Fy%26z");
+	buf_reset(&b);
+	a.in_body = true;
+	oauth2.count = 1;
+	auth_token_form(&a, &b);
+	assert_string_equal(b.data, "grant_type=client_credentials&scope=a%20b"
+	    "&client_id=me&client_secret=w%26rd");
+	buf_clear(&b);
+}
+
+static void
+test_auth_error_of_a_token(void **state)
+{
+	static const struct {
+		const char *answer, *word;
+	} cases[] = {
+		{ "{\"error\": \"invalid_client\", \"error_description\": \"x\"}", "invalid_client" },
+		{ "{\"error\": \"bad\\r\\nX: y\"}", "bad" }, { "{\"error\": {}}", "" },
+		{ "{\"error\": \"<b>\"}", "" }, { "[]", "" }, { "", "" },
+		{ "{\"error\": \"longer_than_there_is_room\"}", "longer_than_the" },
+	};
+	char word[16];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		auth_token_error(cases[i].answer, strlen(cases[i].answer), word,
+		    sizeof(word));
+		assert_string_equal(word, cases[i].word);
+	}
+}
+
+static void
+test_auth_mask(void **state)
+{
+	char user[] = "user", password[] = "password", bearer[] = "tokens";
+	char text[] = "tokens password tokenstoken ok dXNlcjp3 tokens";
+	char pair[] = "dXNlcjp3", none[] = "ab abab";
+	struct auth a = { .kind = AUTH_BASIC, .user = user, .password = password,
+	    .bearer = bearer, .pair = pair };
+
+	(void)state;
+	auth_mask(&a, text, strlen(text));
+	assert_string_equal(text, "****** ******** ******token ok ******** ******");
+	auth_mask_secret("ab", none, strlen(none));
+	assert_string_equal(none, "ab abab");
+	auth_mask_secret(NULL, none, strlen(none));
+	auth_mask(&a, NULL, 0);
+}
+
 int
 main(void)
 {
@@ -157,6 +234,9 @@ main(void)
 		cmocka_unit_test(test_auth_bearer_of_a_file_is_read_again),
 		cmocka_unit_test(test_auth_answers_without_a_token),
 		cmocka_unit_test(test_auth_bearer_of_the_options_stays),
+		cmocka_unit_test(test_auth_form_for_a_token),
+		cmocka_unit_test(test_auth_error_of_a_token),
+		cmocka_unit_test(test_auth_mask),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

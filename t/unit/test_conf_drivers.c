@@ -90,6 +90,12 @@ static const struct {
 	    "x.yml:1:30: upload: needs directory:, below which it is\n"
 	    "x.yml:1:30: upload: what is sent from a file is not signed\n"
 	    "x.yml:1:41: save_to: {{b}}: a path begins with one of data, job, now, as in {{data.name}}\n" },
+	{ HTTP("auth: {oauth2: {token_url: \"https://x/\", client_id: a, client_secret: b, scope: c, params: {audience: d}, credentials: body}}"), "" },
+	{ HTTP("auth: {oauth2: {token_url: x, params: 5, credentials: cookie}}"),
+	    "x.yml:1:45: oauth2: token_url needs to be a URL\n"
+	    "x.yml:1:45: oauth2: client_id is missing\n"
+	    "x.yml:1:68: params: needs a map of names and texts\n"
+	    "x.yml:1:71: credentials: \"cookie\" is not header or body\n" },
 	{ HTTP("sign: {secret: []}"),
 	    "x.yml:1:37: secret: needs 1 to 10 of them\n" },
 	{ HTTP("sign: {secret: [a, \"{{data.b}}\"]}"),
