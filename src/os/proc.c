@@ -576,7 +576,7 @@ proc_kill_children(const pid_t *spare, size_t n)
 		/* The usual case, without a look at /proc. */
 		if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) != 0)
 			break;
-		if (round == 0)
+		if (round == 0 && n == 0)	/* it has all of them in it */
 			cgroup_kill();
 		else if (round % QUICK_ROUNDS == 0)
 			proc_kill_strays(spare, n);
