@@ -78,6 +78,7 @@ struct run_result {
 	int64_t cpu_ms;		/* -1: not known */
 	int64_t max_rss_kb;	/* -1: not known */
 	bool settled;		/* completed, and the driver has stored that itself */
+	bool alone;		/* lost, maybe by its own fault: the next run is alone */
 };
 #define RESULT_MESSAGE_MAX 4096
 #define NOTE_MAX 16384		/* bytes of a progress note */

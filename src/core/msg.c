@@ -15,8 +15,10 @@
 #define STR_NULL UINT32_MAX
 #define ATTEMPT_MAX INT16_MAX	/* a smallint in the schema */
 #define SIGNAL_MAX 64
-/* In the place of a result's class: none, and it is stored already. */
+/* In the place of a result's class: none, and it is stored already; lost, and
+ * to be run alone. */
 #define SETTLED (CLASS_COUNT + 1)
+#define LOST_ALONE (CLASS_COUNT + 2)
 
 void
 msg_put_u32(struct buf *b, uint32_t value)
@@ -200,7 +202,8 @@ msg_get_job(struct msg_reader *r, struct job *job, int64_t *pool)
 void
 msg_put_result(struct buf *b, const struct run_result *result)
 {
-	msg_put_i64(b, result->settled ? SETTLED : (int)result->class);
+	msg_put_i64(b, result->settled ? SETTLED : result->alone ? LOST_ALONE :
+	    (int)result->class);
 	msg_put_str(b, result->message);
 	msg_put_str(b, result->result);
 	msg_put_i64(b, result->retry_after_ms);
@@ -228,11 +231,13 @@ msg_get_result(struct msg_reader *r, struct run_result *result)
 	int class;
 
 	run_result_init(result);
-	class = (int)msg_get_range(r, 0, SETTLED);
+	class = (int)msg_get_range(r, 0, LOST_ALONE);
 	result->settled = class == SETTLED;
+	result->alone = class == LOST_ALONE;
 	if (class == CLASS_COUNT)
 		r->bad = true;
-	result->class = result->settled ? CLASS_NONE : (enum job_class)class;
+	result->class = result->settled ? CLASS_NONE : result->alone ?
+	    CLASS_LOST : (enum job_class)class;
 	result->message = get_bounded_str(r, RESULT_MESSAGE_MAX);
 	result->result = get_bounded_str(r, RESULT_MAX);
 	result->retry_after_ms = msg_get_range(r, -1, INT64_MAX);

@@ -36,8 +36,8 @@
  *	GONE		i64 pool		… and now nobody is left of it: reap
  * leader or monitor ⇄ worker, on descriptor 3 of the worker; about one job, but for HELLO,
  * LEAVE and SHUT, and then with i64 id, i64 attempt in front:
- *	HELLO	←	i64 pid, u32 jobs it runs at once, u32 whether it listens
- *		meanwhile, str destination	ready for jobs; where all of them go, if
+ *	HELLO	←	i64 pid, u32 jobs it runs at once, u32 of WORKER_…,
+ *		str destination			ready for jobs; where all of them go, if
  *						that is one place
  *	JOB	→	msg_put_job()		without id and attempt in front
  *	STARTED	←				the driver has it; left out when it ended at once
@@ -73,6 +73,10 @@ enum msg_type {
 	MSG_HELLO, MSG_JOB, MSG_STARTED, MSG_PROGRESS, MSG_OUTPUT, MSG_RESULT,
 	MSG_CANCEL, MSG_LEAVE, MSG_RECALL, MSG_RETURNED, MSG_DEFERRED, MSG_SHUT,
 };
+
+/* Of HELLO. */
+#define WORKER_HEARS 1u		/* it listens while it runs */
+#define WORKER_KEEPS 2u		/* its programs live as long as it does */
 
 struct msg_reader {
 	const char *p;

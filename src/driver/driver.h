@@ -68,6 +68,9 @@ struct run {
 /* run() itself can neither crash nor block: the leader need not be told that
  * it begins. */
 #define DRIVER_QUICK 4u
+/* Has programs that live on between the runs: what they need of the machine
+ * is the worker's. */
+#define DRIVER_KEEPS 8u
 
 struct driver {
 	const char *name;
@@ -89,6 +92,9 @@ struct driver {
 	/* Where all runs of a handler go, if its options alone say so: a name as
 	 * for run_goes_to(), else false. NULL: never. */
 	bool (*destination)(const struct node *options, char *name, size_t size);
+	/* How many runs a handler takes at once, if less than the queue's
+	 * concurrency. NULL: any number. */
+	int64_t (*at_once)(const struct node *options);
 	/* The library it stands on and its version; NULL: none. */
 	const char *(*library)(void);
 };

@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -364,19 +365,18 @@ put_path(char *path, size_t size, const char *before, long number,
 	strlcat(path, behind, size);
 }
 
-/*
- * Only the main thread forks, and orphans go to it too, so its list is all.
- */
-size_t
-proc_children(pid_t *pids, size_t max)
+/* Those that its main thread has. */
+static size_t
+children_of(pid_t parent, pid_t *pids, size_t max)
 {
-	char path[64], data[1024];
+	char directory[32], path[64], data[1024];
 	size_t n = 0;
 	pid_t pid = 0;
 	ssize_t len;
 	int fd;
 
-	put_path(path, sizeof(path), "/proc/self/task/", getpid(), "/children");
+	put_path(directory, sizeof(directory), "/proc/", parent, "/task/");
+	put_path(path, sizeof(path), directory, parent, "/children");
 	if ((fd = open(path, O_RDONLY | O_CLOEXEC)) < 0)
 		return 0;
 	while (n < max && (len = read(fd, data, sizeof(data))) > 0)
@@ -389,6 +389,15 @@ proc_children(pid_t *pids, size_t max)
 			}
 	close(fd);
 	return n;
+}
+
+/*
+ * Only the main thread forks, and orphans go to it too, so its list is all.
+ */
+size_t
+proc_children(pid_t *pids, size_t max)
+{
+	return children_of(getpid(), pids, max);
 }
 
 static bool
@@ -600,4 +609,46 @@ proc_rss_kb(pid_t pid)
 		pages = 0;
 	fclose(f);
 	return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+int64_t
+proc_tree_rss_kb(pid_t pid)
+{
+	pid_t pids[CHILDREN_MAX] = { pid };
+	size_t n = 1;
+	int64_t kb = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		kb += proc_rss_kb(pids[i]);
+		n += children_of(pids[i], pids + n, CHILDREN_MAX - n);
+	}
+	return kb;
+}
+
+int64_t
+proc_peak_kb(pid_t pid)
+{
+	char path[32], line[128];
+	long long kb = -1;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	if ((f = fopen(path, "re")) == NULL)
+		return -1;
+	while (kb < 0 && fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "VmHWM: %lld", &kb) != 1)
+			kb = -1;
+	fclose(f);
+	return kb;
+}
+
+int64_t
+proc_cpu_us(pid_t pid)
+{
+	struct timespec used;
+	clockid_t id;
+
+	if (clock_getcpuclockid(pid, &id) != 0 || clock_gettime(id, &used) != 0)
+		return -1;
+	return used.tv_sec * INT64_C(1000000) + used.tv_nsec / 1000;
 }

@@ -82,5 +82,11 @@ size_t proc_children(pid_t *pids, size_t max);
 
 /* Resident size of a process in KiB, 0 if it cannot be told. */
 int64_t proc_rss_kb(pid_t);
+/* … of it and its descendants. */
+int64_t proc_tree_rss_kb(pid_t);
+/* The most that it was so far, and the processor time that its threads have
+ * used; -1 if it cannot be told. */
+int64_t proc_peak_kb(pid_t);
+int64_t proc_cpu_us(pid_t);
 
 #endif

@@ -118,6 +118,7 @@ struct slot {
 
 	int at_once;			/* jobs it runs at once, by its own word */
 	bool hears;			/* it listens while it runs */
+	bool keeps;			/* its programs live on between jobs, and count */
 	struct lease_list sent, running;
 	mono_t waiting_since;		/* of the first unstarted job, or of the last start */
 	mono_t born;

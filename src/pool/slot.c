@@ -298,14 +298,15 @@ named(struct slot *s, struct msg_reader *r)
 static void
 on_hello(struct slot *s, struct msg_reader *r)
 {
-	uint32_t at_once, hears;
+	uint32_t at_once, flags;
 	char *destination;
 
 	msg_get_i64(r);
 	at_once = msg_get_u32(r);
-	hears = msg_get_u32(r);
+	flags = msg_get_u32(r);
 	destination = msg_get_short(r, BREAKER_NAME_MAX);
-	if (!msg_end(r) || at_once < 1 || hears > 1 ||
+	if (!msg_end(r) || at_once < 1 ||
+	    flags > (WORKER_HEARS | WORKER_KEEPS) ||
 	    at_once > (uint32_t)s->pool->queue->concurrency) {
 		free(destination);
 		slot_distrust(s, "HELLO");
@@ -314,7 +315,8 @@ on_hello(struct slot *s, struct msg_reader *r)
 	breakers_hello(s, destination);
 	free(destination);
 	s->at_once = (int)at_once;
-	s->hears = hears;
+	s->hears = flags & WORKER_HEARS;
+	s->keeps = flags & WORKER_KEEPS;
 	if (s->state == SLOT_STARTING) {
 		set_state(s, SLOT_READY);
 		if (tell(s, LOG_LEVEL_INFO, "worker started"))
@@ -559,7 +561,8 @@ slot_tick(struct pool *pool)
 			continue;
 		if (now - s->rss_at > RSS_EVERY && may_have_grown(s)) {
 			s->rss_at = now;
-			s->rss_kb = proc_rss_kb(s->pid);
+			s->rss_kb = s->keeps ? proc_tree_rss_kb(s->pid) :
+			    proc_rss_kb(s->pid);
 		}
 		if (!stuck(s, now))
 			continue;

@@ -98,6 +98,7 @@ verdict_run_ended(struct pool *pool, struct lease *l)
 		break;
 	}
 	breakers_ended(pool, l);
+	l->makes_alone = l->result.alone;
 	d = decide(pool, l);
 	end_as(pool, l, &d);
 }

@@ -41,7 +41,7 @@ put_end(struct batch *b, const struct direct *d, const struct finished *f,
 		.run_us = f->run_us, .ago_us = mono_now() - f->at,
 		.worker = d->worker, .exit_status = r->exit_status,
 		.signal = r->signal, .cpu_ms = r->cpu_ms,
-		.max_rss_kb = r->max_rss_kb,
+		.max_rss_kb = r->max_rss_kb, .alone = r->alone,
 	};
 
 	if (e.outcome == OUTCOME_FAILED || e.outcome == OUTCOME_LOST)

@@ -103,14 +103,31 @@ handlers_open(struct handlers *handlers, size_t type, struct err *e)
 unsigned
 handlers_flags(const struct queue_conf *q)
 {
-	unsigned flags = DRIVER_MULTIPLEX | DRIVER_ASYNC;
+	unsigned all = DRIVER_MULTIPLEX | DRIVER_ASYNC, any = 0;
 
 	for (size_t i = 0; i < q->ntypes; i++) {
 		const struct driver *d = driver_find(q->types[i].handler->driver);
 
-		flags &= d == NULL ? 0 : d->flags;
+		all &= d == NULL ? 0 : d->flags;
+		any |= d == NULL ? 0 : d->flags;
 	}
-	return flags;
+	return all | (any & DRIVER_KEEPS);
+}
+
+size_t
+handlers_at_once(const struct queue_conf *q)
+{
+	int64_t n = handlers_flags(q) & DRIVER_MULTIPLEX ? q->concurrency : 1;
+
+	for (size_t i = 0; i < q->ntypes; i++) {
+		const struct handler_conf *h = q->types[i].handler;
+		const struct driver *d = driver_find(h->driver);
+		int64_t most = d != NULL && d->at_once != NULL ?
+		    d->at_once(h->options) : n;
+
+		n = most < n ? most : n;
+	}
+	return (size_t)n;
 }
 
 bool

@@ -36,6 +36,7 @@
 #include "worker/worker.h"
 
 #define ALARM_SLACK 60			/* seconds; see begin_blocking() */
+#define DRIVER_MORE (3 * MONO_SECOND)	/* than the grace, which it sees to itself */
 #define TITLE_TYPE_MAX 64
 
 /* A job from its arrival to its end. */
@@ -46,6 +47,7 @@ struct task {
 	int64_t pool;
 	mono_t started;			/* 0: waits */
 	bool cancelled;
+	mono_t cancelled_at;
 	enum job_class why;		/* of the cancel */
 	char *destination;		/* where the run goes; NULL: not known */
 	TAILQ_ENTRY(task) link;
@@ -452,6 +454,7 @@ cancel_running(struct task *t, enum job_class why)
 	const struct driver *driver = t->run.ctx->driver;
 
 	t->cancelled = true;
+	t->cancelled_at = mono_now();
 	t->why = why;
 	if (driver->cancel != NULL)
 		driver->cancel(t->run.ctx, &t->run, why);
@@ -584,26 +587,26 @@ complete_recent(struct worker *w)
 	}
 }
 
-/* Our own cancel ladder: first the driver is asked, then everything ends. */
+/* Our own cancel ladder: first the driver is asked, which has the grace to end
+ * the run; then everything ends. */
 static void
 on_overdue(void *arg)
 {
 	struct worker *w = arg;
 	mono_t now = mono_now(), next = MONO_SECOND;
+	mono_t patience = w->queue->grace_ms * MONO_MS + DRIVER_MORE;
 	struct task *t, *following;
 
 	for (t = TAILQ_FIRST(&w->running); t != NULL; t = following) {
 		mono_t due = t->started + t->run.timeout_ms * MONO_MS;
 
 		following = TAILQ_NEXT(t, link);
-		if (now < due)
-			continue;
-		if (now >= due + w->queue->grace_ms * MONO_MS) {
-			proc_kill_children(NULL, 0);
-			t->cancelled = true;
-			t->why = CLASS_TIMEOUT;
-			end_early(t, CLASS_TIMEOUT, "did not end in time");
-		} else if (!t->cancelled) {
+		if (t->cancelled) {
+			if (now >= t->cancelled_at + patience) {
+				proc_kill_children(NULL, 0);
+				end_early(t, CLASS_TIMEOUT, "did not end in time");
+			}
+		} else if (now >= due) {
 			cancel_running(t, CLASS_TIMEOUT);
 		}
 	}
@@ -654,10 +657,13 @@ static void
 say_hello(struct worker *w)
 {
 	char destination[BREAKER_NAME_MAX + 1];
+	unsigned flags = handlers_flags(w->queue);
 
 	msg_put_i64(&w->body, getpid());
 	msg_put_u32(&w->body, (uint32_t)w->limit);
-	msg_put_u32(&w->body, handlers_flags(w->queue) != 0);
+	msg_put_u32(&w->body,
+	    (flags & (DRIVER_MULTIPLEX | DRIVER_ASYNC) ? WORKER_HEARS : 0) |
+	    (flags & DRIVER_KEEPS ? WORKER_KEEPS : 0));
 	msg_put_str(&w->body, w->queue->breaker &&
 	    handlers_destination(w->queue, destination, sizeof(destination)) ?
 	    destination : NULL);
@@ -674,8 +680,7 @@ worker_init(struct worker *w, const struct conf *conf,
 	w->index = index;
 	w->loop = loop_new();
 	w->flush = timer_new(w->loop, on_flush, w);
-	w->limit = handlers_flags(queue) & DRIVER_MULTIPLEX ?
-	    (size_t)queue->concurrency : 1;
+	w->limit = handlers_at_once(queue);
 	w->handlers = handlers_new(conf, queue, w->loop, &host_ops, w);
 	TAILQ_INIT(&w->waiting);
 	TAILQ_INIT(&w->running);
@@ -701,8 +706,8 @@ worker_main(const struct conf *conf, const struct queue_conf *queue, int index)
 	} else {
 		complete_recent(w);
 	}
-	proc_kill_children(NULL, 0);
 	handlers_free(w->handlers);
+	proc_kill_children(NULL, 0);
 	chan_free(w->leader);
 	recent_clear(&w->recent);
 	shut_clear(&w->shut);

@@ -285,6 +285,17 @@ test_msg_result_round_trip(void **state)
 	assert_int_equal(msg_get_result(&r, &got), 0);
 	assert_true(got.settled);
 	assert_int_equal(got.class, CLASS_NONE);
+	assert_false(got.alone);
+	buf_reset(&b);
+	run_result_init(&sent);
+	sent.class = CLASS_LOST;
+	sent.alone = true;
+	msg_put_result(&b, &sent);
+	msg_read(&r, b.data, b.len);
+	assert_int_equal(msg_get_result(&r, &got), 0);
+	assert_true(got.alone);
+	assert_int_equal(got.class, CLASS_LOST);
+	assert_false(got.settled);
 	buf_clear(&b);
 }
 
