@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "driver/capture.h"
 
 void
@@ -32,7 +33,7 @@ void
 capture_reset(struct capture *c)
 {
 	buf_reset(&c->kept);
-	c->total = 0;
+	c->total = c->given = 0;
 }
 
 void
@@ -56,6 +57,26 @@ capture_tail(const struct capture *c, size_t max, size_t *len)
 		}
 	}
 	return p;
+}
+
+void
+capture_give(struct capture *c, struct buf *out, size_t max, const char *title)
+{
+	unsigned long long fresh = c->total - c->given;
+	size_t len, from = out->len;
+	const char *text = capture_tail(c, fresh < max ? (size_t)fresh : max, &len);
+
+	c->given = c->total;
+	if (fresh == 0)
+		return;
+	if (title[0] != '\0')
+		buf_printf(out, "%s%s\n", from > 0 && out->data[from - 1] != '\n' ?
+		    "\n" : "", title);
+	if (fresh > len + 3)	/* more than a character that was cut in two */
+		buf_printf(out, "[%llu bytes before this are not kept]\n",
+		    fresh - len);
+	buf_put(out, text, len);
+	utf8_clean(out->data + from, out->len - from);
 }
 
 static bool

@@ -9,11 +9,18 @@
 #include <stddef.h>
 
 #include "base/buf.h"
+#include "base/mono.h"
+
+/* Of the output of a program that runs: how soon it can be seen, and how much of
+ * it. The end of what it wrote is kept in any case. */
+#define LIVE_EVERY MONO_SECOND
+#define LIVE_MAX (16u << 10)
 
 struct capture {
 	size_t max;		/* bytes kept, set by the owner */
 	struct buf kept;	/* at most 2 × max + what came last */
 	unsigned long long total;
+	unsigned long long given;	/* of them, by capture_give() */
 };
 
 void capture_init(struct capture *, size_t max);
@@ -23,6 +30,13 @@ void capture_clear(struct capture *);
 
 /* The last `max` bytes, beginning at a character. Valid until the next call. */
 const char *capture_tail(const struct capture *, size_t max, size_t *len);
+
+/*
+ * Append what came since the last call, at most the last `max` bytes of it,
+ * with a word of what is left out, and behind a title unless that is "" or there
+ * is nothing. What was no text becomes '?'.
+ */
+void capture_give(struct capture *, struct buf *out, size_t max, const char *title);
 
 /* The last line that is not blank, without blanks around it; NULL: none, or
  * longer than what is kept (*too_long). */

@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/utf8.h"
 #include "base/xalloc.h"
 #include "conf/conf.h"
 #include "driver/capture.h"
@@ -54,6 +53,7 @@ struct exec_run {
 	struct lines said;		/* on descriptor 3 */
 	bool complained;
 	struct progress progress;
+	struct timer *live;		/* what it wrote is to be seen meanwhile */
 	struct timer *grace;		/* of a cancel; then it is killed */
 };
 
@@ -87,6 +87,7 @@ exec_run_free(struct exec_run *r)
 	capture_clear(&r->err);
 	lines_clear(&r->said);
 	progress_clear(&r->progress);
+	timer_free(r->live);
 	timer_free(r->grace);
 	free(r);
 }
@@ -128,6 +129,26 @@ on_writable(int fd, unsigned what, void *arg)
 	pipe_close(&r->program.in);
 }
 
+/* What there is of its output and was not given yet; stderr behind stdout. */
+static void
+give_output(struct exec_run *r)
+{
+	struct buf b = { .len = 0 };
+
+	capture_give(&r->out, &b, OUTPUT_MAX, r->err.given > 0 ?
+	    "--- standard output ---" : "");
+	capture_give(&r->err, &b, OUTPUT_MAX, "--- standard error ---");
+	if (b.len > 0)
+		run_output(r->run, b.data, b.len);
+	buf_clear(&b);
+}
+
+static void
+on_live(void *arg)
+{
+	give_output(arg);
+}
+
 static void
 on_output(int fd, unsigned what, void *arg)
 {
@@ -138,8 +159,11 @@ on_output(int fd, unsigned what, void *arg)
 	    sizeof(data));
 
 	(void)what;
-	if (n > 0)
-		capture_add(is_out ? &r->out : &r->err, data, (size_t)n);
+	if (n <= 0)
+		return;
+	capture_add(is_out ? &r->out : &r->err, data, (size_t)n);
+	if (r->out.given + r->err.given < LIVE_MAX && !timer_pending(r->live))
+		timer_set(r->live, LIVE_EVERY);
 }
 
 static void
@@ -209,6 +233,7 @@ exec_run_new(struct exec *x, struct run *run)
 	capture_init(&r->err, OUTPUT_MAX);
 	r->said.max = PROGRESS_LINE_MAX;
 	progress_init(&r->progress, run);
+	r->live = timer_new(x->ctx->loop, on_live, r);
 	run->state = r;
 	x->now = r;
 	return r;
@@ -239,38 +264,6 @@ run_exec(struct driver_ctx *ctx, struct run *run)
  * Its end
  */
 
-static void
-put_stream(struct buf *b, const struct capture *c, const char *title)
-{
-	size_t len;
-	const char *text = capture_tail(c, OUTPUT_MAX, &len);
-
-	if (len == 0)
-		return;
-	if (title[0] != '\0')
-		buf_printf(b, "%s%s\n", b->len > 0 && b->data[b->len - 1] != '\n' ?
-		    "\n" : "", title);
-	if (c->total > len)
-		buf_printf(b, "[%llu bytes before this are not kept]\n",
-		    c->total - len);
-	buf_put(b, text, len);
-}
-
-/* What there is of its output, once; stderr behind stdout. */
-static void
-give_output(struct exec_run *r)
-{
-	struct buf b = { .len = 0 };
-
-	put_stream(&b, &r->out, "");
-	put_stream(&b, &r->err, "--- standard error ---");
-	if (b.len > 0) {
-		utf8_clean(b.data, b.len);
-		run_output(r->run, b.data, b.len);
-	}
-	buf_clear(&b);
-}
-
 static enum job_class
 class_of_exit(int status)
 {
@@ -288,12 +281,6 @@ class_of_exit(int status)
 	default:
 		return CLASS_ERROR;
 	}
-}
-
-static enum job_class
-class_of_signal(int signo)
-{
-	return signo == SIGXCPU || signo == SIGXFSZ ? CLASS_RESOURCE : CLASS_CRASH;
 }
 
 static char *
@@ -321,7 +308,7 @@ on_end(void *arg, int status, const struct rusage *usage)
 	progress_tell(&x->progress);
 	give_output(x);
 	run_result_init(&r);
-	r.class = WIFSIGNALED(status) ? class_of_signal(WTERMSIG(status)) :
+	r.class = WIFSIGNALED(status) ? program_death_class(status) :
 	    class_of_exit(WEXITSTATUS(status));
 	if (r.class != CLASS_NONE)
 		r.message = program_end_text(status, &x->err);
@@ -359,8 +346,6 @@ cancel(struct driver_ctx *ctx, struct run *run, enum job_class why)
 		return;
 	r->cancelled = true;
 	give_output(r);
-	capture_reset(&r->out);
-	capture_reset(&r->err);
 	program_signal(&r->program, ctx->queue->cancel_signal);
 	r->grace = timer_new(ctx->loop, on_grace, r);
 	timer_set(r->grace, ctx->queue->grace_ms * MONO_MS);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -194,9 +195,14 @@ drain(struct pipe_end *end, watch_fn *fn, void *owner)
 static void
 over(struct program *p, int status, const struct rusage *usage)
 {
+	int unread = 0;
+
 	LIST_REMOVE(p, link);
 	p->pid = 0;
 	kill_rest();
+	if (p->in.fd < 0 || ioctl(p->in.fd, FIONREAD, &unread) < 0)
+		unread = 0;
+	p->unread = (size_t)unread;
 	drain(&p->out, p->ops->out, p->owner);
 	drain(&p->err, p->ops->err, p->owner);
 	drain(&p->extra, p->ops->extra, p->owner);
@@ -252,6 +258,13 @@ on_child(int signo, void *arg)
 		if ((p = find_program(pid)) != NULL)
 			over(p, status, &usage);
 	}
+}
+
+enum job_class
+program_death_class(int status)
+{
+	return WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU ||
+	    WTERMSIG(status) == SIGXFSZ) ? CLASS_RESOURCE : CLASS_CRASH;
 }
 
 char *

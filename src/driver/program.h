@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "core/job.h"
 #include "driver/capture.h"
 #include "os/loop.h"
 #include "os/spawn.h"
@@ -39,6 +40,7 @@ struct program {
 	const struct program_ops *ops;
 	void *owner;
 	pid_t pid;			/* 0: does not run */
+	size_t unread;			/* of what it was told, when it had ended */
 	struct pipe_end in, out, err, extra;
 	LIST_ENTRY(program) link;
 };
@@ -58,6 +60,9 @@ void program_clear(struct program *);
 /* Bytes read, 0 at the end, which closes it, -1 when there are none now. */
 ssize_t pipe_read(struct pipe_end *, char *data, size_t size);
 void pipe_close(struct pipe_end *);
+
+/* The class of a death that nobody wanted: resource, or crash. */
+enum job_class program_death_class(int status);
 
 /* "exit status 3: the last line it wrote to stderr"; the caller frees. */
 char *program_end_text(int status, const struct capture *err);
