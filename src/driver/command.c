@@ -23,8 +23,9 @@
 #define MEMBERS_MAX 100
 #define MEMBER_MAX (64u << 10)	/* bytes of a value; the system takes 128 KiB */
 
+/* fixed: there is no job to put in. */
 static void
-check_text(const struct node_entry *entry, const char *what,
+check_text(const struct node_entry *entry, const char *what, bool fixed,
     struct conf_sink *sink)
 {
 	const struct node *value = entry->value;
@@ -36,10 +37,14 @@ check_text(const struct node_entry *entry, const char *what,
 	else if (template_check(value->text, &e) < 0)
 		conf_complain(sink, entry->file, entry->line, entry->column,
 		    "%s: %s", what, e.msg);
+	else if (fixed && template_used(value->text))
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "%s: the program is kept for many jobs, so nothing of one can "
+		    "be put in", what);
 }
 
 static void
-check_argv(const struct node *options, struct conf_sink *sink)
+check_argv(const struct node *options, bool fixed, struct conf_sink *sink)
 {
 	const struct node *argv = node_get(options, "argv");
 
@@ -52,7 +57,7 @@ check_argv(const struct node *options, struct conf_sink *sink)
 		return;
 	}
 	for (size_t i = 0; i < argv->count; i++)
-		check_text(&argv->entries[i], "argv", sink);
+		check_text(&argv->entries[i], "argv", fixed, sink);
 	if (argv->entries[0].value->kind == NODE_SCALAR &&
 	    argv->entries[0].value->text[0] == '\0')
 		conf_complain(sink, argv->entries[0].file,
@@ -61,7 +66,7 @@ check_argv(const struct node *options, struct conf_sink *sink)
 }
 
 static void
-check_env(const struct node *options, struct conf_sink *sink)
+check_env(const struct node *options, bool fixed, struct conf_sink *sink)
 {
 	const struct node_entry *env = node_entry(options, "env");
 
@@ -80,8 +85,29 @@ check_env(const struct node *options, struct conf_sink *sink)
 			conf_complain(sink, var->file, var->line, var->column,
 			    "env: \"%s\" cannot be the name of a variable "
 			    "(no \"=\", not JOBQ_…)", var->key);
-		check_text(var, "env", sink);
+		check_text(var, "env", fixed, sink);
 	}
+}
+
+static void
+check_directory(const struct node *options, struct conf_sink *sink)
+{
+	const char *directory = "/";
+
+	node_str(options, "directory", &directory, sink);
+	if (directory[0] != '/')
+		conf_complain(sink, node_entry(options, "directory")->file,
+		    node_entry(options, "directory")->line,
+		    node_entry(options, "directory")->column,
+		    "directory: needs an absolute path");
+}
+
+void
+command_check_fixed(const struct node *options, struct conf_sink *sink)
+{
+	check_argv(options, true, sink);
+	check_env(options, true, sink);
+	check_directory(options, sink);
 }
 
 void
@@ -90,11 +116,12 @@ command_check(const struct node *options, struct conf_sink *sink)
 	static const char *const keys[] = {
 		"driver", "argv", "env", "env_prefix", "directory", NULL
 	};
-	const char *directory = "/", *prefix = "";
+	const char *prefix = "";
 
 	node_known_keys(options, keys, sink);
-	check_argv(options, sink);
-	check_env(options, sink);
+	check_argv(options, false, sink);
+	check_env(options, false, sink);
+	check_directory(options, sink);
 	node_str(options, "env_prefix", &prefix, sink);
 	if (prefix[strspn(prefix, NAME_CHARS)] != '\0' ||
 	    strncmp(prefix, "JOBQ_", 5) == 0 || isdigit((unsigned char)*prefix))
@@ -103,12 +130,6 @@ command_check(const struct node *options, struct conf_sink *sink)
 		    node_entry(options, "env_prefix")->column,
 		    "env_prefix: needs capitals, digits and _, no digit first, "
 		    "and is not JOBQ_");
-	node_str(options, "directory", &directory, sink);
-	if (directory[0] != '/')
-		conf_complain(sink, node_entry(options, "directory")->file,
-		    node_entry(options, "directory")->line,
-		    node_entry(options, "directory")->column,
-		    "directory: needs an absolute path");
 }
 
 static int
@@ -188,18 +209,12 @@ put_members(struct strings *env, const char *prefix, const char *data)
 	}
 }
 
-/* What is the configuration's, then the job, then a little of our own: not all
- * of it, since secrets of the daemon may be there. */
+/* The configuration's. */
 static int
-make_env(const struct run *run, const char *context, struct strings *env,
+make_own(const struct node *options, const char *context, struct strings *env,
     struct err *e)
 {
-	static const char *const passed[] = {
-		"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME",
-	};
-	const struct node *map = node_get(run->ctx->handler->options, "env");
-	const char *prefix = "";
-	char number[24];
+	const struct node *map = node_get(options, "env");
 
 	for (size_t i = 0; map != NULL && i < map->count; i++) {
 		char *name = xasprintf("%s=", map->entries[i].key);
@@ -210,6 +225,15 @@ make_env(const struct run *run, const char *context, struct strings *env,
 		if (rc < 0)
 			return err_prepend(e, "env");
 	}
+	return 0;
+}
+
+static void
+put_job(const struct run *run, struct strings *env)
+{
+	const char *prefix = "";
+	char number[24];
+
 	node_str(run->ctx->handler->options, "env_prefix", &prefix, NULL);
 	if (*prefix != '\0')
 		put_members(env, prefix, run->job->data);
@@ -218,15 +242,25 @@ make_env(const struct run *run, const char *context, struct strings *env,
 	snprintf(number, sizeof(number), "%d", run->job->attempt);
 	put_variable(env, "JOBQ_ATTEMPT", number);
 	put_variable(env, "JOBQ_TOKEN", run->token);
-	put_variable(env, "JOBQ_QUEUE", run->ctx->queue->name);
 	put_variable(env, "JOBQ_TYPE", run->job->type);
 	put_variable(env, "JOBQ_TENANT", run->job->tenant ? run->job->tenant : "");
+}
+
+/* The queue, and a little of our own environment: not all of it, since secrets
+ * of the daemon may be there. */
+static void
+put_ours(const struct driver_ctx *ctx, struct strings *env)
+{
+	static const char *const passed[] = {
+		"PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "USER", "LOGNAME",
+	};
+
+	put_variable(env, "JOBQ_QUEUE", ctx->queue->name);
 	for (size_t i = 0; i < sizeof(passed) / sizeof(passed[0]); i++)
 		if (getenv(passed[i]) != NULL && !has_variable(env, passed[i]))
 			put_variable(env, passed[i], getenv(passed[i]));
 	if (!has_variable(env, "PATH"))
 		put_variable(env, "PATH", SPAWN_PATH);
-	return 0;
 }
 
 int
@@ -241,7 +275,24 @@ command_make(const struct run *run, struct strings *argv, struct strings *env,
 	    (int64_t)time(NULL));
 	rc = make_argv(options, context.data, argv, e);
 	if (rc == 0)
-		rc = make_env(run, context.data, env, e);
+		rc = make_own(options, context.data, env, e);
 	buf_clear(&context);
-	return rc;
+	if (rc < 0)
+		return -1;
+	put_job(run, env);
+	put_ours(run->ctx, env);
+	return 0;
+}
+
+int
+command_make_fixed(const struct driver_ctx *ctx, struct strings *argv,
+    struct strings *env, struct err *e)
+{
+	const struct node *options = ctx->handler->options;
+
+	if (make_argv(options, "{}", argv, e) < 0 ||
+	    make_own(options, "{}", env, e) < 0)
+		return -1;
+	put_ours(ctx, env);
+	return 0;
 }

@@ -22,6 +22,7 @@ static const struct driver *const drivers[] = {
 	&driver_noop,
 	&driver_report,
 	&driver_sql,
+	&driver_worker,
 };
 #define NDRIVERS (sizeof(drivers) / sizeof(drivers[0]))
 

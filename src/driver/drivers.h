@@ -12,5 +12,6 @@ extern const struct driver driver_http;
 extern const struct driver driver_noop;
 extern const struct driver driver_report;
 extern const struct driver driver_sql;
+extern const struct driver driver_worker;
 
 #endif
