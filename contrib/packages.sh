@@ -12,7 +12,7 @@ set -eu
 
 build='autoconf automake pkg-config gcc libc6-dev make libpq-dev libevent-dev
 	libyaml-dev libcurl4-openssl-dev libesmtp-dev libjansson-dev libssl-dev
-	libbsd-dev zlib1g-dev postgresql python3
+	libbsd-dev libseccomp-dev zlib1g-dev postgresql python3
 	libxlsxwriter-dev libpango1.0-dev libarchive-dev fonts-dejavu-core'
 test='libcmocka-dev perl pgbouncer procps mandoc postfix logrotate faketime tzdata xz-utils valgrind
 	curl openssl nginx haproxy chromium python3-openpyxl qpdf poppler-utils

@@ -24,6 +24,7 @@ my %home = (
 	qr{^xlsxwriter}       => qr{^driver/xlsx},
 	qr{^pango/|^cairo}    => qr{^driver/pdf},
 	qr{^archive}          => qr{^driver/output},
+	qr{^seccomp\.h}       => qr{^os/filter},
 );
 
 my $src = source_directory() . '/src';

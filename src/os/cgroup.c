@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,12 +22,21 @@
 #define NAME "jobqd-%d-%d"
 #define NAME_MAX_LEN 40
 
+#define MASTERS "jobqd"		/* where the daemon itself is, see cgroup_delegate() */
+
 /* This process's; a child that is no program begins anew. */
 static struct {
 	pid_t owner;		/* who looked for it; 0: nobody has */
 	int fd, kill_fd;	/* -1: there is none */
 	volatile bool killed;	/* a kernel may kill whoever is put into it now */
+	struct cgroup_limits limits;
 } own = { .fd = -1, .kill_fd = -1 };
+
+/* The master's, which its children know by the fork. */
+static struct {
+	char *directory;	/* where groups are made; NULL: in our own */
+	unsigned controllers;
+} delegated;
 
 /* The part of a line behind its n-th blank; "" when there are fewer. */
 static const char *
@@ -107,7 +117,7 @@ read_file(const char *path)
 }
 
 static char *
-own_directory(void)
+process_directory(void)
 {
 	char *groups = read_file("/proc/self/cgroup");
 	char *mounts = read_file("/proc/self/mountinfo");
@@ -116,6 +126,46 @@ own_directory(void)
 	free(groups);
 	free(mounts);
 	return path;
+}
+
+static char *
+own_directory(void)
+{
+	return delegated.directory != NULL ? xstrdup(delegated.directory) :
+	    process_directory();
+}
+
+static bool
+put(int directory, const char *file, const char *text)
+{
+	int fd = openat(directory, file, O_WRONLY | O_CLOEXEC);
+	size_t len = strlen(text);
+	bool good = fd >= 0 && write(fd, text, len) == (ssize_t)len;
+
+	if (fd >= 0)
+		close(fd);
+	return good;
+}
+
+static bool
+put_number(int directory, const char *file, int64_t n)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRId64, n);
+	return put(directory, file, text);
+}
+
+static void
+put_limits(int directory, const struct cgroup_limits *l)
+{
+	if (l->memory > 0 && put_number(directory, "memory.max", l->memory)) {
+		put(directory, "memory.swap.max", "0");
+		/* One that is over it takes the others with it: one program. */
+		put(directory, "memory.oom.group", "1");
+	}
+	if (l->processes > 0)
+		put_number(directory, "pids.max", l->processes);
 }
 
 static void
@@ -129,6 +179,8 @@ make_own(const char *directory)
 		own.kill_fd = openat(own.fd, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 		if (own.kill_fd < 0)
 			rmdir(path);
+		else
+			put_limits(own.fd, &own.limits);
 	}
 	free(path);
 }
@@ -162,6 +214,54 @@ cgroup_fd(void)
 	if (own.kill_fd < 0)
 		close_own();
 	return own.fd;
+}
+
+unsigned
+cgroup_limit(const struct cgroup_limits *l)
+{
+	own.limits = *l;
+	if (cgroup_fd() < 0)
+		return 0;
+	put_limits(own.fd, l);
+	return delegated.controllers;
+}
+
+unsigned
+cgroup_enforces(void)
+{
+	return delegated.controllers;
+}
+
+/* The number behind a word at the start of a line; 0: there is none. */
+static uint64_t
+number_in(const char *file, const char *word)
+{
+	char text[1024] = "\n";
+	const char *at;
+	int fd = own.owner == getpid() && own.fd >= 0 ?
+	    openat(own.fd, file, O_RDONLY | O_CLOEXEC) : -1;
+	ssize_t n;
+
+	if (fd < 0)
+		return 0;
+	n = read(fd, text + 1, sizeof(text) - 2);
+	close(fd);
+	text[n > 0 ? n + 1 : 1] = '\0';
+	at = strstr(text, word);
+	return at != NULL ? strtoull(at + strlen(word), NULL, 10) : 0;
+}
+
+unsigned
+cgroup_met(void)
+{
+	return (number_in("memory.events", "\noom_kill ") > 0 ? CGROUP_MEMORY : 0) |
+	    (number_in("pids.events", "\nmax ") > 0 ? CGROUP_PROCESSES : 0);
+}
+
+uint64_t
+cgroup_cpu_us(void)
+{
+	return number_in("cpu.stat", "\nusage_usec ");
 }
 
 void
@@ -230,4 +330,78 @@ cgroup_sweep(void)
 	if (directory != NULL)
 		cgroup_sweep_in(directory);
 	free(directory);
+}
+
+static bool
+has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (; *text != '\0'; text += strspn(text, " \n")) {
+		size_t n = strcspn(text, " \n");
+
+		if (n == len && memcmp(text, word, len) == 0)
+			return true;
+		text += n;
+	}
+	return false;
+}
+
+/* Its processes, and thus this one's companions, are us alone. */
+static bool
+is_alone(const char *directory)
+{
+	char *path = xasprintf("%s/cgroup.procs", directory);
+	char *text = read_file(path), *end;
+	bool alone = strtol(text, &end, 10) == getpid() && strcmp(end, "\n") == 0;
+
+	free(path);
+	free(text);
+	return alone;
+}
+
+unsigned
+cgroup_delegate_in(const char *directory)
+{
+	char *path = xasprintf("%s/cgroup.controllers", directory);
+	char *there = read_file(path);
+	unsigned found = (has_word(there, "memory") ? CGROUP_MEMORY : 0) |
+	    (has_word(there, "pids") ? CGROUP_PROCESSES : 0);
+	int fd = found != 0 && is_alone(directory) ?
+	    open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	free(path);
+	free(there);
+	if (fd < 0)
+		return 0;
+	if ((mkdirat(fd, MASTERS, 0755) != 0 && errno != EEXIST) ||
+	    !put(fd, MASTERS "/cgroup.procs", "0")) {
+		found = 0;
+	} else {
+		if (!put(fd, "cgroup.subtree_control", "+memory"))
+			found &= ~CGROUP_MEMORY;
+		if (!put(fd, "cgroup.subtree_control", "+pids"))
+			found &= ~CGROUP_PROCESSES;
+		if (found == 0)
+			put(fd, "cgroup.procs", "0");
+	}
+	close(fd);
+	if (found != 0) {
+		delegated.directory = xstrdup(directory);
+		delegated.controllers = found;
+	}
+	return found;
+}
+
+unsigned
+cgroup_delegate(void)
+{
+	char *directory;
+
+	if (delegated.directory == NULL &&
+	    (directory = process_directory()) != NULL) {
+		cgroup_delegate_in(directory);
+		free(directory);
+	}
+	return delegated.controllers;
 }

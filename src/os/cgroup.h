@@ -11,12 +11,43 @@
 #ifndef OS_CGROUP_H
 #define OS_CGROUP_H
 
+#include <stdint.h>
+
 /*
  * The directory of a group for the next program of this process, which starts
  * one after the other: made at the first call, and anew after cgroup_kill().
  * -1: there is none. Owned by this module.
  */
 int cgroup_fd(void);
+
+/*
+ * Limits for the groups of this process made from now on; 0: none. Returns
+ * which of them the system enforces, as a set of CGROUP_…: those whose
+ * controllers were delegated to us, see cgroup_delegate().
+ */
+struct cgroup_limits {
+	int64_t memory;		/* bytes, of all that is in it, swap included */
+	int64_t processes;
+};
+#define CGROUP_MEMORY 1u
+#define CGROUP_PROCESSES 2u
+unsigned cgroup_limit(const struct cgroup_limits *);
+
+/* The same without a change. */
+unsigned cgroup_enforces(void);
+
+/* Which limits were met in this process's group, as such a set. */
+unsigned cgroup_met(void);
+/* Processor time of all that was in it, in µs; 0: that cannot be told. */
+uint64_t cgroup_cpu_us(void);
+
+/*
+ * Make the delegated controllers of memory and processes usable for the groups
+ * of programs: this process, the master before it has children, moves into a
+ * group "jobqd" below its own, since a group with processes in it has no
+ * controllers for those below. Returns what cgroup_limit() can enforce then.
+ */
+unsigned cgroup_delegate(void);
 
 /* Kill all that is in it. Safe in a signal handler. */
 void cgroup_kill(void);
@@ -35,5 +66,7 @@ void cgroup_sweep(void);
 char *cgroup_directory(const char *groups, const char *mounts);
 /* As cgroup_sweep() in a directory. */
 void cgroup_sweep_in(const char *directory);
+/* As cgroup_delegate() with the own group at directory. */
+unsigned cgroup_delegate_in(const char *directory);
 
 #endif

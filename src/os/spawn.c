@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <pwd.h>
 #include <sched.h>
@@ -22,13 +23,19 @@
 
 #include "base/xalloc.h"
 #include "os/cgroup.h"
+#include "os/filter.h"
+#include "os/landlock.h"
 #include "os/spawn.h"
 
 #define REPORT_FD 4		/* in the child: where a failure is told */
+#define RULES_FD 5		/* in the child: Landlock's, if there are any */
 #define FREE_FD 8		/* above every number with a meaning */
 #define CPU_GRACE 5		/* seconds */
 
-enum step { STEP_FDS, STEP_LIMIT, STEP_NETWORK, STEP_USER, STEP_DIRECTORY, STEP_EXEC };
+enum step {
+	STEP_FDS, STEP_LIMIT, STEP_NETWORK, STEP_USER, STEP_PRIVILEGES,
+	STEP_RULES, STEP_DIRECTORY, STEP_FILTER, STEP_EXEC
+};
 
 /* What the child tells when it fails. */
 struct report {
@@ -62,11 +69,12 @@ reset_signals(void)
  * so that no place is taken before its old owner was moved.
  */
 static int
-place_fds(const int fds[4], int report)
+place_fds(const int fds[4], int report, int rules)
 {
 	int high[4], null;
 
-	if ((report = fcntl(report, F_DUPFD_CLOEXEC, FREE_FD)) < 0)
+	if ((report = fcntl(report, F_DUPFD_CLOEXEC, FREE_FD)) < 0 ||
+	    (rules >= 0 && (rules = fcntl(rules, F_DUPFD_CLOEXEC, FREE_FD)) < 0))
 		return -1;
 	for (int i = 0; i < 4; i++) {
 		high[i] = -1;
@@ -87,8 +95,31 @@ place_fds(const int fds[4], int report)
 			return -1;
 	if (dup3(report, REPORT_FD, O_CLOEXEC) < 0)
 		return -1;
-	close_range(REPORT_FD + 1, ~0U, 0);
+	if (rules < 0)
+		close(RULES_FD);
+	else if (dup3(rules, RULES_FD, O_CLOEXEC) < 0)
+		return -1;
+	close_range(RULES_FD + 1, ~0U, 0);
 	return 0;
+}
+
+/*
+ * What root keeps in a sandbox. Others could look into any process or change
+ * the machine; who is not root has none to lose but those that the daemon was
+ * given for its programs.
+ */
+static void
+drop_capabilities(void)
+{
+	static const unsigned long kept = 1ul << CAP_CHOWN |
+	    1ul << CAP_DAC_OVERRIDE | 1ul << CAP_FOWNER | 1ul << CAP_FSETID |
+	    1ul << CAP_KILL | 1ul << CAP_SETGID | 1ul << CAP_SETUID |
+	    1ul << CAP_NET_BIND_SERVICE;
+
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+	for (unsigned long cap = 0; cap < 64; cap++)
+		if (!(kept >> cap & 1))
+			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
 static void
@@ -105,27 +136,34 @@ apply_limits(const struct spawn_limits *l, int report)
 	}
 	/* A user namespace makes an empty network possible for everybody. */
 	if (l->no_network && unshare(CLONE_NEWNET) < 0 &&
+	    !l->filter_refuses_network &&
 	    unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		report_failure(report, STEP_NETWORK);
+	if (l->few_capabilities)
+		drop_capabilities();
 	if (l->user && (setgroups((size_t)l->ngroups, l->groups) < 0 ||
 	    setresgid(l->gid, l->gid, l->gid) < 0 ||
 	    setresuid(l->uid, l->uid, l->uid) < 0))
 		report_failure(report, STEP_USER);
-	if (l->no_privileges)
-		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (l->no_privileges && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		report_failure(report, STEP_PRIVILEGES);
+	if (l->has_rules && landlock_enter(RULES_FD) < 0)
+		report_failure(report, STEP_RULES);
 }
 
 static _Noreturn void
 child(const struct spawn *s, pid_t parent, int report)
 {
+	const struct spawn_limits *l = s->limits;
 	sigset_t none;
 
 	setsid();
 	reset_signals();
-	if (place_fds(s->fds, report) < 0)
+	if (place_fds(s->fds, report, l != NULL && l->has_rules ? l->rules :
+	    -1) < 0)
 		report_failure(report, STEP_FDS);
-	if (s->limits != NULL)
-		apply_limits(s->limits, REPORT_FD);
+	if (l != NULL)
+		apply_limits(l, REPORT_FD);
 	/* After the change of user, which takes it away again. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -134,6 +172,8 @@ child(const struct spawn *s, pid_t parent, int report)
 		report_failure(REPORT_FD, STEP_DIRECTORY);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (l != NULL && l->filter != NULL && filter_enter(l->filter) < 0)
+		report_failure(REPORT_FD, STEP_FILTER);
 	execve(s->path, s->argv, s->envp);
 	report_failure(REPORT_FD, STEP_EXEC);
 }
@@ -146,6 +186,9 @@ explain(const struct spawn *s, const struct report *r, struct err *e)
 		[STEP_LIMIT] = "set the limits of its sandbox",
 		[STEP_NETWORK] = "take the network away from it",
 		[STEP_USER] = "become the user of its sandbox",
+		[STEP_PRIVILEGES] = "give up its privileges",
+		[STEP_RULES] = "be confined by Landlock",
+		[STEP_FILTER] = "have its system calls filtered",
 		[STEP_EXEC] = "execute it",
 	};
 	bool busy = r->number == EAGAIN || r->number == ENOMEM ||

@@ -17,6 +17,8 @@
 
 #include "base/err.h"
 
+struct sock_fprog;
+
 #define SPAWN_LIMITS 8
 #define SPAWN_GROUPS 64
 #define SPAWN_PATH "/usr/local/bin:/usr/bin:/bin"	/* where there is no PATH */
@@ -35,6 +37,12 @@ struct spawn_limits {
 	int ngroups;
 	bool no_network;		/* an empty network of its own */
 	bool no_privileges;		/* set-uid programs give none */
+	bool few_capabilities;		/* as root: those about files and users */
+	/* With no_privileges only; owned by who made them. */
+	bool has_rules;
+	int rules;			/* os/landlock.h */
+	const struct sock_fprog *filter;	/* os/filter.h; NULL: none */
+	bool filter_refuses_network;	/* so an empty one is welcome, no must */
 };
 
 struct spawn {

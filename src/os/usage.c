@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/xalloc.h"
 #include "os/usage.h"
 
 #define TEXT_MAX 1024
@@ -107,4 +108,88 @@ usage_read(struct usage *u, pid_t master)
 		add(u, child);
 	fclose(f);
 	return true;
+}
+
+int64_t
+usage_threads(void)
+{
+	char text[TEXT_MAX];
+	long long n;
+
+	/* Of sysinfo() the number has 16 bits. */
+	return slurp("/proc/loadavg", text) &&
+	    sscanf(text, "%*s %*s %*s %*d/%lld", &n) == 1 ? n : 0;
+}
+
+/* Its proportional set, in which shared memory counts once; 0: not told. */
+static uint64_t
+proportional(pid_t pid)
+{
+	char path[64], line[128];
+	unsigned long long kb = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+	if ((f = fopen(path, "re")) == NULL)
+		return 0;
+	while (fgets(line, sizeof(line), f) != NULL)
+		if (sscanf(line, "Pss: %llu kB", &kb) == 1)
+			break;
+	fclose(f);
+	return kb * 1024;
+}
+
+/* The children of all its threads. */
+static size_t
+list_children(pid_t pid, pid_t *pids, size_t n, size_t max)
+{
+	char path[300];
+	struct dirent *task;
+	int child;
+	DIR *dir;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	if ((dir = opendir(path)) == NULL)
+		return n;
+	while (n < max && (task = readdir(dir)) != NULL) {
+		if (task->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/children",
+		    (int)pid, task->d_name);
+		if ((f = fopen(path, "re")) == NULL)
+			continue;
+		while (n < max && fscanf(f, "%d", &child) == 1)
+			pids[n++] = child;
+		fclose(f);
+	}
+	closedir(dir);
+	return n;
+}
+
+void
+usage_descendants(struct usage *u, pid_t root, int max, bool exactly)
+{
+	pid_t *pids = xcalloc((size_t)max, sizeof(*pids));
+	size_t n = 0;
+	struct rusage reaped;
+	uint64_t before, exact;
+
+	*u = (struct usage){ .most_fds = -1 };
+	if (root == getpid())
+		n = list_children(root, pids, 0, (size_t)max);
+	else
+		pids[n++] = root;
+	for (size_t i = 0; i < n; i++) {
+		before = u->resident;
+		if (add(u, pids[i]) && exactly &&
+		    (exact = proportional(pids[i])) > 0)
+			u->resident = before + exact;
+		n = list_children(pids[i], pids, n, (size_t)max);
+	}
+	free(pids);
+	if (root == getpid() && getrusage(RUSAGE_CHILDREN, &reaped) == 0)
+		u->cpu_us += (uint64_t)(reaped.ru_utime.tv_sec +
+		    reaped.ru_stime.tv_sec) * 1000000 +
+		    (uint64_t)(reaped.ru_utime.tv_usec + reaped.ru_stime.tv_usec);
 }

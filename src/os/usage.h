@@ -1,6 +1,6 @@
 /*
- * What the processes of one jobqd use of the machine, from /proc: the master
- * and all its children together.
+ * What processes use of the machine, from /proc: the master of one jobqd and all
+ * its children together, or the programs that a worker runs.
  */
 #ifndef OS_USAGE_H
 #define OS_USAGE_H
@@ -21,5 +21,17 @@ struct usage {
 
 /* false: there is no /proc to look at. */
 bool usage_read(struct usage *, pid_t master);
+
+/* The processes and threads of the whole system; 0: that cannot be told. */
+int64_t usage_threads(void);
+
+/*
+ * What a program and all its descendants use, and have used, those that were
+ * reaped included; at most max processes are looked at. With this process as
+ * root, its descendants, without itself: `cpu_us` counts from when it began
+ * then, so compare with a reading of before. Resident memory that they share
+ * counts in each; with `exactly` only once, where the system tells (slow).
+ */
+void usage_descendants(struct usage *, pid_t root, int max, bool exactly);
 
 #endif

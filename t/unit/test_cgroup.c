@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -121,6 +122,70 @@ test_cgroup_sweep_takes_what_the_dead_left(void **state)
 	cgroup_sweep_in(directory);	/* and no directory is no mistake */
 }
 
+static char *
+file_in(const char *directory, const char *name, const char *text)
+{
+	char *path = xasprintf("%s/%s", directory, name);
+	FILE *f = fopen(path, text != NULL ? "w" : "r");
+	char *got = NULL;
+	size_t size = 0;
+
+	assert_non_null(f);
+	if (text != NULL)
+		fputs(text, f);
+	else if (getdelim(&got, &size, '\0', f) < 0)
+		got = xstrdup("");
+	fclose(f);
+	free(path);
+	return got;
+}
+
+/* What is delegated to us, in a directory that only looks like a group; once
+ * in each process. */
+static int
+delegates(const char *controllers, bool alone)
+{
+	char directory[] = "/tmp/test_cgroup.XXXXXX", pid[24];
+	unsigned got = 99;
+	struct err e;
+	char *moved, *enabled;
+	pid_t child;
+	int status;
+
+	assert_non_null(mkdtemp(directory));
+	if ((child = fork()) == 0) {
+		snprintf(pid, sizeof(pid), "%d\n%s", getpid(), alone ? "" : "1\n");
+		file_in(directory, "cgroup.procs", pid);
+		file_in(directory, "cgroup.controllers", controllers);
+		file_in(directory, "cgroup.subtree_control", "");
+		make(directory, "jobqd", false);
+		file_in(directory, "jobqd/cgroup.procs", "");
+		got = cgroup_delegate_in(directory);
+		moved = file_in(directory, "jobqd/cgroup.procs", NULL);
+		enabled = file_in(directory, "cgroup.subtree_control", NULL);
+		if ((got != 0) != (strcmp(moved, "0") == 0) ||
+		    (got != 0) != (enabled[0] == '+') || got != cgroup_enforces())
+			got = 98;
+		_exit((int)got);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(tree_remove(directory, &e), 0);
+	return WEXITSTATUS(status);
+}
+
+static void
+test_cgroup_takes_what_is_delegated(void **state)
+{
+	(void)state;
+	assert_int_equal(delegates("cpu memory pids\n", true),
+	    CGROUP_MEMORY | CGROUP_PROCESSES);
+	assert_int_equal(delegates("memory\n", true), CGROUP_MEMORY);
+	assert_int_equal(delegates("cpu pids", true), CGROUP_PROCESSES);
+	assert_int_equal(delegates("cpu memory pids\n", false), 0);
+	assert_int_equal(delegates("cpu io memory2\n", true), 0);
+	assert_int_equal(delegates("", true), 0);
+}
+
 static pid_t
 start_sleep(void)
 {
@@ -186,6 +251,7 @@ run_all(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cgroup_directory),
 		cmocka_unit_test(test_cgroup_sweep_takes_what_the_dead_left),
+		cmocka_unit_test(test_cgroup_takes_what_is_delegated),
 		cmocka_unit_test(test_cgroup_of_the_system),
 	};
 
