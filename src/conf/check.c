@@ -115,6 +115,12 @@ check_socket_directory(const char *text)
 }
 
 const char *
+check_absolute(const char *text)
+{
+	return *text == '/' ? NULL : "needs an absolute path";
+}
+
+const char *
 check_listen(const char *text)
 {
 	return strcmp(text, "off") == 0 ? NULL : listener_check(text);

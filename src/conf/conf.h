@@ -51,12 +51,28 @@ struct priority_scale {
 	size_t nnames;
 };
 
+struct conf;
 struct sandbox_conf {			/* 0 and "": unlimited, unchanged */
 	char *user;
-	int64_t memory, cpu_ms;
+	int64_t memory, cpu_ms, file_size;
 	int processes, files;
-	bool network;
+	bool network, isolate;
+	char **read;			/* absolute paths; none: everything */
+	size_t nread;
+	char **write;			/* as well */
+	size_t nwrite;
 };
+
+/* It changes something. */
+bool sandbox_is_on(const struct sandbox_conf *);
+/* It is more than limits: files, system calls and neighbours are out of reach. */
+bool sandbox_confines(const struct sandbox_conf *);
+
+/*
+ * What this machine cannot do of what the queues' sandboxes ask for: one line, NULL:
+ * it can do all. enforced: what control groups do, CGROUP_…, see os/cgroup.h.
+ */
+char *sandbox_lacks(const struct conf *, unsigned enforced);
 
 /* What enqueueing does to the job that has the unique key already. */
 enum unique_conflict { CONFLICT_EXISTING, CONFLICT_REPLACE, CONFLICT_MOVE };
@@ -94,8 +110,7 @@ struct queue_conf {
 	const struct node *schema;	/* see shape.h; NULL: none */
 	struct { int64_t completed_ms, dead_ms, cancelled_ms, history_ms; } keep;
 	struct { int64_t jobs, age_ms, rss_bytes; } recycle;	/* 0: never for that reason */
-	const struct node *sandbox;	/* NULL: none */
-	struct sandbox_conf box;	/* the same, read */
+	struct sandbox_conf box;
 	char *log;			/* "" : the daemon's */
 	int log_level;			/* 0: the daemon's; else an enum log_level and 1 */
 	bool enabled;

@@ -22,6 +22,7 @@ const char *check_socket_directory(const char *);
 const char *check_listen(const char *);
 const char *check_mode(const char *);
 const char *check_network(const char *);
+const char *check_absolute(const char *);
 const char *check_cron(const char *);
 const char *check_path(const char *);
 const char *check_path_or_tenant(const char *);

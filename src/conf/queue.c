@@ -209,17 +209,12 @@ void
 queue_link(struct conf *conf, struct queue_conf *q,
     const struct node_entry *entry, struct conf_sink *sink)
 {
-	const struct node *box;
-
 	link_types(conf, q, entry, sink);
 	link_retry(conf, q, entry, sink);
 	link_priority(conf, q, entry, sink);
 	link_limits(conf, q, entry, sink);
 	check_weights(q, node_entry(entry->value, "fair_weights"), sink);
 	shape_check(q->schema, sink);
-	box = node_get(entry->value, "sandbox");
-	if (box != NULL && box->kind == NODE_MAP && box->count > 0)
-		q->sandbox = box;
 }
 
 static void

@@ -36,6 +36,8 @@ TOGETHER(conf, api.proxies, api.nproxies);
 TOGETHER(conf, api.rate_count, api.rate_period_ms);
 TOGETHER(limit_conf, rate_count, rate_period_ms);
 TOGETHER(queue_conf, limits, nlimits);
+TOGETHER(queue_conf, box.read, box.nread);
+TOGETHER(queue_conf, box.write, box.nwrite);
 TOGETHER(schedule_conf, requires_env, nrequires_env);
 TOGETHER(hook_conf, secrets, nsecrets);
 TOGETHER(channel_conf, email, nemail);
@@ -220,7 +222,11 @@ static const struct key sandbox_keys[] = {
 	{ "cpu_time", KEY_DURATION, Q(box.cpu_ms), "0", 0, YEAR },
 	{ "processes", KEY_INT, Q(box.processes), "0", 0, 1000000 },
 	{ "files", KEY_INT, Q(box.files), "0", 0, 1000000 },
+	{ "file_size", KEY_SIZE, Q(box.file_size), "0", 0, 1024 * TIB },
 	{ "network", KEY_BOOL, Q(box.network), "true" },
+	{ "read", KEY_WORDS, Q(box.read), .check = check_absolute },
+	{ "write", KEY_WORDS, Q(box.write), .check = check_absolute },
+	{ "isolate", KEY_BOOL, Q(box.isolate), "false" },
 	END
 };
 

@@ -46,6 +46,7 @@ static void logs(struct doctor *, pid_t);
 static void log_file(struct doctor *, const char *path, pid_t);
 static void room(struct doctor *);
 static void limits(struct doctor *, pid_t);
+static void sandboxes(struct doctor *);
 
 void
 host_look(struct doctor *d)
@@ -66,6 +67,7 @@ host_look(struct doctor *d)
 	room(d);
 	if (master > 0)
 		limits(d, master);
+	sandboxes(d);
 }
 
 /* ---- the daemon ------------------------------------------------------- */
@@ -441,4 +443,23 @@ limits(struct doctor *d, pid_t master)
 	else if (soft >= 0)
 		doctor_say(d, FOUND_OK, "limits", NULL, "%lld open files a "
 		    "process, %lld needed", soft, needed);
+}
+
+/* What control groups the daemon has, only it can tell: its log does. */
+static void
+sandboxes(struct doctor *d)
+{
+	const struct conf *conf = d->ctl->conf;
+	char *lacks = sandbox_lacks(conf, ~0u);
+	size_t n = 0;
+
+	for (size_t i = 0; i < conf->nqueues; i++)
+		n += sandbox_is_on(&conf->queues[i].box);
+	if (lacks != NULL)
+		doctor_say(d, FOUND_WARN, "sandbox", "a newer kernel, or a build "
+		    "with libseccomp, has it", "missing: %s", lacks);
+	else if (n > 0)
+		doctor_say(d, FOUND_OK, "sandbox", NULL, "%zu queues have one, "
+		    "and this system can do all of it", n);
+	free(lacks);
 }

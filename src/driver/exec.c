@@ -38,8 +38,7 @@
 struct exec {
 	struct driver_ctx *ctx;
 	struct exec_run *now;		/* the one that runs, or NULL */
-	struct spawn_limits limits;
-	bool limited;
+	struct sandbox *sandbox;
 };
 
 /* A program while it runs. */
@@ -67,12 +66,10 @@ open_exec(struct driver_ctx *ctx, struct err *e)
 	struct exec *x = xcalloc(1, sizeof(*x));
 
 	x->ctx = ctx;
-	if (ctx->queue->sandbox != NULL) {
-		x->limited = true;
-		if (sandbox_limits(ctx->queue->sandbox, &x->limits, e) < 0) {
-			free(x);
-			return -1;
-		}
+	x->sandbox = sandbox_new(ctx->loop, ctx->queue, e);
+	if (x->sandbox == NULL) {
+		free(x);
+		return -1;
 	}
 	ctx->state = x;
 	return 0;
@@ -99,6 +96,7 @@ close_exec(struct driver_ctx *ctx)
 
 	if (x->now != NULL)
 		exec_run_free(x->now);
+	sandbox_free(x->sandbox);
 	free(x);
 	ctx->state = NULL;
 }
@@ -211,15 +209,22 @@ static const struct program_ops program_ops = {
 };
 
 static int
-start(struct exec_run *r, const struct strings *argv, const struct strings *env,
+start(struct exec_run *r, const struct strings *argv, struct strings *env,
     struct err *e)
 {
 	struct exec *x = r->exec;
-	struct spawn s = { .argv = argv->v, .envp = env->v, .directory = "/",
-	    .limits = x->limited ? &x->limits : NULL };
+	struct spawn s = { .argv = argv->v, .directory = "/" };
 
+	if (sandbox_prepare(x->sandbox, env, &s.limits, e) < 0)
+		return -1;
+	s.envp = env->v;
 	node_str(x->ctx->handler->options, "directory", &s.directory, NULL);
-	return program_start(&r->program, x->ctx->loop, &s, &program_ops, r, e);
+	if (program_start(&r->program, x->ctx->loop, &s, &program_ops, r, e) < 0) {
+		sandbox_release(x->sandbox);
+		return -1;
+	}
+	sandbox_watch(x->sandbox, r->program.pid);
+	return 0;
 }
 
 static struct exec_run *
@@ -302,6 +307,7 @@ static void
 on_end(void *arg, int status, const struct rusage *usage)
 {
 	struct exec_run *x = arg;
+	struct sandbox *sandbox = x->exec->sandbox;
 	struct run *run = x->run;
 	struct run_result r;
 
@@ -312,6 +318,9 @@ on_end(void *arg, int status, const struct rusage *usage)
 	    class_of_exit(WEXITSTATUS(status));
 	if (r.class != CLASS_NONE)
 		r.message = program_end_text(status, &x->err);
+	if (sandbox_judge(sandbox, status, usage, &r.message))
+		r.class = CLASS_RESOURCE;
+	sandbox_release(sandbox);
 	r.result = find_result(x);
 	if (WIFSIGNALED(status))
 		r.signal = WTERMSIG(status);

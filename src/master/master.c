@@ -401,6 +401,19 @@ begin(struct master *m, struct conf *conf, struct err *e)
 	return 0;
 }
 
+/* Before there are children, who stay in the group where they were made. */
+static void
+prepare_sandboxes(const struct conf *conf)
+{
+	bool wanted = false;
+
+	for (size_t i = 0; i < conf->nqueues; i++)
+		wanted |= conf->queues[i].box.memory > 0 ||
+		    conf->queues[i].box.processes > 0;
+	if (wanted)
+		cgroup_delegate();
+}
+
 static void
 serve(struct master *m)
 {
@@ -408,6 +421,7 @@ serve(struct master *m)
 	    PACKAGE_VERSION, m->current->conf->path, (int)getpid());
 	proc_adopt_orphans();
 	cgroup_sweep();
+	prepare_sandboxes(m->current->conf);
 	reload_populate(m);
 	if (m->embedded != NULL)
 		embedded_start(m->embedded);

@@ -17,6 +17,7 @@
 #include "base/xalloc.h"
 #include "master/table.h"
 #include "os/board.h"
+#include "os/cgroup.h"
 #include "os/listen.h"
 #include "os/notify.h"
 
@@ -329,6 +330,16 @@ use_log(const struct conf *old, const struct conf *next)
 }
 
 static void
+tell_lacks(const struct conf *conf)
+{
+	char *lacks = sandbox_lacks(conf, cgroup_enforces());
+
+	if (lacks != NULL)
+		log_warn("sandbox is incomplete", "missing=%s", lacks);
+	free(lacks);
+}
+
+static void
 apply(struct master *m, struct generation *gen)
 {
 	const struct conf *conf = gen->conf;
@@ -343,6 +354,7 @@ apply(struct master *m, struct generation *gen)
 	use_api(m, gen);
 	m->current = generation_ref(gen);
 	generation_unref(old);
+	tell_lacks(gen->conf);
 }
 
 void

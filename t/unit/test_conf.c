@@ -78,7 +78,7 @@ test_conf_queue_defaults(void **state)
 	assert_false(q->breaker);
 	assert_int_equal(q->max_payload, 100 * 1024);
 	assert_null(q->schema);
-	assert_null(q->sandbox);
+	assert_false(sandbox_is_on(&q->box));
 	assert_int_equal(q->keep.completed_ms, DAY);
 	assert_int_equal(q->keep.dead_ms, 90 * DAY);
 	assert_int_equal(q->recycle.jobs, 10000);
@@ -479,7 +479,7 @@ static const char rich[] =
     "    unique: data.id\n"
     "    unique_until: 36h\n"
     "    unique_conflict: move\n"
-    "    sandbox: {memory: 1GiB, network: no}\n"
+    "    sandbox: {memory: 1GiB, network: no, read: [/srv/in], write: [/srv/out, \"/srv/a b\"]}\n"
     "    cancel: {signal: sigint}\n"
     "    log: \"/var/log/a b.log\"\n"
     "    log_level: debug\n"
