@@ -44,12 +44,11 @@ sub server {
 	return ($port, $file);
 }
 
-# The sessions in which anything was said, once there are so many. (A look at
-# the port, and a stalled one, are sessions too.)
-sub sessions {
+# What was said for each mail, once there are so many.
+sub mails {
 	my ($file, $count) = @_;
 	my @all;
-	wait_for { @all = grep { @{ $_->{commands} } } json_lines($file); @all >= $count } "$count sessions";
+	wait_for { @all = grep { $_->{rcpt} } json_lines($file); @all >= $count } "$count mails";
 	return @all;
 }
 
@@ -72,7 +71,7 @@ sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_}{class} || 'com
 	is $r->{3}{result}{recipients}{'refuse@x.example'}{code}, 550, '… with its code';
 	like $r->{3}{message}, qr/^1 of 3 recipients deferred, defer\@x.example: 451 /, 'the message says who and why';
 	like $r->{6}{message}, qr/refused the sender: 550 5.1.8 no such sender\z/, 'a refused sender';
-	my @s = sessions($file, 6);
+	my @s = mails($file, 6);
 	is_deeply $s[0]{rcpt}, [ map { "$_\@x.example" } qw(a b c d) ], 'to, cc and bcc get it';
 	unlike $s[0]{mail}, qr/d\@x\.example/, 'bcc is not told';
 	spew("$dir/mails/1.eml", $s[0]{mail}) if mkdir "$dir/mails";
@@ -84,15 +83,6 @@ sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_}{class} || 'com
 	my $again = run_jobs("server: \"smtp://127.0.0.1:$port\"",
 	    mail(1, to => [ 'a@x.example', 'Ü <b@x.example>' ], cc => 'c@x.example', bcc => 'd@x.example', text => $text));
 	like $again->{1}{result}{message_id}, qr/^<1\.[0-9a-f]{32}\@example\.com>$/, '… in its form';
-}
-
-# Time-outs of every phase; and what nobody can know.
-for my $phase (qw(greeting mail data end drop)) {
-	my ($port, $file) = server('stall', $phase);
-	my $r = run_jobs("timeout: 500ms, server: \"smtp://127.0.0.1:$port\"", mail(1, to => 'a@x.example'));
-	is $r->{1}{class}, 'network', "stalled at $phase: network";
-	is $r->{1}{result}{recipients}{'a@x.example'}{state}, 'deferred', '… to be tried again';
-	cmp_ok $r->{1}{run_us}, '<', 20_000_000, '… and it does not hang';
 }
 
 # Nobody there: refused at once, or silent for ever.
@@ -121,7 +111,7 @@ SKIP: {
 
 	my $r = run_jobs("$url, tls: required, ca_file: $files[0], user: user, password: word", @job);
 	is classes($r, 1), 'completed', 'STARTTLS, verified, with a password' or diag $r->{1}{message};
-	ok((sessions($file, 1))[0]{tls}, '… it was encrypted');
+	ok((mails($file, 1))[0]{tls}, '… it was encrypted');
 	$r = run_jobs("$url, tls: required, user: user, password: word", @job);
 	is $r->{1}{class}, 'network', 'a certificate nobody vouches for is refused where TLS is required';
 	$r = run_jobs("$url, tls: opportunistic, user: user, password: word", @job);
@@ -142,7 +132,7 @@ SKIP: {
 	($port, $file) = server('smtps', @files);
 	$r = run_jobs("server: \"smtps://127.0.0.1:$port\", ca_file: $files[0]", mail(1, to => 'a@x.example', text => 'long ' x 100_000));
 	is classes($r, 1), 'completed', 'smtps' or diag $r->{1}{message};
-	my ($s) = sessions($file, 1);
+	my ($s) = mails($file, 1);
 	ok $s->{tls} && length $s->{mail} > 500_000, '… all of it arrived';
 	$r = run_jobs("server: \"smtps://localhost:$port\"", @job);
 	like $r->{1}{message}, qr/certificate/, 'smtps verifies';

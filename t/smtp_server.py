@@ -1,28 +1,43 @@
-"""An SMTP server that does as its recipients say, for the tests.
+"""An SMTP server that does as it is told and as its recipients say, for the
+tests.
 
-    smtp_server.py PORT FILE [tls CERT KEY] [smtps CERT KEY] [auth USER PASSWORD] [stall PHASE]
+    smtp_server.py PORT FILE [OPTION ...] [-- PORT FILE ...]
 
-Appends one JSON line a session to FILE: the commands, the mail, whether it
-was encrypted. refuse…@ gets 550, defer…@ 451, deferonce…@ 451 the first
-time, a sender refuse…@ 550. stall: says nothing at greeting, mail, data or
-end, forever; "drop" closes instead of the answer to the final dot.
+Appends one JSON line to FILE for each mail (or what else was said until RSET
+or the end): the number of its session, the commands, who was accepted, the
+mail once it is confirmed, whether it was encrypted. refuse…@ gets 550, defer…@
+451, deferonce…@ 451 the first time, a sender refuse…@ 550.
+
+    tls CERT KEY       STARTTLS          smtps CERT KEY    from the first byte
+    auth USER PASSWORD [ways: AUTH_WAYS=…]: PLAIN, LOGIN, CRAM-MD5, XOAUTH2
+    stall PHASE        says nothing at a phase, for ever
+    drop PHASE         closes            reset PHASE       … with RST
+    say PHASE TEXT     that, instead; 421 closes
+    times N            only the first N times that a phase comes
+    leave N            closes after N mails, without a word
+    limit N            recipients of a mail; the others get 452 4.5.3
+    size N             bytes of a mail   plain             knows no extension
+    helo               knows no EHLO     handshake         fails at it
+
+Phases: greeting ehlo starttls auth mail rcpt data body end quit. At body it
+stops reading; what it says there comes after 64 KiB of the mail.
 """
 import base64
+import hmac
 import json
+import os
 import socket
 import socketserver
 import ssl
+import struct
 import sys
 import threading
 
-port, path, words = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
-options = {}
-while words:
-    count = {"tls": 2, "smtps": 2, "auth": 2, "stall": 1}[words[0]]
-    options[words[0]] = words[1:1 + count]
-    words = words[1 + count:]
+TAKES = {"tls": 2, "smtps": 2, "auth": 2, "stall": 1, "drop": 1, "reset": 1, "say": 2, "times": 1,
+         "leave": 1, "limit": 1, "size": 1, "plain": 0, "helo": 0, "handshake": 0}
+ACTIONS = ("stall", "drop", "reset", "say")
+ways = os.environ.get("AUTH_WAYS", "PLAIN LOGIN")
 lock = threading.Lock()
-seen = set()
 
 
 class Session(socketserver.BaseRequestHandler):
@@ -30,67 +45,111 @@ class Session(socketserver.BaseRequestHandler):
         self.request.sendall(text.encode() + b"\r\n")
 
     def line(self):
-        while b"\r\n" not in self.data:
+        while (end := self.data.find(b"\r\n", self.at)) < 0:
             more = self.request.recv(65536)
             if not more:
                 raise EOFError
-            self.data += more
-        line, self.data = self.data.split(b"\r\n", 1)
+            self.data, self.at = self.data[self.at:] + more, 0
+        line, self.at = self.data[self.at:end], end + 2
         return line
 
-    def stall(self, phase):
-        if options.get("stall") == [phase]:
-            self.request.recv(1)
-            raise EOFError
+    def trouble(self, phase):
+        """What was ordered for a phase; whether it has been answered."""
+        options = self.server.options
+        action = next((a for a in ACTIONS if a in options and options[a][0] == phase), None)
+        with lock:
+            if action is None or self.server.left == 0:
+                return False
+            self.server.left -= 1
+        if action == "stall":
+            if phase != "body":
+                self.request.recv(1)
+                self.request.settimeout(None)
+            threading.Event().wait()
+        if action == "reset":
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if action == "say":
+            self.say(options["say"][1])
+            if not options["say"][1].startswith("421"):
+                return True
+        raise EOFError
 
     def wrap(self, files):
+        if "handshake" in self.options:
+            self.request.recv(65536)
+            self.say("no TLS here")
+            raise EOFError
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*files)
         self.request = context.wrap_socket(self.request, server_side=True)
-        self.record["tls"] = True
-        self.data = b""
+        self.tls = self.request.version()
+        self.data, self.at = b"", 0
+
+    def begin(self):
+        self.record = {"session": self.number, "commands": [], "rcpt": [], "tls": self.tls}
+
+    def write(self):
+        if self.record["commands"]:
+            with lock, open(self.server.path, "a") as out:
+                out.write(json.dumps(self.record) + "\n")
+        self.begin()
 
     def handle(self):
-        self.data, self.authorized = b"", "auth" not in options
-        self.record = {"commands": [], "rcpt": [], "tls": False}
+        options = self.options = self.server.options
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with lock:
+            self.server.sessions += 1
+            self.number = self.server.sessions
+        self.data, self.at, self.mails = b"", 0, 0
+        self.authorized, self.tls = "auth" not in options, None
+        self.begin()
         try:
             if "smtps" in options:
                 self.wrap(options["smtps"])
-            self.stall("greeting")
-            self.say("220 test ready")
-            while self.command(self.line().decode("latin-1")):
+                self.begin()
+            if not self.trouble("greeting"):
+                self.say("220 test ready")
+            while self.command(self.line().decode("utf-8")):
                 pass
         except (EOFError, OSError, ssl.SSLError) as e:
             self.record["error"] = repr(e)
-        with lock, open(path, "a") as out:
-            out.write(json.dumps(self.record) + "\n")
+        self.write()
+        self.request.close()
 
     def command(self, line):
-        verb = line.split(" ")[0].upper()
+        verb, options = line.split(" ")[0].upper(), self.options
         if verb != "AUTH":
             self.record["commands"].append(line)
-        if verb == "EHLO":
-            self.say("250-test")
-            if "tls" in options and not self.record["tls"]:
-                self.say("250-STARTTLS")
+        if verb in ("EHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "QUIT") and self.trouble(verb.lower()):
+            return verb != "QUIT"
+        if verb == "EHLO" and "helo" in options:
+            self.say("502 what")
+        elif verb == "EHLO":
+            offers = ["test"]
+            if "tls" in options and not self.tls:
+                offers.append("STARTTLS")
             if "auth" in options:
-                self.say("250-AUTH PLAIN LOGIN")
-            self.say("250-PIPELINING\r\n250 SIZE 10000000")
+                offers += ["AUTH " + ways, "AUTH=" + ways]
+            if "plain" not in options:
+                offers += ["PIPELINING", "SIZE " + options.get("size", ["10000000"])[0], "8BITMIME", "SMTPUTF8"]
+            self.say("\r\n".join("250" + (" " if o is offers[-1] else "-") + o for o in offers))
         elif verb == "STARTTLS":
             self.say("220 go")
             self.wrap(options["tls"])
+            self.record["tls"] = self.tls
         elif verb == "AUTH":
-            want = "\0%s\0%s" % tuple(options["auth"])
-            self.authorized = base64.b64decode(line.split(" ")[2]).decode() == want
+            self.authorized = self.log_in(line.split(" "))
             self.say("235 fine" if self.authorized else "535 5.7.8 wrong password")
         elif verb == "MAIL":
-            self.stall("mail")
             if not self.authorized:
                 self.say("530 5.7.0 authenticate first")
             elif "<refuse" in line:
                 self.say("550 5.1.8 no such sender")
             else:
+                self.record["from"] = line
                 self.say("250 sender fine")
+        elif verb == "RCPT" and "from" not in self.record:
+            self.say("503 no sender")
         elif verb == "RCPT":
             self.recipient(line)
         elif verb == "DATA":
@@ -102,36 +161,67 @@ class Session(socketserver.BaseRequestHandler):
             self.say("221 bye")
             return False
         else:
-            self.say("250 fine" if verb in ("RSET", "NOOP") else "502 what")
+            self.say("250 fine" if verb in ("RSET", "NOOP", "HELO") else "502 what")
+            if verb == "RSET":
+                self.write()
         return True
+
+    def ask(self, question):
+        self.say("334 " + base64.b64encode(question.encode()).decode())
+        return base64.b64decode(self.line()).decode()
+
+    def log_in(self, words):
+        user, password = self.options["auth"]
+        first = base64.b64decode(words[2]).decode() if len(words) > 2 else None
+        self.record["auth"] = words[1]
+        if words[1] not in ways.split(" "):
+            return False
+        if words[1] == "PLAIN":
+            return (first if first is not None else self.ask("")) == f"\0{user}\0{password}"
+        if words[1] == "LOGIN":
+            given = first if first is not None else self.ask("Username:")
+            return [given, self.ask("Password:")] == [user, password]
+        if words[1] == "CRAM-MD5":
+            digest = hmac.new(password.encode(), b"<1.2@test>", "md5").hexdigest()
+            return self.ask("<1.2@test>") == f"{user} {digest}"
+        if first == f"user={user}\1auth=Bearer {password}\1\1":
+            return True
+        self.ask('{"status":"400"}')
+        return False
 
     def recipient(self, line):
         address = line[line.index("<") + 1:line.index(">")]
         with lock:
-            again = address in seen
-            seen.add(address)
+            again = address in self.server.seen
+            self.server.seen.add(address)
         if address.startswith("refuse"):
             self.say("550 5.1.1 no such user " + address)
-        elif address.startswith("deferonce") and again:
-            self.record["rcpt"].append(address)
-            self.say("250 now it is fine")
-        elif address.startswith("defer"):
+        elif address.startswith("defer") and not (address.startswith("deferonce") and again):
             self.say("451 4.2.1 busy " + address)
+        elif len(self.record["rcpt"]) >= int(self.options.get("limit", ["1000000"])[0]):
+            self.say("452 4.5.3 too many recipients")
         else:
             self.record["rcpt"].append(address)
             self.say("250 recipient fine")
 
     def mail(self):
-        self.stall("data")
         self.say("354 go ahead")
-        lines = []
+        lines, count, looked = [], 0, False
         while (line := self.line()) != b".":
             lines.append(line[1:] if line.startswith(b".") else line)
-        self.record["mail"] = b"\r\n".join(lines).decode("latin-1")
-        self.stall("end")
-        if options.get("stall") == ["drop"]:
+            count += len(line)
+            if count > 65536 and not looked:
+                looked = True
+                self.trouble("body")
+        if self.trouble("end"):
+            self.write()
+            return
+        self.record["mail"] = b"\r\n".join(lines).decode("utf-8")
+        self.say("250 2.0.0 queued as %d" % self.number)
+        self.write()
+        self.mails += 1
+        if self.mails == int(self.options.get("leave", ["0"])[0]):
             raise EOFError
-        self.say("250 2.0.0 queued")
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -139,5 +229,25 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     request_queue_size = 100
 
+    def __init__(self, port, path, *words):
+        self.path, self.options, self.seen, self.sessions = path, {}, set(), 0
+        while words:
+            count = 1 + TAKES[words[0]]
+            self.options[words[0]] = words[1:count]
+            words = words[count:]
+        self.left = int(self.options["times"][0]) if "times" in self.options else -1
+        super().__init__(("127.0.0.1", int(port)), Session, False)
+        # So that a mail of some megabytes is not in the kernel's hands at once.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        self.server_bind()
+        self.server_activate()
 
-Server(("127.0.0.1", port), Session).serve_forever()
+    def shutdown_request(self, request):
+        request.close()
+
+
+words = sys.argv[1:]
+while words:
+    end = words.index("--") if "--" in words else len(words)
+    threading.Thread(target=Server(*words[:end]).serve_forever).start()
+    words = words[end + 1:]

@@ -5,8 +5,12 @@
  * A server answers for each recipient by himself. What it said is kept as the
  * attempt's result:
  *
- *	{"message_id": "<…>", "recipients": {"a@b.example":
+ *	{"message_id": "<…>", "response": "250 …", "ambiguous": true,
+ *	 "recipients": {"a@b.example":
  *	    {"state": "accepted" | "refused" | "deferred", "code": 250, "text": "…"}}}
+ *
+ * response is the server's last word to a mail that it took; ambiguous is there
+ * when it had the mail and said no more.
  *
  * Those who were deferred (4xx) are tried again by the next attempt, and only
  * they: it reads the result of the attempt before. When nobody is left to
@@ -32,12 +36,24 @@
 #include "driver/drivers.h"
 #include "driver/letter.h"
 #include "driver/mail.h"
+#include "driver/sasl.h"
+#include "os/loop.h"
 
-#define PHASE_MS 60000		/* the longest wait for an answer */
+#define WAIT_MS 60000		/* the longest, for whatever */
+#define CONNECTION_MAILS 100
+#define CONNECTION_IDLE_MS 30000
+/* A run ends so long before its time, by itself, and so knows what it did. */
+#define MARGIN_MS 500
 #define FILE_SCHEME "file:"
+#define SERVER "smtp://localhost:25"
 
 static const char *const tls_names[] = {
 	"off", "opportunistic", "required", NULL
+};
+static const char *const wait_names[MAIL_WAITS + 1] = {
+	[MAIL_CONNECT] = "connect", [MAIL_GREETING] = "greeting",
+	[MAIL_COMMAND] = "command", [MAIL_DATA] = "data",
+	[MAIL_TRANSFER] = "transfer", [MAIL_END] = "end", NULL
 };
 static const char *const state_names[] = {
 	[RECIPIENT_OPEN] = "deferred",
@@ -52,7 +68,7 @@ struct email {
 	struct letter_options options;
 	const char *directory;		/* NULL: a server */
 	struct mail_server server;
-	int64_t phase_ms;
+	struct timer *idle;		/* then the connection is ended */
 };
 
 /* A job's mail and those it goes to. */
@@ -82,7 +98,7 @@ static void
 check_server(const struct node *options, struct conf_sink *sink)
 {
 	struct mail_server server = { .host = NULL };
-	const char *url = "";
+	const char *url = SERVER;
 	struct err e;
 
 	node_str(options, "server", &url, sink);
@@ -118,16 +134,56 @@ check_addresses(const struct node *options, struct conf_sink *sink)
 }
 
 static void
+check_wait(const struct node *map, const char *key, struct conf_sink *sink)
+{
+	int64_t ms = WAIT_MS;
+
+	node_duration_ms(map, key, &ms, sink);
+	if (ms < 100 || ms > 600000)
+		complain(sink, map, key, "100ms to 10m");
+}
+
+static void
+check_waits(const struct node *options, struct conf_sink *sink)
+{
+	const struct node *waits = node_get(options, "timeouts");
+
+	check_wait(options, "timeout", sink);
+	if (waits == NULL)
+		return;
+	if (waits->kind != NODE_MAP) {
+		complain(sink, options, "timeouts", "needs a map");
+		return;
+	}
+	node_known_keys(waits, wait_names, sink);
+	for (size_t i = 0; i < MAIL_WAITS; i++)
+		check_wait(waits, wait_names[i], sink);
+}
+
+static void
+check_login(const struct node *options, struct conf_sink *sink)
+{
+	const char *user = "";
+	int choice;
+
+	node_str(options, "user", &user, sink);
+	node_choice(options, "auth", sasl_names, &choice, sink);
+	if (user[0] == '\0' && node_get(options, "auth") != NULL)
+		complain(sink, options, "auth", "needs user");
+}
+
+static void
 check(const struct node *options, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
 		"driver", "server", "from", "force_from", "reply_to", "tls",
-		"user", "password", "password_file", "attachments_dir",
-		"hostname", "ca_file", "timeout", NULL
+		"tls_name", "ca_file", "user", "password", "password_file",
+		"auth", "attachments_dir", "hostname", "timeout", "timeouts",
+		"connection_mails", "connection_idle", NULL
 	};
 	const char *text = NULL;
 	bool yes = false;
-	int64_t ms = PHASE_MS;
+	int64_t number = 0;
 	int choice;
 
 	node_known_keys(options, keys, sink);
@@ -137,16 +193,17 @@ check(const struct node *options, struct conf_sink *sink)
 	if (yes && node_get(options, "from") == NULL)
 		complain(sink, options, "force_from", "needs from");
 	node_choice(options, "tls", tls_names, &choice, sink);
-	node_str(options, "user", &text, sink);
+	check_login(options, sink);
 	node_str(options, "ca_file", &text, sink);
+	node_str(options, "tls_name", &text, sink);
 	text = NULL;
 	node_str(options, "hostname", &text, sink);
 	if (text != NULL && strspn(text, "abcdefghijklmnopqrstuvwxyz"
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-[]:") < strlen(text))
 		complain(sink, options, "hostname", "is no host's name");
-	node_duration_ms(options, "timeout", &ms, sink);
-	if (ms < 100 || ms > 600000)
-		complain(sink, options, "timeout", "100ms to 10m");
+	check_waits(options, sink);
+	node_int(options, "connection_mails", 1, 1000000, &number, sink);
+	node_duration_ms(options, "connection_idle", &number, sink);
 	text = "/";
 	node_str(options, "attachments_dir", &text, sink);
 	if (text[0] != '/' && text[0] != '\0')
@@ -158,7 +215,7 @@ static bool
 destination(const struct node *options, char *name, size_t size)
 {
 	struct mail_server server = { .host = NULL };
-	const char *url = "";
+	const char *url = SERVER;
 	bool known;
 
 	node_str(options, "server", &url, NULL);
@@ -174,26 +231,55 @@ destination(const struct node *options, char *name, size_t size)
 	return known;
 }
 
+static void
+open_waits(struct mail_server *s, const struct node *options)
+{
+	const struct node *waits = node_get(options, "timeouts");
+	int64_t all = WAIT_MS;
+
+	node_duration_ms(options, "timeout", &all, NULL);
+	for (size_t i = 0; i < MAIL_WAITS; i++) {
+		int64_t ms = all;
+
+		node_duration_ms(waits, wait_names[i], &ms, NULL);
+		s->wait[i] = ms * MONO_MS;
+	}
+}
+
 static int
 open_server(struct email *m, const struct node *options, const char *url,
     struct err *e)
 {
-	const char *user = "", *hostname = NULL;
+	struct mail_server *s = &m->server;
+	int64_t idle_ms = CONNECTION_IDLE_MS;
+	const char *user = "";
 	int tls = MAIL_TLS_OPPORTUNISTIC;
 
-	if (mail_parse_server(url, &m->server, e) < 0)
+	if (mail_parse_server(url, s, e) < 0)
 		return -1;
+	s->options = options;
+	s->mails_max = CONNECTION_MAILS;
 	node_choice(options, "tls", tls_names, &tls, NULL);
+	node_choice(options, "auth", sasl_names, &s->auth, NULL);
 	node_str(options, "user", &user, NULL);
-	node_str(options, "hostname", &hostname, NULL);
-	node_str(options, "ca_file", &m->server.ca_file, NULL);
-	m->server.tls = (enum mail_tls)tls;
-	m->server.hostname = xstrdup(hostname);
-	if (user[0] != '\0') {
-		m->server.user = xstrdup(user);
-		m->server.password = node_secret(options, "password", NULL);
-	}
-	return mail_open(&m->server, e);
+	node_str(options, "hostname", &s->hostname, NULL);
+	node_str(options, "ca_file", &s->ca_file, NULL);
+	node_str(options, "tls_name", &s->tls_name, NULL);
+	node_int(options, "connection_mails", 1, 1000000, &s->mails_max, NULL);
+	node_duration_ms(options, "connection_idle", &idle_ms, NULL);
+	s->tls = (enum mail_tls)tls;
+	s->user = user[0] != '\0' ? user : NULL;
+	s->idle_max = idle_ms * MONO_MS;
+	open_waits(s, options);
+	return mail_open(s, e);
+}
+
+static void
+on_idle(void *arg)
+{
+	struct email *m = arg;
+
+	mail_hang_up(&m->server);
 }
 
 static int
@@ -201,15 +287,13 @@ open_email(struct driver_ctx *ctx, struct err *e)
 {
 	const struct node *options = ctx->handler->options;
 	struct email *m = xcalloc(1, sizeof(*m));
-	const char *url = "";
+	const char *url = SERVER;
 
 	m->options.from = m->options.reply_to = m->options.attachments_dir = "";
-	m->phase_ms = PHASE_MS;
 	node_str(options, "from", &m->options.from, NULL);
 	node_bool(options, "force_from", &m->options.force_from, NULL);
 	node_str(options, "reply_to", &m->options.reply_to, NULL);
 	node_str(options, "attachments_dir", &m->options.attachments_dir, NULL);
-	node_duration_ms(options, "timeout", &m->phase_ms, NULL);
 	node_str(options, "server", &url, NULL);
 	if (!destination(options, m->destination, sizeof(m->destination)))
 		m->destination[0] = '\0';
@@ -223,6 +307,7 @@ open_email(struct driver_ctx *ctx, struct err *e)
 		free(m);
 		return -1;
 	}
+	m->idle = timer_new(ctx->loop, on_idle, m);
 	return 0;
 }
 
@@ -231,8 +316,10 @@ close_email(struct driver_ctx *ctx)
 {
 	struct email *m = ctx->state;
 
-	if (m->directory == NULL)
+	if (m->directory == NULL) {
+		timer_free(m->idle);
 		mail_close(&m->server);
+	}
 	free(m);
 	ctx->state = NULL;
 }
@@ -300,13 +387,19 @@ count(const struct delivery *d, enum recipient_state state)
 }
 
 static char *
-make_result(const struct delivery *d)
+make_result(const struct delivery *d, const struct mail_end *end)
 {
 	const char *id = d->letter.mail.message_id;
 	struct buf b = { .len = 0 };
 
 	buf_str(&b, "{\"message_id\": ");
 	buf_json(&b, id, strlen(id));
+	if (end->class == CLASS_NONE && end->answer[0] != '\0') {
+		buf_str(&b, ", \"response\": ");
+		buf_json(&b, end->answer, strlen(end->answer));
+	}
+	if (end->ambiguous)
+		buf_str(&b, ", \"ambiguous\": true");
 	buf_str(&b, ", \"recipients\": {");
 	for (size_t i = 0; i < d->n; i++) {
 		const struct recipient *r = &d->recipients[i];
@@ -361,7 +454,7 @@ end_delivery(struct delivery *d, const struct mail_end *end)
 		r.class = CLASS_VALIDATION;
 		r.message = recipients_message(d, RECIPIENT_REFUSED, "refused");
 	}
-	r.result = make_result(d);
+	r.result = make_result(d, end);
 	run_end(d->run, &r);
 }
 
@@ -459,22 +552,35 @@ deliver_to_file(struct delivery *d, const char *directory,
  */
 
 static void
-deliver(struct delivery *d, const struct email *m)
+deliver_to_server(struct delivery *d, struct email *m, const struct buf *text,
+    struct mail_end *end)
+{
+	int64_t ms = d->run->timeout_ms;
+	struct mail_order order = {
+		.from = d->letter.mail.from.address,
+		.recipients = d->recipients, .n = d->n, .message = text,
+		.deadline = mono_now() +
+		    (ms > 4 * MARGIN_MS ? ms - MARGIN_MS : ms) * MONO_MS,
+	};
+
+	timer_stop(m->idle);
+	mail_send(&m->server, &order, end);
+	if (mail_is_connected(&m->server))
+		timer_set(m->idle, m->server.idle_max);
+}
+
+static void
+deliver(struct delivery *d, struct email *m)
 {
 	struct mail_end end = { .class = CLASS_NONE };
 	struct buf text = { .len = 0 };
-	int64_t phase_ms = m->phase_ms;
 
-	/* An answer that comes after the job's time is of no use. */
-	if (phase_ms > d->run->timeout_ms)
-		phase_ms = d->run->timeout_ms;
 	if (count(d, RECIPIENT_OPEN) > 0) {
 		mime_build(&d->letter.mail, &text);
 		if (m->directory != NULL)
 			deliver_to_file(d, m->directory, &text, &end);
 		else
-			mail_send(&m->server, d->letter.mail.from.address,
-			    d->recipients, d->n, &text, (int)phase_ms, &end);
+			deliver_to_server(d, m, &text, &end);
 		buf_clear(&text);
 	}
 	end_delivery(d, &end);
@@ -483,7 +589,7 @@ deliver(struct delivery *d, const struct email *m)
 static void
 run_email(struct driver_ctx *ctx, struct run *run)
 {
-	const struct email *m = ctx->state;
+	struct email *m = ctx->state;
 	struct delivery d = { .run = run };
 	struct err e = { .code = ERR_NONE };
 

@@ -1,58 +1,70 @@
 /*
- * Delivery of one mail by libesmtp: see mail.h.
+ * Delivery of mails by SMTP: see mail.h.
  *
- * libesmtp connects by itself, without a time-out, and speaks no TLS from the
- * first byte. So the connection is made here, and handed over by a detour:
- * libesmtp is told to connect to a socket that listens on loopback in this
- * process (the door), which the kernel completes at once; the moment it has
- * connected it calls back, and its descriptor is replaced by ours.
+ * A transaction goes out in batches where the server takes commands ahead
+ * (PIPELINING, RFC 2920), DATA with the last recipients; without, each command
+ * waits for the answer to the one before. A connection that was kept may have
+ * been closed meanwhile, which only its use tells: before the server has said
+ * anything to a mail, that mail is tried once more over a new one.
  */
 #include "config.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netdb.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
-#include <poll.h>
-#include <stddef.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <unistd.h>
+#include <sys/utsname.h>
 
-#include <auth-client.h>
-#include <libesmtp.h>
-
-#include "base/mono.h"
 #include "base/utf8.h"
 #include "base/xalloc.h"
 #include "driver/mail.h"
-#include "driver/tunnel.h"
+#include "driver/sasl.h"
+#include "driver/stream.h"
 
 #define TEXT_MAX 500		/* of an answer */
-#define FD_SEARCH 4096
-#define DOOR_WAIT_MS 1000	/* for the kernel, on loopback */
-#define REPLY_AMBIGUOUS 354	/* the server has it all, and said no more */
+#define REPLY_LINES_MAX 200
+#define BATCH 50		/* commands ahead; their answers fit any socket's buffer */
+#define GOODBYE (500 * MONO_MS)	/* for the answer to QUIT */
+#define LAST_WORD (100 * MONO_MS) /* of a server that has closed on us */
 
-/* One session, while it lasts. */
-struct session {
-	const struct mail_server *server;
-	int fd;				/* our connection, until it is handed over */
-	int door;
-	bool handed_over;
-	const struct buf *message;
-	size_t given;			/* of the message */
-	bool auth_refused;
-	bool in_auth;			/* AUTH was the last command */
-	int reply;			/* the last answer's code */
-	char text[TEXT_MAX + 1];	/* and text */
+struct reply {
+	int code;
+	char text[TEXT_MAX + 1];	/* its lines, with blanks between them */
 };
+
+/* A connection, from one mail to the next. */
+struct mail_link {
+	SSL_CTX *ctx;
+	struct stream stream;
+	bool tls_failed;	/* of the last handshake: next time without, if it may */
+	/* What the server offers. */
+	bool pipelining, starttls, sizes;
+	size_t size_max;	/* bytes of a mail, 0: no limit known */
+	char auth[256];
+	/* How it stands. */
+	int64_t mails;		/* begun over it */
+	bool dirty;		/* a transaction was left in its middle */
+	mono_t idle_since;
+};
+
+/* One delivery. */
+struct talk {
+	struct mail_server *server;
+	struct mail_link *link;
+	const struct mail_order *order;
+	struct mail_end *end;
+	size_t *tried;		/* indices of the recipients of this transaction */
+	size_t ntried;
+	bool answered;		/* the server has said something to MAIL */
+};
+
+/* How a step went. */
+enum { GONE = -1, FINE = 0, REFUSED = 1 };
 
 /*
  * The server's name
@@ -117,23 +129,30 @@ tls_error(const char *what, struct err *e)
 	return err_set(e, "%s: %s", what, text);
 }
 
+static const char *
+tls_name(const struct mail_server *s)
+{
+	return s->tls_name ? s->tls_name : s->host;
+}
+
 /* The certificate is checked by OpenSSL itself, its host name included, while
  * hands are shaken: only where TLS is required, else anybody could say none. */
 static int
 set_verification(const struct mail_server *s, SSL_CTX *ctx, struct err *e)
 {
 	X509_VERIFY_PARAM *param = SSL_CTX_get0_param(ctx);
+	const char *name = tls_name(s);
 	unsigned char ip[sizeof(struct in6_addr)];
-	bool is_ip = inet_pton(AF_INET, s->host, ip) == 1 ||
-	    inet_pton(AF_INET6, s->host, ip) == 1;
+	bool is_ip = inet_pton(AF_INET, name, ip) == 1 ||
+	    inet_pton(AF_INET6, name, ip) == 1;
 
 	if (s->ca_file != NULL ?
 	    SSL_CTX_load_verify_locations(ctx, s->ca_file, NULL) != 1 :
 	    SSL_CTX_set_default_verify_paths(ctx) != 1)
 		return tls_error(s->ca_file ? s->ca_file :
 		    "the system's certificates", e);
-	if ((is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, s->host) :
-	    X509_VERIFY_PARAM_set1_host(param, s->host, 0)) != 1)
+	if ((is_ip ? X509_VERIFY_PARAM_set1_ip_asc(param, name) :
+	    X509_VERIFY_PARAM_set1_host(param, name, 0)) != 1)
 		return tls_error("host name", e);
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
 	return 0;
@@ -144,521 +163,714 @@ mail_open(struct mail_server *s, struct err *e)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 
-	auth_client_init();
 	if (ctx == NULL)
 		return tls_error("TLS", e);
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	/* With TLS 1.3 a server sends tickets after the handshake; libesmtp
-	 * takes them for the answer to a command it has not sent yet, and
-	 * waits. The tunnel of smtps does not mind. */
-	if (!s->implicit)
-		SSL_CTX_set_max_proto_version(ctx, TLS1_2_VERSION);
 	if ((s->implicit || s->tls == MAIL_TLS_REQUIRED) &&
 	    set_verification(s, ctx, e) < 0) {
 		SSL_CTX_free(ctx);
 		return -1;
 	}
-	s->ctx = ctx;
+	sasl_init();
+	s->link = xcalloc(1, sizeof(*s->link));
+	s->link->ctx = ctx;
+	stream_init(&s->link->stream);
 	return 0;
 }
 
 void
 mail_close(struct mail_server *s)
 {
-	SSL_CTX_free(s->ctx);
-	if (s->password != NULL)
-		explicit_bzero(s->password, strlen(s->password));
+	if (s->link != NULL) {
+		mail_hang_up(s);
+		SSL_CTX_free(s->link->ctx);
+		free(s->link);
+		sasl_exit();
+	}
 	free(s->host);
 	free(s->port);
-	free(s->user);
-	free(s->password);
-	free(s->hostname);
 	memset(s, 0, sizeof(*s));
-	auth_client_exit();
 }
 
 /*
- * The connection
+ * Ends
  */
 
-/* Connected within the time, or -1: errno. */
 static int
-connect_in_time(const struct addrinfo *to, mono_t until)
-{
-	int fd = socket(to->ai_family, to->ai_socktype | SOCK_CLOEXEC |
-	    SOCK_NONBLOCK, to->ai_protocol);
-	int problem = 0;
-	socklen_t len = sizeof(problem);
-	struct pollfd p = { .fd = fd, .events = POLLOUT };
-
-	if (fd < 0)
-		return -1;
-	/* The last command of a batch would wait for the answer to the first. */
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){ 1 }, sizeof(int));
-	if (connect(fd, to->ai_addr, to->ai_addrlen) == 0)
-		return fd;
-	if (errno == EINPROGRESS) {
-		mono_t left = until - mono_now();
-		int n = poll(&p, 1, left > 0 ? (int)(left / MONO_MS) : 0);
-
-		if (n == 0)
-			problem = ETIMEDOUT;
-		else if (n < 0 || getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem,
-		    &len) < 0)
-			problem = errno;
-	} else {
-		problem = errno;
-	}
-	if (problem == 0)
-		return fd;
-	close(fd);
-	errno = problem;
-	return -1;
-}
-
-/* Each address gets its share of the time, so that one that is dead leaves
- * some to the next. */
-static int
-dial(const struct mail_server *s, int wait_ms, struct err *e)
-{
-	struct addrinfo hints = {
-		.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM,
-	}, *all, *a;
-	mono_t end = mono_now() + wait_ms * MONO_MS;
-	int fd = -1, left = 0, rc;
-
-	rc = getaddrinfo(s->host, s->port, &hints, &all);
-	if (rc != 0)
-		return err_set(e, "cannot find %s: %s", s->host,
-		    rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
-	for (a = all; a != NULL; a = a->ai_next)
-		left++;
-	errno = ETIMEDOUT;
-	for (a = all; a != NULL && fd < 0; a = a->ai_next, left--) {
-		mono_t now = mono_now();
-
-		if (now >= end)
-			break;
-		fd = connect_in_time(a, now + (end - now) / left);
-	}
-	rc = errno;
-	freeaddrinfo(all);
-	errno = rc;
-	if (fd < 0)
-		return err_errno(e, "cannot connect to %s port %s", s->host,
-		    s->port);
-	return fd;
-}
-
-/* A socket on loopback that takes one connection. */
-static int
-open_door(char *hostport, size_t size, struct err *e)
-{
-	struct sockaddr_in at = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	socklen_t len = sizeof(at);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)) < 0 ||
-	    listen(fd, 1) < 0 ||
-	    getsockname(fd, (struct sockaddr *)&at, &len) < 0) {
-		err_errno(e, "no socket on loopback");
-		if (fd >= 0)
-			close(fd);
-		return -1;
-	}
-	snprintf(hostport, size, "127.0.0.1:%d", ntohs(at.sin_port));
-	return fd;
-}
-
-static bool
-is_bound_to(int fd, const struct sockaddr_in *who)
-{
-	struct sockaddr_in own;
-	socklen_t len = sizeof(own);
-
-	return getsockname(fd, (struct sockaddr *)&own, &len) == 0 &&
-	    len == sizeof(own) && own.sin_family == AF_INET &&
-	    own.sin_port == who->sin_port &&
-	    own.sin_addr.s_addr == who->sin_addr.s_addr;
-}
-
-/* libesmtp has just connected to the door: our connection takes the place of
- * its descriptor, which is the one with the other end's address. */
-static void
-hand_over(struct session *s)
-{
-	struct sockaddr_in who;
-	socklen_t len = sizeof(who);
-	struct pollfd arrived = { .fd = s->door, .events = POLLIN };
-	int other;
-
-	/* connect() can return a moment before the listening side knows. */
-	if (s->handed_over || poll(&arrived, 1, DOOR_WAIT_MS) != 1)
-		return;
-	other = accept4(s->door, (struct sockaddr *)&who, &len, SOCK_CLOEXEC);
-	if (other < 0)
-		return;
-	for (int fd = 0; fd < FD_SEARCH; fd++)
-		if (fd != other && is_bound_to(fd, &who)) {
-			dup3(s->fd, fd, O_CLOEXEC);
-			s->handed_over = true;
-			break;
-		}
-	close(other);
-	close(s->fd);
-	s->fd = -1;
-}
-
-/*
- * What libesmtp calls
- */
-
-static void
-on_event(smtp_session_t session, int event, void *arg, ...)
-{
-	struct session *s = arg;
-	va_list ap;
-	int *ok = NULL;
-
-	(void)session;
-	va_start(ap, arg);
-	switch (event) {
-	case SMTP_EV_CONNECT:
-		hand_over(s);
-		break;
-	case SMTP_EV_INVALID_PEER_CERTIFICATE:
-		(void)va_arg(ap, long);
-		ok = va_arg(ap, int *);
-		break;
-	case SMTP_EV_WEAK_CIPHER:
-		(void)va_arg(ap, int);
-		break;
-	case SMTP_EV_NO_PEER_CERTIFICATE:
-	case SMTP_EV_WRONG_PEER_CERTIFICATE:
-	case SMTP_EV_NO_CLIENT_CERTIFICATE:
-		ok = va_arg(ap, int *);
-		break;
-	}
-	va_end(ap);
-	/* It compares with the door's name; OpenSSL has compared with the
-	 * server's, where that was wanted. */
-	if (ok != NULL)
-		*ok = 1;
-}
-
-/* The conversation, line by line: for what libesmtp does not tell. */
-static void
-on_line(const char *line, int len, int writing, void *arg)
-{
-	struct session *s = arg;
-	size_t n = (size_t)(len > 0 ? len : 0);
-
-	if (writing == SMTP_CB_HEADERS)
-		return;
-	if (writing) {
-		if (n >= 5 && strncasecmp(line, "AUTH ", 5) == 0)
-			s->in_auth = true;
-		else if (n >= 5 && strncasecmp(line, "MAIL ", 5) == 0)
-			s->in_auth = false;
-		return;
-	}
-	while (n > 0 && (line[n - 1] == '\n' || line[n - 1] == '\r'))
-		n--;
-	if (n < 3)
-		return;
-	s->reply = atoi(line);
-	if (s->in_auth && s->reply >= 500)
-		s->auth_refused = true;
-	if (n > TEXT_MAX)
-		n = TEXT_MAX;
-	memcpy(s->text, line, n);
-	s->text[n] = '\0';
-	utf8_clean(s->text, n);
-}
-
-static const char *
-on_message(void **ctx, int *len, void *arg)
-{
-	struct session *s = arg;
-	size_t left;
-	const char *from;
-
-	(void)ctx;
-	if (len == NULL) {
-		s->given = 0;		/* from the start, please */
-		return NULL;
-	}
-	left = s->message->len - s->given;
-	if (left > 65536)
-		left = 65536;
-	from = s->message->data + s->given;
-	s->given += left;
-	*len = (int)left;
-	return from;
-}
-
-static int
-on_auth(auth_client_request_t request, char **result, int fields, void *arg)
-{
-	const struct mail_server *server = arg;
-
-	for (int i = 0; i < fields; i++)
-		if (request[i].flags & AUTH_PASS)
-			result[i] = server->password ? server->password :
-			    (char *)(uintptr_t)"";
-		else if (request[i].flags & AUTH_USER)
-			result[i] = server->user;
-		else
-			result[i] = (char *)(uintptr_t)"";
-	return 1;
-}
-
-/*
- * A session
- */
-
-/* All five, or one of them waits for minutes. */
-static void
-set_timeouts(smtp_session_t session, int ms)
-{
-	static const int phases[] = {
-		Timeout_GREETING, Timeout_ENVELOPE, Timeout_DATA,
-		Timeout_TRANSFER, Timeout_DATA2,
-	};
-
-	for (size_t i = 0; i < sizeof(phases) / sizeof(phases[0]); i++)
-		smtp_set_timeout(session,
-		    phases[i] | Timeout_OVERRIDE_RFC2822_MINIMUM, ms);
-}
-
-static auth_context_t
-set_auth(smtp_session_t session, const struct mail_server *server)
-{
-	auth_context_t auth;
-
-	if (server->user == NULL || (auth = auth_create_context()) == NULL)
-		return NULL;
-	auth_set_mechanism_flags(auth, AUTH_PLUGIN_PLAIN, 0);
-	auth_set_interact_cb(auth, on_auth, (void *)(uintptr_t)server);
-	smtp_auth_set_context(session, auth);
-	return auth;
-}
-
-static void
-set_tls(smtp_session_t session, const struct mail_server *server)
-{
-	enum starttls_option how = Starttls_DISABLED;
-
-	if (!server->implicit && server->tls == MAIL_TLS_REQUIRED)
-		how = Starttls_REQUIRED;
-	else if (!server->implicit && server->tls == MAIL_TLS_OPPORTUNISTIC)
-		/* A password never goes out in the clear unless tls is off. */
-		how = server->user ? Starttls_REQUIRED : Starttls_ENABLED;
-	smtp_starttls_enable(session, how);
-	smtp_starttls_set_ctx(session, server->ctx);
-}
-
-/* An answer's text on one line; new, NULL: it has none. */
-static char *
-reply_text(const smtp_status_t *status)
-{
-	char *text = status->text ? xstrndup(status->text, TEXT_MAX) : NULL;
-	size_t len = text ? strlen(text) : 0;
-
-	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
-		text[--len] = '\0';
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)text[i] < ' ')
-			text[i] = ' ';
-	if (text != NULL)
-		utf8_clean(text, len);
-	return text;
-}
-
-static void
-read_recipient(struct recipient *r, smtp_recipient_t from)
-{
-	const smtp_status_t *status = smtp_recipient_status(from);
-
-	r->code = status->code;
-	free(r->text);
-	r->text = reply_text(status);
-	if (r->code >= 500)
-		r->state = RECIPIENT_REFUSED;
-	else if (r->code >= 400)
-		r->state = RECIPIENT_DEFERRED;
-	else if (r->code >= 200 && r->code <= 299)
-		r->state = RECIPIENT_ACCEPTED;	/* if the mail is */
-}
-
-static int
-end_with(struct mail_end *end, enum job_class class, const char *fmt, ...)
+end_with(struct talk *t, enum job_class class, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(end->message, sizeof(end->message), fmt, ap);
+	vsnprintf(t->end->message, sizeof(t->end->message), fmt, ap);
 	va_end(ap);
-	end->class = class;
-	return -1;
+	t->end->class = class;
+	return GONE;
 }
 
 static enum job_class
-class_of_reply(const struct session *s, int code)
+class_of_code(int code)
 {
-	if (s->auth_refused || code == 530 || code == 534 || code == 535 ||
-	    code == 538)
+	if (code == 530 || code == 534 || code == 535 || code == 538)
 		return CLASS_AUTH;
 	return code >= 500 ? CLASS_VALIDATION : CLASS_NETWORK;
 }
 
-static void
-end_refused(const struct session *s, const char *what,
-    const smtp_status_t *status, struct mail_end *end)
+static int
+end_refused(struct talk *t, const char *what, const struct reply *r)
 {
-	char *text = reply_text(status);
-
-	end_with(end, class_of_reply(s, status->code), "%s refused the %s: %d %s",
-	    s->server->host, what, status->code, text ? text : "");
-	free(text);
+	end_with(t, class_of_code(r->code), "%s refused the %s: %d %s",
+	    t->server->host, what, r->code, r->text);
+	return REFUSED;
 }
 
-/* The session ended before the mail was handed in: why. */
-static void
-explain_failure(const struct session *s, struct mail_end *end)
+/* The connection is of no use any more. */
+static int
+end_gone(struct talk *t, const char *when, const struct err *e)
 {
-	int number = smtp_errno();
-	char text[256];
+	stream_close(&t->link->stream, false);
+	return end_with(t, CLASS_NETWORK, "%s: %s: %s", t->server->host, when,
+	    e->msg);
+}
 
-	if (s->auth_refused) {
-		end_with(end, CLASS_AUTH, "%s: authentication refused: %s",
-		    s->server->host, s->text);
-	} else if (!s->handed_over) {
-		end_with(end, CLASS_NETWORK, "%s: the connection could not be "
-		    "handed over", s->server->host);
-	} else if (number == SMTP_ERR_EXTENSION_NOT_AVAILABLE) {
-		end_with(end, CLASS_NETWORK, "%s: STARTTLS is not offered; the "
-		    "handler's tls, or its password, needs it", s->server->host);
-	} else if (s->reply >= 400) {
-		/* Not about this mail: it may be better later. */
-		end_with(end, CLASS_NETWORK, "%s: %s", s->server->host, s->text);
-	} else {
-		smtp_strerror(number, text, sizeof(text));
-		end_with(end, CLASS_NETWORK, "%s: %s%s%s", s->server->host, text,
-		    s->text[0] ? ", after: " : "", s->text);
+/* As the server itself says. */
+static int
+end_leaving(struct talk *t, const struct reply *r)
+{
+	stream_close(&t->link->stream, false);
+	return end_with(t, CLASS_NETWORK, "%s: %d %s", t->server->host, r->code,
+	    r->text);
+}
+
+/*
+ * Commands and answers
+ */
+
+/* One line, "250-text" or "250 text", joined to what there is. False: it is
+ * no answer. */
+static bool
+add_line(struct reply *r, const char *line, bool first)
+{
+	size_t used = first ? 0 : strlen(r->text), len;
+	int code = 0;
+
+	for (int i = 0; i < 3; i++) {
+		if (line[i] < '0' || line[i] > '9')
+			return false;
+		code = 10 * code + line[i] - '0';
+	}
+	if (code < 200 || code > 599 || (!first && code != r->code) ||
+	    (line[3] != '\0' && line[3] != ' ' && line[3] != '-'))
+		return false;
+	r->code = code;
+	len = line[3] == '\0' ? 0 : strlen(line + 4);
+	if (used > 0 && used < TEXT_MAX)
+		r->text[used++] = ' ';
+	if (len > TEXT_MAX - used)
+		len = TEXT_MAX - used;
+	memcpy(r->text + used, line + 4, len);
+	r->text[used + len] = '\0';
+	return true;
+}
+
+/* What is kept of an answer can be stored and shown. */
+static void
+clean(struct reply *r)
+{
+	size_t len = strlen(r->text);
+
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)r->text[i] < ' ' || r->text[i] == 0x7f)
+			r->text[i] = ' ';
+	utf8_clean(r->text, len);
+}
+
+/*
+ * on_line, if any, is given what stands behind the code of each line.
+ */
+static int
+read_reply(struct stream *s, mono_t until, struct reply *r,
+    void (*on_line)(struct mail_link *, const char *), struct mail_link *link,
+    struct err *e)
+{
+	char line[2048];
+
+	for (int i = 0; i < REPLY_LINES_MAX; i++) {
+		if (stream_line(s, line, sizeof(line), until, e) < 0)
+			return -1;
+		if (!add_line(r, line, i == 0))
+			return err_set(e, "an answer that is not SMTP's");
+		if (on_line != NULL && line[3] != '\0')
+			on_line(link, line + 4);
+		if (line[3] != '-') {
+			clean(r);
+			return 0;
+		}
+	}
+	return err_set(e, "an answer of more than %d lines", REPLY_LINES_MAX);
+}
+
+static mono_t
+end_of(const struct talk *t, enum mail_wait wait)
+{
+	mono_t end = mono_now() + t->server->wait[wait];
+
+	return end < t->order->deadline ? end : t->order->deadline;
+}
+
+static int
+hear(struct talk *t, enum mail_wait wait, struct reply *r, struct err *e)
+{
+	if (read_reply(&t->link->stream, end_of(t, wait), r, NULL, NULL, e) < 0)
+		return -1;
+	snprintf(t->end->answer, sizeof(t->end->answer), "%d %s", r->code,
+	    r->text);
+	return 0;
+}
+
+static int
+put(struct talk *t, const char *data, size_t len, struct err *e)
+{
+	return stream_put(&t->link->stream, data, len,
+	    t->server->wait[MAIL_TRANSFER], t->order->deadline, e);
+}
+
+static int
+flush(struct talk *t, struct err *e)
+{
+	return stream_flush(&t->link->stream, t->server->wait[MAIL_TRANSFER],
+	    t->order->deadline, e);
+}
+
+/* One command, and its answer. */
+static int
+command(struct talk *t, const char *line, struct reply *r, struct err *e)
+{
+	return put(t, line, strlen(line), e) < 0 || put(t, "\r\n", 2, e) < 0 ||
+	    flush(t, e) < 0 || hear(t, MAIL_COMMAND, r, e) < 0 ? -1 : 0;
+}
+
+/*
+ * The beginning of a session
+ */
+
+static const char *
+behind(const char *line, const char *keyword)
+{
+	size_t len = strlen(keyword);
+
+	if (strncasecmp(line, keyword, len) != 0 ||
+	    (line[len] != '\0' && line[len] != ' ' && line[len] != '='))
+		return NULL;
+	return line[len] == '\0' ? line + len : line + len + 1;
+}
+
+static void
+on_offer(struct mail_link *link, const char *line)
+{
+	const char *value;
+
+	if (behind(line, "PIPELINING") != NULL) {
+		link->pipelining = true;
+	} else if (behind(line, "STARTTLS") != NULL) {
+		link->starttls = true;
+	} else if ((value = behind(line, "SIZE")) != NULL) {
+		link->sizes = true;
+		link->size_max = strtoul(value, NULL, 10);
+	} else if ((value = behind(line, "AUTH")) != NULL) {
+		/* Some say it twice, with a blank and with "=". */
+		strlcpy(link->auth, value, sizeof(link->auth));
 	}
 }
 
-/* Whether the server has refused each of them, for now or for ever. */
-static bool
-all_refused(const struct recipient *r, size_t n, const bool *tried)
+/* What we call ourselves: a name with a dot, else our address. */
+static void
+own_name(const struct talk *t, char *name, size_t size)
 {
-	for (size_t i = 0; i < n; i++)
-		if (tried[i] && (r[i].state == RECIPIENT_OPEN ||
-		    r[i].state == RECIPIENT_ACCEPTED))
-			return false;
-	return true;
+	struct sockaddr_storage at;
+	socklen_t len = sizeof(at);
+	struct utsname machine;
+	char ip[INET6_ADDRSTRLEN] = "127.0.0.1";
+
+	if (t->server->hostname != NULL) {
+		strlcpy(name, t->server->hostname, size);
+		return;
+	}
+	if (uname(&machine) == 0 && strchr(machine.nodename, '.') != NULL) {
+		strlcpy(name, machine.nodename, size);
+		return;
+	}
+	memset(&at, 0, sizeof(at));
+	getsockname(t->link->stream.fd, (struct sockaddr *)&at, &len);
+	if (at.ss_family == AF_INET6)
+		inet_ntop(AF_INET6, &((struct sockaddr_in6 *)&at)->sin6_addr, ip,
+		    sizeof(ip));
+	else if (at.ss_family == AF_INET)
+		inet_ntop(AF_INET, &((struct sockaddr_in *)&at)->sin_addr, ip,
+		    sizeof(ip));
+	snprintf(name, size, at.ss_family == AF_INET6 ? "[IPv6:%s]" : "[%s]", ip);
+}
+
+/* EHLO, or HELO with a server that does not know it. */
+static int
+greet(struct talk *t)
+{
+	struct mail_link *link = t->link;
+	char name[256], line[300];
+	struct reply r;
+	struct err e;
+
+	link->pipelining = link->starttls = link->sizes = false;
+	link->size_max = 0;
+	link->auth[0] = '\0';
+	own_name(t, name, sizeof(name));
+	snprintf(line, sizeof(line), "EHLO %s\r\n", name);
+	if (put(t, line, strlen(line), &e) < 0 || flush(t, &e) < 0 ||
+	    read_reply(&link->stream, end_of(t, MAIL_COMMAND), &r, on_offer, link,
+	    &e) < 0)
+		return end_gone(t, "EHLO", &e);
+	if (r.code >= 500) {
+		link->pipelining = link->starttls = link->sizes = false;
+		snprintf(line, sizeof(line), "HELO %s", name);
+		if (command(t, line, &r, &e) < 0)
+			return end_gone(t, "HELO", &e);
+	}
+	if (r.code < 200 || r.code > 299)
+		return end_with(t, CLASS_NETWORK, "%s: EHLO: %d %s",
+		    t->server->host, r.code, r.text);
+	return FINE;
+}
+
+static int
+shake_hands(struct talk *t)
+{
+	struct err e;
+
+	if (stream_start_tls(&t->link->stream, t->link->ctx, tls_name(t->server),
+	    end_of(t, MAIL_CONNECT), &e) == 0)
+		return FINE;
+	t->link->tls_failed = true;
+	stream_close(&t->link->stream, false);
+	return end_with(t, CLASS_NETWORK, "%s: %s", t->server->host, e.msg);
+}
+
+/* Whether a connection without TLS will do, if it must. A password never goes
+ * out in the clear unless tls is off. */
+static bool
+may_be_plain(const struct mail_server *s)
+{
+	return s->tls == MAIL_TLS_OFF ||
+	    (s->tls == MAIL_TLS_OPPORTUNISTIC && s->user == NULL);
+}
+
+static int
+start_tls(struct talk *t)
+{
+	struct reply r;
+	struct err e;
+	int rc;
+
+	if (command(t, "STARTTLS", &r, &e) < 0)
+		return end_gone(t, "STARTTLS", &e);
+	if (r.code != 220)
+		return may_be_plain(t->server) ? FINE :
+		    end_with(t, CLASS_NETWORK, "%s: STARTTLS: %d %s",
+		    t->server->host, r.code, r.text);
+	/* What came before the handshake could be anybody's. */
+	if (stream_has_news(&t->link->stream))
+		return end_with(t, CLASS_NETWORK, "%s: STARTTLS: bytes before "
+		    "the handshake", t->server->host);
+	rc = shake_hands(t);
+	return rc == FINE ? greet(t) : rc;
+}
+
+static int
+log_in(struct talk *t)
+{
+	char *password = node_secret(t->server->options, "password", NULL);
+	struct err e = { .code = ERR_NONE };
+	struct sasl *sasl = sasl_new(t->server->auth, t->link->auth,
+	    t->server->user, password ? password : "", &e);
+	struct reply r = { .code = 0 };
+	int rc = FINE;
+
+	if (sasl == NULL)
+		rc = end_with(t, CLASS_AUTH, "%s: %s", t->server->host, e.msg);
+	for (bool first = true; rc == FINE && (first || r.code == 334);
+	    first = false) {
+		char *answer = sasl_respond(sasl, first ? NULL : r.text, &e);
+		char *line;
+
+		if (e.code != ERR_NONE) {
+			rc = end_with(t, CLASS_AUTH, "%s: authentication: %s",
+			    t->server->host, e.msg);
+			break;
+		}
+		line = first ? xasprintf("AUTH %s%s%s", sasl_mechanism(sasl),
+		    answer && *answer ? " " : "", answer ? answer : "") :
+		    xstrdup(answer);
+		if (command(t, line, &r, &e) < 0)
+			rc = end_gone(t, "AUTH", &e);
+		explicit_bzero(line, strlen(line));
+		free(line);
+		if (answer != NULL)
+			explicit_bzero(answer, strlen(answer));
+		free(answer);
+	}
+	if (rc == FINE && r.code != 235)
+		rc = end_with(t, r.code >= 500 ? CLASS_AUTH : CLASS_NETWORK,
+		    "%s: authentication refused: %d %s", t->server->host, r.code,
+		    r.text);
+	sasl_free(sasl);
+	if (password != NULL)
+		explicit_bzero(password, strlen(password));
+	free(password);
+	return rc;
+}
+
+static int
+introduce(struct talk *t, bool tls)
+{
+	const struct mail_server *s = t->server;
+	struct reply r;
+	struct err e;
+
+	if (s->implicit && shake_hands(t) != FINE)
+		return GONE;
+	if (hear(t, MAIL_GREETING, &r, &e) < 0)
+		return end_gone(t, "no greeting", &e);
+	if (r.code != 220)
+		return end_with(t, CLASS_NETWORK, "%s: %d %s", s->host, r.code,
+		    r.text);
+	if (greet(t) != FINE)
+		return GONE;
+	if (!s->implicit && t->link->starttls && tls) {
+		if (start_tls(t) != FINE)
+			return GONE;
+	}
+	if (t->link->stream.ssl == NULL && !s->implicit && !may_be_plain(s))
+		return end_with(t, CLASS_NETWORK, "%s: STARTTLS is not offered; "
+		    "the handler's tls, or its password, needs it", s->host);
+	return s->user != NULL ? log_in(t) : FINE;
+}
+
+/* Connect and come so far that a mail can follow. */
+static int
+begin(struct talk *t)
+{
+	struct mail_link *link = t->link;
+	const struct mail_server *s = t->server;
+	bool tls = s->tls != MAIL_TLS_OFF;
+	struct err e;
+
+	for (;;) {
+		link->mails = 0;
+		link->dirty = link->tls_failed = false;
+		if (stream_connect(&link->stream, s->host, s->port,
+		    end_of(t, MAIL_CONNECT), &e) < 0)
+			return end_with(t, CLASS_NETWORK, "%s", e.msg);
+		if (introduce(t, tls) == FINE)
+			return FINE;
+		mail_hang_up(t->server);
+		/* Encrypted if it can be; so one that cannot is no obstacle. */
+		if (!link->tls_failed || s->implicit || !may_be_plain(s) || !tls)
+			return GONE;
+		tls = false;
+		t->end->class = CLASS_NONE;
+	}
+}
+
+/*
+ * A transaction: MAIL, RCPT for each, DATA, the mail
+ */
+
+/* The k-th command of it. */
+static int
+put_step(struct talk *t, size_t k, struct err *e)
+{
+	const struct mail_order *o = t->order;
+	char line[600], size[40] = "";
+
+	if (t->link->sizes)
+		snprintf(size, sizeof(size), " SIZE=%zu", o->message->len);
+	if (k == 0)
+		snprintf(line, sizeof(line), "MAIL FROM:<%s>%s\r\n", o->from, size);
+	else if (k <= t->ntried)
+		snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n",
+		    o->recipients[t->tried[k - 1]].address);
+	else
+		strlcpy(line, "DATA\r\n", sizeof(line));
+	return put(t, line, strlen(line), e);
+}
+
+static bool
+take_recipient(struct recipient *r, const struct reply *reply)
+{
+	r->code = reply->code;
+	free(r->text);
+	r->text = xstrdup(reply->text);
+	r->state = reply->code < 300 ? RECIPIENT_ACCEPTED :
+	    reply->code < 500 ? RECIPIENT_DEFERRED : RECIPIENT_REFUSED;
+	return r->state == RECIPIENT_ACCEPTED;
+}
+
+/*
+ * The envelope. FINE: the server waits for the mail; REFUSED: it does not
+ * want it, and either a recipient or the end says why.
+ */
+static int
+send_envelope(struct talk *t)
+{
+	size_t steps = t->ntried + 2, accepted = 0;
+	size_t window = t->link->pipelining ? BATCH : 1;
+	struct reply r = { .code = 0 };
+	struct err e;
+	int rc = FINE;
+
+	for (size_t k = 0, next; k < steps && rc == FINE; k = next) {
+		next = k + window < steps ? k + window : steps;
+		if (k == steps - 1 && accepted == 0)
+			return REFUSED;
+		for (size_t i = k; i < next; i++)
+			if (put_step(t, i, &e) < 0)
+				return end_gone(t, "envelope", &e);
+		if (flush(t, &e) < 0)
+			return end_gone(t, "envelope", &e);
+		for (; k < next; k++) {
+			if (hear(t, k == steps - 1 ? MAIL_DATA : MAIL_COMMAND, &r,
+			    &e) < 0)
+				return end_gone(t, k == 0 ? "MAIL" :
+				    k == steps - 1 ? "DATA" : "RCPT", &e);
+			t->answered = k > 0 || r.code != 421;
+			/* Not about the mail: it leaves. */
+			if (r.code == 421)
+				return end_leaving(t, &r);
+			if (k == 0 && r.code >= 300)
+				rc = end_refused(t, "sender", &r);
+			else if (k > 0 && k < steps - 1 && rc == FINE)
+				accepted += take_recipient(&t->order->recipients[
+				    t->tried[k - 1]], &r);
+		}
+	}
+	if (r.code == 354 && accepted > 0)
+		return FINE;
+	if (rc == FINE && accepted > 0)
+		return end_refused(t, "mail", &r);
+	/* It waits for a mail to nobody: an empty one, then. */
+	if (r.code == 354 && (put(t, ".\r\n", 3, &e) < 0 || flush(t, &e) < 0 ||
+	    hear(t, MAIL_END, &r, &e) < 0))
+		stream_close(&t->link->stream, false);
+	return REFUSED;
+}
+
+/* A dot more where a line begins with one. */
+static int
+put_message(struct talk *t, struct err *e)
+{
+	const char *from = t->order->message->data;
+	const char *end = from + t->order->message->len, *dot;
+
+	while ((dot = memmem(from, (size_t)(end - from), "\r\n.", 3)) != NULL) {
+		dot += 2;
+		if (put(t, from, (size_t)(dot - from), e) < 0 ||
+		    put(t, "..", 2, e) < 0)
+			return -1;
+		from = dot + 1;
+	}
+	return put(t, from, (size_t)(end - from), e) < 0 || flush(t, e) < 0 ?
+	    -1 : 0;
+}
+
+/* It has closed in the midst of a mail; it may have said why. */
+static int
+end_in_transfer(struct talk *t, struct err *e)
+{
+	struct reply r;
+	struct err none;
+
+	if (read_reply(&t->link->stream, mono_now() + LAST_WORD, &r, NULL, NULL,
+	    &none) < 0 || r.code < 400)
+		return end_gone(t, "sending the mail", e);
+	stream_close(&t->link->stream, false);
+	end_refused(t, "mail", &r);
+	return GONE;
+}
+
+static int
+send_message(struct talk *t)
+{
+	struct reply r;
+	struct err e;
+
+	/* The last line by itself: without it there is no mail, whatever the
+	 * server has got. */
+	if (put_message(t, &e) < 0)
+		return end_in_transfer(t, &e);
+	if (put(t, ".\r\n", 3, &e) < 0 || flush(t, &e) < 0)
+		return end_in_transfer(t, &e);
+	if (hear(t, MAIL_END, &r, &e) < 0) {
+		stream_close(&t->link->stream, false);
+		t->end->ambiguous = true;
+		return end_with(t, CLASS_NETWORK, "%s did not confirm that it "
+		    "has the mail (%s); the next attempt may deliver it twice, "
+		    "under the same Message-ID", t->server->host, e.msg);
+	}
+	t->link->dirty = false;
+	return r.code < 300 ? FINE : end_refused(t, "mail", &r);
 }
 
 /* Nobody has it: those who were to get it are open for another attempt. */
 static void
-undo_accepted(struct recipient *r, size_t n, const bool *tried)
+undo_accepted(struct talk *t)
 {
-	for (size_t i = 0; i < n; i++)
-		if (tried[i] && r[i].state == RECIPIENT_ACCEPTED)
-			r[i].state = RECIPIENT_DEFERRED;
-}
+	for (size_t i = 0; i < t->ntried; i++) {
+		struct recipient *r = &t->order->recipients[t->tried[i]];
 
-static void
-judge(const struct session *s, smtp_message_t message, struct recipient *r,
-    size_t n, const bool *tried, struct mail_end *end)
-{
-	const smtp_status_t *sender = smtp_reverse_path_status(message);
-	const smtp_status_t *transfer = smtp_message_transfer_status(message);
-
-	if (transfer->code >= 200 && transfer->code <= 299)
-		return;
-	if (all_refused(r, n, tried))
-		return;			/* the recipients say it all */
-	if (sender->code >= 400)
-		end_refused(s, "sender", sender, end);
-	else if (transfer->code == REPLY_AMBIGUOUS)
-		end_with(end, CLASS_NETWORK, "%s did not confirm that it has the "
-		    "mail; the next attempt may deliver it twice, under the same "
-		    "Message-ID", s->server->host);
-	else if (transfer->code >= 400)
-		end_refused(s, "mail", transfer, end);
-	else
-		explain_failure(s, end);
-	undo_accepted(r, n, tried);
-}
-
-static void
-converse(struct session *s, const char *hostport, const char *from,
-    struct recipient *r, size_t n, int phase_ms, struct mail_end *end)
-{
-	smtp_session_t session = smtp_create_session();
-	smtp_message_t message = smtp_add_message(session);
-	smtp_recipient_t *handles = xcalloc(n, sizeof(smtp_recipient_t));
-	bool *tried = xcalloc(n, sizeof(bool));
-	auth_context_t auth = set_auth(session, s->server);
-
-	smtp_set_server(session, hostport);
-	if (s->server->hostname != NULL)
-		smtp_set_hostname(session, s->server->hostname);
-	set_timeouts(session, phase_ms);
-	set_tls(session, s->server);
-	smtp_set_eventcb(session, on_event, s);
-	smtp_set_monitorcb(session, on_line, s, 0);
-	smtp_set_reverse_path(message, from);
-	smtp_set_messagecb(message, on_message, s);
-	smtp_size_set_estimate(message, s->message->len);
-	for (size_t i = 0; i < n; i++) {
-		tried[i] = r[i].state == RECIPIENT_OPEN;
-		if (tried[i])
-			handles[i] = smtp_add_recipient(message, r[i].address);
+		if (r->state != RECIPIENT_ACCEPTED)
+			continue;
+		r->state = RECIPIENT_DEFERRED;
+		r->code = 0;
+		free(r->text);
+		r->text = NULL;
 	}
-	smtp_start_session(session);
-	for (size_t i = 0; i < n; i++)
-		if (tried[i])
-			read_recipient(&r[i], handles[i]);
-	judge(s, message, r, n, tried, end);
-	smtp_destroy_session(session);
-	if (auth != NULL)
-		auth_destroy_context(auth);
-	free(handles);
-	free(tried);
+}
+
+static int
+transact(struct talk *t)
+{
+	int rc;
+
+	t->ntried = 0;
+	for (size_t i = 0; i < t->order->n; i++)
+		if (t->order->recipients[i].state == RECIPIENT_OPEN)
+			t->tried[t->ntried++] = i;
+	t->link->mails++;
+	t->link->dirty = true;
+	rc = send_envelope(t);
+	if (rc == FINE)
+		rc = send_message(t);
+	if (rc != FINE)
+		undo_accepted(t);
+	return rc;
+}
+
+/* "Too many for one transaction": they get one of their own. */
+static bool
+open_again(struct talk *t)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < t->ntried; i++) {
+		struct recipient *r = &t->order->recipients[t->tried[i]];
+
+		if (r->state != RECIPIENT_DEFERRED || r->code != 452 ||
+		    strncmp(r->text, "4.5.3", 5) != 0)
+			continue;
+		r->state = RECIPIENT_OPEN;
+		any = true;
+	}
+	return any;
+}
+
+/*
+ * The connection, from one mail to the next
+ */
+
+bool
+mail_is_connected(const struct mail_server *s)
+{
+	return s->link != NULL && s->link->stream.fd >= 0;
 }
 
 void
-mail_send(const struct mail_server *server, const char *from,
-    struct recipient *r, size_t n, const struct buf *message, int phase_ms,
+mail_hang_up(struct mail_server *s)
+{
+	struct stream *stream = &s->link->stream;
+	mono_t until = mono_now() + GOODBYE;
+	struct reply r;
+	struct err e;
+
+	if (stream->fd < 0)
+		return;
+	buf_reset(&stream->out);
+	if (!stream_has_news(stream) &&
+	    stream_put(stream, "QUIT\r\n", 6, GOODBYE, until, &e) == 0 &&
+	    stream_flush(stream, GOODBYE, until, &e) == 0)
+		read_reply(stream, until, &r, NULL, NULL, &e);
+	stream_close(stream, true);
+}
+
+/* Whether the connection of the mail before can take this one. */
+static bool
+reuse(struct talk *t)
+{
+	struct mail_link *link = t->link;
+	struct reply r;
+	struct err e;
+
+	if (link->stream.fd < 0)
+		return false;
+	/* A server that has something to say says that it leaves. */
+	if (link->mails >= t->server->mails_max ||
+	    mono_now() - link->idle_since >= t->server->idle_max ||
+	    stream_has_news(&link->stream)) {
+		mail_hang_up(t->server);
+		return false;
+	}
+	if (link->dirty && (command(t, "RSET", &r, &e) < 0 || r.code != 250)) {
+		stream_close(&link->stream, false);
+		return false;
+	}
+	return true;
+}
+
+static bool
+is_too_large(struct talk *t)
+{
+	size_t size = t->order->message->len, max = t->link->size_max;
+
+	if (max == 0 || size <= max)
+		return false;
+	end_with(t, CLASS_VALIDATION, "the mail has %zu bytes, %s takes %zu",
+	    size, t->server->host, max);
+	return true;
+}
+
+static void
+deliver(struct talk *t)
+{
+	for (bool again = true;; again = false) {
+		bool reused = reuse(t);
+		int rc;
+
+		if (!reused && begin(t) != FINE)
+			return;
+		if (is_too_large(t))
+			return;
+		do
+			rc = transact(t);
+		while (rc == FINE && open_again(t));
+		if (rc != GONE || t->answered || !reused || !again)
+			return;
+		/* It was closed while nobody used it. */
+		t->end->class = CLASS_NONE;
+	}
+}
+
+void
+mail_send(struct mail_server *server, const struct mail_order *order,
     struct mail_end *end)
 {
-	struct session s = {
-		.server = server, .fd = -1, .door = -1, .message = message,
+	struct talk t = {
+		.server = server, .link = server->link, .order = order,
+		.end = end, .tried = xcalloc(order->n, sizeof(size_t)),
 	};
-	struct tunnel tunnel = { .pid = -1 };
-	struct err e = { .code = ERR_NONE };
-	char hostport[32];
 
+	memset(end, 0, sizeof(*end));
 	end->class = CLASS_NONE;
-	end->message[0] = '\0';
-	s.fd = dial(server, phase_ms, &e);
-	if (s.fd >= 0 && server->implicit)
-		s.fd = tunnel_open(&tunnel, server->ctx, server->host, s.fd,
-		    phase_ms, &e);
-	if (s.fd >= 0)
-		s.door = open_door(hostport, sizeof(hostport), &e);
-	if (s.door >= 0)
-		converse(&s, hostport, from, r, n, phase_ms, end);
-	else
-		end_with(end, CLASS_NETWORK, "%s", e.msg);
-	if (s.fd >= 0)
-		close(s.fd);
-	if (s.door >= 0)
-		close(s.door);
-	tunnel_close(&tunnel);
+	deliver(&t);
+	free(t.tried);
+	t.link->idle_since = mono_now();
+	if (t.link->mails >= server->mails_max)
+		mail_hang_up(server);
 }

@@ -1,7 +1,7 @@
 /*
- * Delivery of one mail to one server by SMTP: libesmtp behind a wrapper that
- * gives it only what was checked, a connection made in time, and time-outs
- * in every phase; and reads out what became of each recipient. Blocking.
+ * Delivery of mails to one server by SMTP (RFC 5321), over a connection that
+ * is kept for the next one; what became of each recipient is read out.
+ * Blocking, and no wait without an end.
  */
 #ifndef DRIVER_MAIL_H
 #define DRIVER_MAIL_H
@@ -12,19 +12,42 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/mono.h"
+#include "conf/node.h"
 #include "core/job.h"
 
 enum mail_tls { MAIL_TLS_OFF, MAIL_TLS_OPPORTUNISTIC, MAIL_TLS_REQUIRED };
+
+/* What is waited for, and how long at most. */
+enum mail_wait {
+	MAIL_CONNECT,		/* the connection, and TLS's hands shaken */
+	MAIL_GREETING,
+	MAIL_COMMAND,		/* the answer to a command */
+	MAIL_DATA,		/* the answer to DATA */
+	MAIL_TRANSFER,		/* that some of the mail is taken */
+	MAIL_END,		/* the answer to all of it */
+	MAIL_WAITS
+};
+
+struct mail_link;
 
 struct mail_server {
 	char *host;
 	char *port;
 	bool implicit;			/* smtps: TLS from the first byte */
 	enum mail_tls tls;
-	char *user, *password;		/* NULL: no authentication */
-	char *hostname;			/* we say in EHLO; NULL: this machine's */
+	const char *user;		/* NULL: no authentication */
+	int auth;			/* how: an index of sasl_names */
+	const char *hostname;		/* we say in EHLO; NULL: this machine's */
 	const char *ca_file;		/* NULL: the system's */
-	struct ssl_ctx_st *ctx;		/* made by mail_open() */
+	const char *tls_name;		/* in the certificate; NULL: host */
+	/* Where the password is, read at each log-in; these and the texts above
+	 * are borrowed from there. */
+	const struct node *options;
+	mono_t wait[MAIL_WAITS];
+	int64_t mails_max;		/* over one connection */
+	mono_t idle_max;		/* then a connection is not used again */
+	struct mail_link *link;		/* made by mail_open() */
 };
 
 enum recipient_state {
@@ -41,27 +64,36 @@ struct recipient {
 	char *text;		/* of it; NULL: none */
 };
 
+/* One mail to be delivered, to those recipients that are RECIPIENT_OPEN, at
+ * least one; their states, codes, texts are filled in. */
+struct mail_order {
+	const char *from;
+	struct recipient *recipients;
+	size_t n;
+	const struct buf *message;	/* lines of at most 998 bytes that end in CR LF */
+	mono_t deadline;
+};
+
 /* What became of the session; recipients have their own. */
 struct mail_end {
 	enum job_class class;	/* CLASS_NONE: it went through to its end */
 	char message[1024];
+	bool ambiguous;		/* the server has it all, and did not say what of it */
+	char answer[512];	/* the server's last word; "" : none */
 };
 
 /* "smtp://host[:port]", "smtps://…": into host, port, implicit. -1 with e. */
 int mail_parse_server(const char *url, struct mail_server *, struct err *e);
 
-/* Make what all sessions share. -1 with e. */
+/* Make what all sessions share; does not connect. -1 with e. */
 int mail_open(struct mail_server *, struct err *e);
-void mail_close(struct mail_server *);	/* and free its strings */
+void mail_close(struct mail_server *);	/* hang up, and free what is its own */
 
-/*
- * Deliver to those recipients that are RECIPIENT_OPEN, at least one; their
- * states, codes, texts are filled in.
- *   message	headers and body, lines of at most 998 bytes that end in CR LF
- *   phase_ms	the longest wait for the connection, and for each answer
- */
-void mail_send(const struct mail_server *, const char *from,
-    struct recipient *, size_t n, const struct buf *message, int phase_ms,
+void mail_send(struct mail_server *, const struct mail_order *,
     struct mail_end *);
+
+/* Whether there is a connection; end it, waiting shortly for a good-bye. */
+bool mail_is_connected(const struct mail_server *);
+void mail_hang_up(struct mail_server *);
 
 #endif

@@ -19,9 +19,29 @@ static const struct conf_drivers real_drivers = { driver_names, check_options };
 #define HTTP(options) "handlers: {h: {driver: http, " options "}}\n"
 #define SQL(options) "handlers: {h: {driver: sql, " options "}}\n"
 
+#ifdef HAVE_EMAIL
+#define EMAIL(options) "handlers: {h: {driver: email, " options "}}\n"
+#endif
+
 static const struct {
 	const char *text, *complaints;
 } cases[] = {
+#ifdef HAVE_EMAIL
+	{ EMAIL("timeout: 1s, timeouts: {connect: 5s, end: 10m}, connection_mails: 1, connection_idle: 0"), "" },
+	{ EMAIL("user: a, password: b, auth: cram-md5, tls_name: mail.example.com"), "" },
+	{ EMAIL("timeouts: {conect: 5s, end: 11m}"),
+	    "x.yml:1:42: unknown key \"conect\" (did you mean \"connect\"?)\n"
+	    "x.yml:1:54: end: 100ms to 10m\n" },
+	{ EMAIL("timeouts: 5s"), "x.yml:1:31: timeouts: needs a map\n" },
+	{ EMAIL("auth: plain"), "x.yml:1:31: auth: needs user\n" },
+	{ EMAIL("user: a, auth: digest"),
+	    "x.yml:1:40: auth: \"digest\" is not auto, plain, login, cram-md5 or xoauth2\n" },
+	{ EMAIL("connection_mails: 0"),
+	    "x.yml:1:31: connection_mails: \"0\" is not a whole number from 1 to 1000000\n" },
+	{ EMAIL("server: \"file:mail\", force_from: yes"),
+	    "x.yml:1:31: server: file: needs an absolute path\n"
+	    "x.yml:1:52: force_from: needs from\n" },
+#endif
 	{ SQL("statement: SELECT 1"), "" },
 	{ SQL("statements: [SELECT 1, SELECT 2], transactional: yes, role: a, max_rows: 0"), "" },
 	{ SQL("statements: {a: DELETE}, choose: \"{{data.what}}\", batch: {limit: 1, pause: 0}"), "" },
