@@ -143,34 +143,24 @@ begin_child(struct loop *inherited, pid_t parent, int chan_fd, int extra_fd)
 	lay_out(chan_fd, extra_fd);
 }
 
-/* With all signals blocked on both sides, so that no handler of this process
- * runs in the child; old is what to set when it is safe. */
-static pid_t
-fork_blocked(sigset_t *old, struct err *e)
-{
-	sigset_t all;
-	pid_t pid;
-
-	fflush(NULL);		/* or both write what waits in stdio */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, old);
-	pid = fork();
-	if (pid < 0)
-		err_errno(e, "cannot fork");
-	return pid;
-}
-
 pid_t
 proc_fork(struct loop *inherited, int chan_fd, int extra_fd, struct err *e)
 {
 	pid_t parent = getpid(), pid;
-	sigset_t old;
+	sigset_t all, old;
 
-	pid = fork_blocked(&old, e);
-	if (pid == 0) {
+	fflush(NULL);		/* or both write what waits in stdio */
+	/* With all signals blocked on both sides, no handler of this process
+	 * runs in the child. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	pid = fork();
+	if (pid < 0) {
+		err_errno(e, "cannot fork");
+	} else if (pid == 0) {
 		begin_child(inherited, parent, chan_fd, extra_fd);
 		sigemptyset(&old);
-	} else if (pid > 0) {
+	} else {
 		/* Here as well: it may be signalled by group before it ran. */
 		setpgid(pid, pid);
 	}
@@ -196,25 +186,6 @@ close_others(const int *keep, size_t n)
 			return;
 		from = next + 1;
 	}
-}
-
-pid_t
-proc_fork_helper(const int *keep, size_t n, struct err *e)
-{
-	pid_t parent = getpid(), pid;
-	sigset_t old;
-
-	pid = fork_blocked(&old, e);
-	if (pid == 0) {
-		default_signals();
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (getppid() != parent)
-			_exit(1);
-		close_others(keep, n);
-		sigemptyset(&old);
-	}
-	sigprocmask(SIG_SETMASK, &old, NULL);
-	return pid;
 }
 
 /* Relay what the daemon says until its last word, a NUL. */

@@ -29,15 +29,6 @@ struct loop;
 pid_t proc_fork(struct loop *inherited, int chan_fd, int extra_fd, struct err *e);
 
 /*
- * Fork a helper of this process, for work that must go on beside a library
- * that blocks. In the child: signals as above, descriptors 0, 1, 2 and the n
- * of keep, all others closed; KILL when its parent dies. It stays in its
- * parent's process group, uses neither loop nor log, and leaves by _exit().
- * Returns as proc_fork(); the caller reaps the pid.
- */
-pid_t proc_fork_helper(const int *keep, size_t n, struct err *e);
-
-/*
  * Go on as a daemon: in a child, in a session of its own, with the null device
  * as 0, 1 and 2 and nothing else open. The process that was started waits: it
  * prints what is written to the descriptor returned here, and exits 0 once

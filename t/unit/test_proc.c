@@ -156,38 +156,6 @@ test_proc_fork_log_and_extra_descriptor(void **state)
 	unlink(path);
 }
 
-/* A helper has what it is to have, and no more; nor a handler of its parent. */
-static void
-test_proc_fork_helper_keeps_what_it_is_given(void **state)
-{
-	int stray = open("/dev/null", O_RDONLY), fds[2], status, death = 0;
-	char text[256] = "", expected[64];
-	struct err e;
-	pid_t pid;
-
-	(void)state;
-	signal(SIGTERM, SIG_IGN);
-	assert_int_equal(proc_pair(fds, &e), 0);
-	pid = proc_fork_helper(&fds[1], 1, &e);
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		list_fds(text, sizeof(text));
-		prctl(PR_GET_PDEATHSIG, &death);
-		if (strcmp(disposition(SIGTERM), "default") != 0 || death != SIGKILL)
-			_exit(2);
-		_exit(write(fds[1], text, strlen(text)) < 0);
-	}
-	close(fds[1]);
-	snprintf(expected, sizeof(expected), "0 1 2 %d ", fds[1]);
-	assert_true(read(fds[0], text, sizeof(text) - 1) > 0);
-	assert_string_equal(text, expected);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(status, 0);
-	signal(SIGTERM, SIG_DFL);
-	close(fds[0]);
-	close(stray);
-}
-
 /* What a child logs and prints follows the file when it is rotated. */
 static void
 test_proc_fork_log_rotates(void **state)
@@ -359,7 +327,6 @@ main(int argc, char **argv)
 		cmocka_unit_test(test_proc_fork_child_is_clean),
 		cmocka_unit_test(test_proc_fork_log_and_extra_descriptor),
 		cmocka_unit_test(test_proc_fork_log_rotates),
-		cmocka_unit_test(test_proc_fork_helper_keeps_what_it_is_given),
 		cmocka_unit_test(test_proc_kill_children_takes_the_whole_tree),
 		cmocka_unit_test(test_proc_kill_children_spares),
 		cmocka_unit_test(test_proc_kill_strays),
