@@ -89,9 +89,19 @@ def make(rng):
             # get_filename() takes a pair of quotes or <> off, whoever put it there.
             name = re.sub(r"[/\\]", "", word(rng, 1, rng.choice([10, 60]))).strip('"<> ') or "f"
             content = rng.randbytes(rng.choice([0, 1, 2, 3, 56, 57, 58, 5000]))
-            data["attachments"].append({"filename": name, "type": "application/x-test",
-                                        "content": base64.b64encode(content).decode()})
-            want["attachments"].append((name, content))
+            one = {"filename": name, "type": "application/x-test",
+                   "content": base64.b64encode(content).decode()}
+            place = rng.choice(["", "", "id", "inline", "file"])
+            if place in ("id", "file"):
+                one["content_id"] = f"part{len(want['attachments'])}.{rng.randrange(10**9)}@x"
+            if place in ("inline", "file"):
+                one["inline"] = place == "inline"
+            data["attachments"].append(one)
+            want["attachments"].append((
+                name, content, one.get("content_id"), place in ("id", "inline")))
+        # Those that the HTML shows come with it, before the others.
+        if "html" in data:
+            want["attachments"].sort(key=lambda a: not a[3])
     return data, want
 
 
@@ -135,8 +145,13 @@ def differences(data, want, answer):
         part = message.get_body((kind,))
         same(kind, lines(part.get_content()) if part else None,
              lines(data[key]) if key in data else None)
-    got = [(a.get_filename(), a.get_payload(decode=True)) for a in message.iter_attachments()]
+    leaves = [p for p in message.walk() if p.get_content_disposition()]
+    got = [(a.get_filename(), a.get_payload(decode=True), (a["Content-ID"] or "").strip("<>") or None,
+            a.get_content_disposition() == "inline") for a in leaves]
     same("attachments", got, want.get("attachments", []))
+    related = next((p for p in message.walk() if p.get_content_subtype() == "related"), None)
+    shown = sum(a[3] for a in want.get("attachments", [])) if "html" in data else 0
+    same("related", len(list(related.iter_parts())) if related else 0, shown + 1 if shown else 0)
     everyone = {a for b in ("to", "cc") for _, a in want.get(b, [])} | set(data.get("bcc", []))
     same("recipients", {r.lower() for r in answer["recipients"]}, {r.lower() for r in everyone})
     return found

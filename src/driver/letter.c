@@ -3,7 +3,8 @@
  *
  *	{to, cc, bcc, reply_to: "a@b" | "A <a@b>, c@d" | […], from, subject,
  *	 text, html, headers: {name: value}, importance: low | normal | high,
- *	 attachments: [{filename, type, content (base64) | text | path}]}
+ *	 attachments: [{filename, type, content (base64) | text | path,
+ *	                content_id, inline: true | false}]}
  *
  * body (with bodyType "html" or not) stands for html or text, as several
  * producers know it. Other members are not looked at.
@@ -327,8 +328,60 @@ read_content(struct writer *w, const json_t *item, struct mail_attachment *a)
 		return data_base64(content, &a->content) == 0 ? 0 :
 		    err_set(w->e, "content: is no base64");
 	buf_str(&a->content, text);
-	if (a->type == NULL)
-		a->type = xstrdup("text/plain; charset=utf-8");
+	return 0;
+}
+
+/* What a file is, by the end of its name; NULL: not known. */
+static const char *
+type_of_name(const char *name)
+{
+	static const char *const types[][2] = {
+		{ "csv", "text/csv" }, { "gif", "image/gif" },
+		{ "html", "text/html" }, { "ics", "text/calendar" },
+		{ "jpeg", "image/jpeg" }, { "jpg", "image/jpeg" },
+		{ "json", "application/json" }, { "pdf", "application/pdf" },
+		{ "png", "image/png" }, { "svg", "image/svg+xml" },
+		{ "txt", "text/plain" }, { "webp", "image/webp" },
+		{ "xlsx", "application/vnd.openxmlformats-officedocument."
+		    "spreadsheetml.sheet" },
+		{ "xml", "application/xml" }, { "zip", "application/zip" },
+	};
+	const char *dot = strrchr(name, '.');
+
+	for (size_t i = 0; dot && i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcasecmp(dot + 1, types[i][0]) == 0)
+			return types[i][1];
+	return NULL;
+}
+
+static void
+guess_type(struct mail_attachment *a, bool is_text)
+{
+	const char *type = type_of_name(a->filename);
+
+	if (type == NULL)
+		type = is_text ? "text/plain" : "application/octet-stream";
+	a->type = is_text && strncmp(type, "text/", 5) == 0 ?
+	    xasprintf("%s; charset=utf-8", type) : xstrdup(type);
+}
+
+static int
+read_place(const struct writer *w, const json_t *item, struct mail_attachment *a)
+{
+	const json_t *in_place = json_object_get(item, "inline");
+	const char *id;
+
+	if (get_line(w, item, "content_id", &id) < 0)
+		return -1;
+	if (id != NULL && !mime_is_id(id))
+		return err_set(w->e, "content_id: needs letters, digits and "
+		    "signs such as . _ - @, at most 200");
+	if (in_place != NULL && !json_is_null(in_place) &&
+	    !json_is_boolean(in_place))
+		return err_set(w->e, "inline: needs true or false");
+	a->content_id = xstrdup(id);
+	a->in_place = json_is_boolean(in_place) ? json_is_true(in_place) :
+	    id != NULL;
 	return 0;
 }
 
@@ -346,14 +399,14 @@ read_attachment(struct writer *w, const json_t *item, struct mail_attachment *a)
 		return err_set(w->e, "type: is no media type such as image/png");
 	a->filename = xstrdup(filename);
 	a->type = xstrdup(type);
-	if (read_content(w, item, a) < 0)
+	if (read_place(w, item, a) < 0 || read_content(w, item, a) < 0)
 		return -1;
-	if (a->type == NULL)
-		a->type = xstrdup("application/octet-stream");
 	if (a->filename == NULL || a->filename[0] == '\0' ||
 	    strlen(a->filename) > 255 || !mime_is_text(a->filename) ||
 	    strpbrk(a->filename, "/\\") != NULL)
 		return err_set(w->e, "filename: needs a name without slashes");
+	if (a->type == NULL)
+		guess_type(a, json_is_string(json_object_get(item, "text")));
 	return 0;
 }
 

@@ -75,19 +75,33 @@ mime_is_type(const char *s)
 }
 
 int
+mime_is_id(const char *s)
+{
+	const char *p = s;
+
+	while (isalnum((unsigned char)*p) ||
+	    (*p != '\0' && strchr("!#$%&'*+-./=?@^_`{|}~", *p) != NULL))
+		p++;
+	return *s != '\0' && *p == '\0' && p - s <= 200;
+}
+
+int
 mime_is_header(const char *s)
 {
 	static const char *const ours[] = {
 		"from", "to", "cc", "bcc", "reply-to", "subject", "date",
-		"message-id", "mime-version", "return-path", "received",
-		"sender", "resent-from", "resent-to",
+		"message-id", "mime-version", "return-path", "received", "sender",
+	};
+	static const char *const beginnings[] = {
+		"content-", "resent-", "x-envelope-",
 	};
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
 		if (strcasecmp(s, ours[i]) == 0)
 			return false;
-	if (strncasecmp(s, "content-", 8) == 0)
-		return false;
+	for (size_t i = 0; i < sizeof(beginnings) / sizeof(beginnings[0]); i++)
+		if (strncasecmp(s, beginnings[i], strlen(beginnings[i])) == 0)
+			return false;
 	for (const char *p = s; *p != '\0'; p++)
 		if (*p <= ' ' || *p >= 0x7f || *p == ':')
 			return false;
@@ -429,8 +443,11 @@ put_attachment(struct buf *out, const struct mail_attachment *a)
 	    "application/octet-stream" : a->type;
 
 	buf_printf(out, "Content-Type: %s\r\n"
-	    "Content-Transfer-Encoding: base64\r\n"
-	    "Content-Disposition: attachment", type);
+	    "Content-Transfer-Encoding: base64\r\n", type);
+	if (a->content_id != NULL)
+		buf_printf(out, "Content-ID: <%s>\r\n", a->content_id);
+	buf_printf(out, "Content-Disposition: %s",
+	    a->in_place ? "inline" : "attachment");
 	put_filename(out, a->filename);
 	buf_str(out, "\r\n\r\n");
 	if (a->content.len > 0)
@@ -450,21 +467,72 @@ open_multipart(struct buf *out, const char *subtype, const char *boundary)
 }
 
 static void
+close_multipart(struct buf *out, const char *boundary)
+{
+	buf_printf(out, "\r\n--%s--\r\n", boundary);
+}
+
+/* An attachment goes with the HTML that shows it, else at the end of the mail. */
+static bool
+goes_with_html(const struct mail *m, const struct mail_attachment *a)
+{
+	return m->html != NULL && a->in_place;
+}
+
+/* Those that go there: how many; with out, each behind a boundary. */
+static size_t
+put_attachments(struct buf *out, const struct mail *m, bool with_html,
+    const char *boundary)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < m->nattachments; i++) {
+		if (goes_with_html(m, &m->attachments[i]) != with_html)
+			continue;
+		n++;
+		if (out == NULL)
+			continue;
+		buf_printf(out, "\r\n--%s\r\n", boundary);
+		put_attachment(out, &m->attachments[i]);
+	}
+	return n;
+}
+
+static void
+put_html(struct buf *out, const struct mail *m)
+{
+	static const char boundary[] = "=_jobqd_related";
+
+	if (put_attachments(NULL, m, true, NULL) == 0) {
+		put_text(out, "html", m->html);
+		return;
+	}
+	open_multipart(out, "related", boundary);
+	buf_printf(out, "--%s\r\n", boundary);
+	put_text(out, "html", m->html);
+	put_attachments(out, m, true, boundary);
+	close_multipart(out, boundary);
+}
+
+static void
 put_content(struct buf *out, const struct mail *m)
 {
 	static const char boundary[] = "=_jobqd_alternative";
 
-	if (m->text == NULL || m->html == NULL) {
-		put_text(out, m->html ? "html" : "plain",
-		    m->html ? m->html : m->text ? m->text : "");
+	if (m->html == NULL) {
+		put_text(out, "plain", m->text ? m->text : "");
+		return;
+	}
+	if (m->text == NULL) {
+		put_html(out, m);
 		return;
 	}
 	open_multipart(out, "alternative", boundary);
 	buf_printf(out, "--%s\r\n", boundary);
 	put_text(out, "plain", m->text);
 	buf_printf(out, "\r\n--%s\r\n", boundary);
-	put_text(out, "html", m->html);
-	buf_printf(out, "\r\n--%s--\r\n", boundary);
+	put_html(out, m);
+	close_multipart(out, boundary);
 }
 
 void
@@ -482,18 +550,15 @@ mime_build(const struct mail *m, struct buf *out)
 	buf_str(out, "MIME-Version: 1.0\r\n");
 	for (size_t i = 0; i < m->nheaders; i++)
 		put_header(out, m->headers[i].name, m->headers[i].value);
-	if (m->nattachments == 0) {
+	if (put_attachments(NULL, m, false, NULL) == 0) {
 		put_content(out, m);
 		return;
 	}
 	open_multipart(out, "mixed", boundary);
 	buf_printf(out, "--%s\r\n", boundary);
 	put_content(out, m);
-	for (size_t i = 0; i < m->nattachments; i++) {
-		buf_printf(out, "\r\n--%s\r\n", boundary);
-		put_attachment(out, &m->attachments[i]);
-	}
-	buf_printf(out, "\r\n--%s--\r\n", boundary);
+	put_attachments(out, m, false, boundary);
+	close_multipart(out, boundary);
 }
 
 void
@@ -514,6 +579,7 @@ mail_clear(struct mail *m)
 	for (size_t i = 0; i < m->nattachments; i++) {
 		free(m->attachments[i].filename);
 		free(m->attachments[i].type);
+		free(m->attachments[i].content_id);
 		buf_clear(&m->attachments[i].content);
 	}
 	free(m->attachments);

@@ -5,6 +5,7 @@
 #ifndef DRIVER_MIME_H
 #define DRIVER_MIME_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,6 +20,8 @@ struct mail_header {
 struct mail_attachment {
 	char *filename;		/* UTF-8 without control characters */
 	char *type;		/* "image/png", with parameters or not */
+	char *content_id;	/* what the HTML calls it, cid:…; NULL: nothing */
+	bool in_place;		/* shown where it is, not offered as a file */
 	struct buf content;
 };
 
@@ -41,6 +44,8 @@ void mail_clear(struct mail *);
 int mime_is_text(const char *);
 /* Whether it is type/subtype, with ASCII parameters or without. */
 int mime_is_type(const char *);
+/* Whether it may stand between < and > of a Content-ID. */
+int mime_is_id(const char *);
 /* Whether it may be the name of an additional header: a token that is not
  * one of those that are made here. */
 int mime_is_header(const char *);

@@ -41,6 +41,61 @@ test_mime_plain(void **state)
 	mail_clear(&m);
 }
 
+static void
+add_attachment(struct mail *m, const char *name, bool in_place)
+{
+	struct mail_attachment *a = &m->attachments[m->nattachments++];
+
+	a->filename = xstrdup(name);
+	a->type = xstrdup("image/png");
+	a->content_id = in_place ? xstrdup(name) : NULL;
+	a->in_place = in_place;
+	buf_str(&a->content, name);
+}
+
+/* What is shown in the HTML goes with it, the rest behind all. */
+static void
+test_mime_places(void **state)
+{
+	static const struct { bool text, html, file; const char *parts; } all[] = {
+		{ true, false, false, "mixed plain inline" },
+		{ false, true, false, "related html inline" },
+		{ true, true, false, "alternative plain related html inline" },
+		{ true, true, true,
+		    "mixed alternative plain related html inline attachment" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		struct buf out = { .len = 0 };
+		struct mail m;
+		char parts[200], *save, *word;
+		const char *at;
+
+		fill(&m, "s", "t");
+		m.html = all[i].html ? xstrdup("<img src=cid:a>") : NULL;
+		if (!all[i].text) {
+			free(m.text);
+			m.text = NULL;
+		}
+		m.attachments = xcalloc(2, sizeof(*m.attachments));
+		add_attachment(&m, "a", true);
+		if (all[i].file)
+			add_attachment(&m, "b", false);
+		mime_build(&m, &out);
+		at = out.data;
+		strcpy(parts, all[i].parts);
+		for (word = strtok_r(parts, " ", &save); word != NULL;
+		    word = strtok_r(NULL, " ", &save)) {
+			at = strstr(at, word);
+			assert_non_null(at);
+		}
+		assert_non_null(strstr(out.data, "Content-ID: <a>\r\n"));
+		mail_clear(&m);
+		buf_clear(&out);
+	}
+}
+
 /* Every text: ASCII, CR LF, lines that fit. (What is in them is compared by
  * t/210-mime-oracle.t.) */
 static void
@@ -95,9 +150,17 @@ test_mime_words(void **state)
 	assert_true(mime_is_header("List-Unsubscribe"));
 	assert_false(mime_is_header("Bcc"));
 	assert_false(mime_is_header("content-type"));
+	assert_false(mime_is_header("Resent-Bcc"));
+	assert_false(mime_is_header("X-Envelope-To"));
 	assert_false(mime_is_header("A B"));
 	assert_false(mime_is_header("A:"));
 	assert_false(mime_is_header(""));
+	assert_true(mime_is_id("logo"));
+	assert_true(mime_is_id("part1.06090408@example.com"));
+	assert_false(mime_is_id(""));
+	assert_false(mime_is_id("a>\r\nX: y"));
+	assert_false(mime_is_id("a b"));
+	assert_false(mime_is_id("<a@b>"));
 	assert_true(mime_is_text("gr\xc3\xbc\xc3\x9f"));
 	assert_false(mime_is_text("a\nb"));
 	assert_false(mime_is_text("a\xff"));
@@ -108,6 +171,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mime_plain),
+		cmocka_unit_test(test_mime_places),
 		cmocka_unit_test(test_mime_lines),
 		cmocka_unit_test(test_mime_words),
 	};
