@@ -156,6 +156,24 @@ SKIP: {
 	is_deeply $r->{exit}, { status => 0, signal => 0 }, 'the worker left in peace';
 }
 
+# What the data does not say, the handler's templates do.
+{
+	my $handler = "server: \"file:$dir/templates\", subject: \"Welcome, {{data.name}}\", "
+	    . "text: \"Dear {{data.name}},\\n{{job.id}}\\n\", html: \"<p title='{{data.name}}'>{{data.name}}</p>\"";
+	my $who = { to => 'a@x.example', name => "Zoë <o'x>" };
+	utf8::decode($who->{name});
+	my $r = run_jobs($handler, { id => 1, data => $who }, { id => 2, data => { %$who, subject => 'Own', text => 'Own.' } },
+	    { id => 3, data => { to => 'a@x.example', text => 'x' } }, { id => 4, data => { %$who, name => "a\nBcc: b\@x.example" } });
+	is classes($r, 1 .. 4), 'completed completed validation validation', 'templates of the handler';
+	like $r->{3}{message}, qr/^subject of the handler: \{\{data\.name\}\}: no such value/, '… what is missing is said';
+	like $r->{4}{message}, qr/has a control character/, '… and no line end becomes a header';
+	my ($status, $out) = run_program([ 'python3', source_directory() . '/t/mails.py', "$dir/templates" ]);
+	my @read = map { $json->decode($_) } split /\n/, $out;
+	is_deeply [ @{ $read[0] }{qw(subject plain html)} ], [ "Welcome, $who->{name}", "Dear $who->{name},\n1\n",
+		"<p title='Zo\x{eb} &lt;o&#39;x&gt;'>Zo\x{eb} &lt;o&#39;x&gt;</p>\n" ], '… in HTML a value is text';
+	is_deeply [ @{ $read[1] }{qw(subject plain html)} ], [ 'Own', "Own.\n", undef ], '… and what the data says wins';
+}
+
 SKIP: {
 	my ($sink) = grep { -x } '/usr/sbin/smtp-sink', '/usr/lib/postfix/sbin/smtp-sink';
 	skip 'smtp-sink (package postfix) is missing', 2 unless $sink;

@@ -204,6 +204,21 @@ put_json(struct filler *f, const char *text, size_t len)
 	return rc;
 }
 
+static int
+put_html(struct filler *f, const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		const char *entity = text[i] == '&' ? "&amp;" :
+		    text[i] == '<' ? "&lt;" : text[i] == '>' ? "&gt;" :
+		    text[i] == '"' ? "&quot;" : text[i] == '\'' ? "&#39;" : NULL;
+
+		if (put_bounded(f, entity ? entity : text + i,
+		    entity ? strlen(entity) : 1) < 0)
+			return -1;
+	}
+	return 0;
+}
+
 static bool
 has_control(const char *text, size_t len)
 {
@@ -235,6 +250,8 @@ put_text(struct filler *f, const struct template_path *path, const char *text,
 		return put_encoded(f, path, text, len);
 	case TEMPLATE_JSON:
 		return put_json(f, text, len);
+	case TEMPLATE_HTML:
+		return put_html(f, text, len);
 	default:
 		return put_bounded(f, text, len);
 	}

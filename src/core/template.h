@@ -35,6 +35,7 @@ enum template_use {
 				 * no control character */
 	TEMPLATE_FILE,		/* part of a file's name: no "/", none begins with "." */
 	TEMPLATE_JSON,		/* within the quotes of a JSON string */
+	TEMPLATE_HTML,		/* as text in HTML, or in a quoted attribute there */
 };
 
 /* Not terminated. */

@@ -33,6 +33,7 @@
 
 #include "base/xalloc.h"
 #include "conf/conf.h"
+#include "core/template.h"
 #include "driver/drivers.h"
 #include "driver/letter.h"
 #include "driver/mail.h"
@@ -134,6 +135,18 @@ check_addresses(const struct node *options, struct conf_sink *sink)
 }
 
 static void
+check_template(const struct node *options, const char *key,
+    struct conf_sink *sink)
+{
+	const char *text = "";
+	struct err e;
+
+	node_str(options, key, &text, sink);
+	if (template_check(text, &e) < 0)
+		complain(sink, options, key, e.msg);
+}
+
+static void
 check_wait(const struct node *map, const char *key, struct conf_sink *sink)
 {
 	int64_t ms = WAIT_MS;
@@ -179,7 +192,8 @@ check(const struct node *options, struct conf_sink *sink)
 		"driver", "server", "from", "force_from", "reply_to", "tls",
 		"tls_name", "ca_file", "user", "password", "password_file",
 		"auth", "attachments_dir", "hostname", "timeout", "timeouts",
-		"connection_mails", "connection_idle", NULL
+		"connection_mails", "connection_idle", "subject", "text",
+		"html", NULL
 	};
 	const char *text = NULL;
 	bool yes = false;
@@ -201,6 +215,9 @@ check(const struct node *options, struct conf_sink *sink)
 	if (text != NULL && strspn(text, "abcdefghijklmnopqrstuvwxyz"
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-[]:") < strlen(text))
 		complain(sink, options, "hostname", "is no host's name");
+	check_template(options, "subject", sink);
+	check_template(options, "text", sink);
+	check_template(options, "html", sink);
 	check_waits(options, sink);
 	node_int(options, "connection_mails", 1, 1000000, &number, sink);
 	node_duration_ms(options, "connection_idle", &number, sink);
@@ -289,11 +306,17 @@ open_email(struct driver_ctx *ctx, struct err *e)
 	struct email *m = xcalloc(1, sizeof(*m));
 	const char *url = SERVER;
 
-	m->options.from = m->options.reply_to = m->options.attachments_dir = "";
+	m->options = (struct letter_options){
+		.from = "", .reply_to = "", .attachments_dir = "",
+		.subject = "", .text = "", .html = "", .queue = ctx->queue->name,
+	};
 	node_str(options, "from", &m->options.from, NULL);
 	node_bool(options, "force_from", &m->options.force_from, NULL);
 	node_str(options, "reply_to", &m->options.reply_to, NULL);
 	node_str(options, "attachments_dir", &m->options.attachments_dir, NULL);
+	node_str(options, "subject", &m->options.subject, NULL);
+	node_str(options, "text", &m->options.text, NULL);
+	node_str(options, "html", &m->options.html, NULL);
 	node_str(options, "server", &url, NULL);
 	if (!destination(options, m->destination, sizeof(m->destination)))
 		m->destination[0] = '\0';

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/xalloc.h"
+#include "core/template.h"
 #include "driver/below.h"
 #include "driver/data.h"
 #include "driver/letter.h"
@@ -31,6 +32,8 @@
 struct writer {
 	struct letter *letter;
 	const struct letter_options *options;
+	const struct job *job;
+	int64_t now;
 	const json_t *data;
 	size_t bytes;			/* of attachments so far */
 	struct err *e;
@@ -185,28 +188,68 @@ read_sender(struct writer *w)
 	return 0;
 }
 
+/* A template of the handler filled in; *out stays NULL where there is none. */
+static int
+expand(const struct writer *w, const char *key, const char *text,
+    enum template_use use, char **out)
+{
+	struct buf context = { .len = 0 }, b = { .len = 0 };
+	int rc;
+
+	if (text[0] == '\0')
+		return 0;
+	template_context(&context, w->job, w->options->queue, w->now);
+	rc = template_expand(text, context.data, use, &b, w->e);
+	buf_clear(&context);
+	*out = buf_detach(&b);
+	return rc < 0 ? err_prepend(w->e, "%s of the handler", key) : 0;
+}
+
+/* What the data says of it, or else the handler. */
+static int
+read_subject(struct writer *w)
+{
+	struct mail *m = &w->letter->mail;
+	const char *subject;
+
+	if (get_line(w, w->data, "subject", &subject) < 0)
+		return -1;
+	m->subject = xstrdup(subject);
+	if (subject == NULL && expand(w, "subject", w->options->subject,
+	    TEMPLATE_LINE, &m->subject) < 0)
+		return -1;
+	if (m->subject == NULL)
+		m->subject = xstrdup("");
+	if (!mime_is_text(m->subject) || strlen(m->subject) > LETTER_HEADER_MAX)
+		return err_set(w->e, "subject of the handler: becomes longer than "
+		    "%d bytes, or has a control character", LETTER_HEADER_MAX);
+	return 0;
+}
+
 static int
 read_body(struct writer *w)
 {
 	struct mail *m = &w->letter->mail;
-	const char *text, *html, *body, *type, *subject;
+	const char *text, *html, *body, *type;
 
 	if (get_text(w, w->data, "text", &text) < 0 ||
 	    get_text(w, w->data, "html", &html) < 0 ||
 	    get_text(w, w->data, "body", &body) < 0 ||
-	    get_text(w, w->data, "bodyType", &type) < 0 ||
-	    get_line(w, w->data, "subject", &subject) < 0)
+	    get_text(w, w->data, "bodyType", &type) < 0)
 		return -1;
 	if (body != NULL && type != NULL && strcasecmp(type, "html") == 0)
 		html = html ? html : body;
 	else if (body != NULL)
 		text = text ? text : body;
-	if (text == NULL && html == NULL && json_array_size(
-	    json_object_get(w->data, "attachments")) == 0)
-		return err_set(w->e, "text, html: neither is there");
 	m->text = xstrdup(text);
 	m->html = xstrdup(html);
-	m->subject = xstrdup(subject ? subject : "");
+	if (text == NULL && html == NULL && (expand(w, "text", w->options->text,
+	    TEMPLATE_TEXT, &m->text) < 0 || expand(w, "html", w->options->html,
+	    TEMPLATE_HTML, &m->html) < 0))
+		return -1;
+	if (m->text == NULL && m->html == NULL && json_array_size(
+	    json_object_get(w->data, "attachments")) == 0)
+		return err_set(w->e, "text, html: neither is there");
 	return 0;
 }
 
@@ -456,7 +499,9 @@ int
 letter_read(struct letter *l, const struct letter_options *options,
     const struct job *job, int64_t now, struct err *e)
 {
-	struct writer w = { .letter = l, .options = options, .e = e };
+	struct writer w = {
+		.letter = l, .options = options, .job = job, .now = now, .e = e,
+	};
 	json_t *data = data_read(job, e);
 	int rc;
 
@@ -465,7 +510,7 @@ letter_read(struct letter *l, const struct letter_options *options,
 		return -1;
 	w.data = data;
 	rc = read_envelope(&w) < 0 || read_sender(&w) < 0 ||
-	    read_body(&w) < 0 || read_headers(&w) < 0 ||
+	    read_subject(&w) < 0 || read_body(&w) < 0 || read_headers(&w) < 0 ||
 	    read_attachments(&w) < 0 ? -1 : 0;
 	json_decref(data);
 	if (rc < 0)

@@ -23,6 +23,9 @@ struct letter_options {
 	bool force_from;		/* the data's from is not looked at */
 	const char *reply_to;		/* "" : none, unless the data has one */
 	const char *attachments_dir;	/* "" : no attachments by path */
+	/* Templates for what the data does not have; "" : none. */
+	const char *subject, *text, *html;
+	const char *queue;		/* for them */
 };
 
 struct letter {

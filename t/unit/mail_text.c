@@ -36,7 +36,8 @@ main(void)
 {
 	struct letter_options options = {
 		.from = "Sender <sender@example.com>", .reply_to = "",
-		.attachments_dir = "",
+		.attachments_dir = "", .subject = "", .text = "", .html = "",
+		.queue = "mail",
 	};
 	char *line = NULL;
 	size_t size = 0;

@@ -7,7 +7,8 @@
 	"\"big\":9007199254740993,\"yes\":true,\"no\":false,\"none\":null," \
 	"\"empty\":\"\",\"dots\":\"..\",\"o\":{\"k\":{\"deep\":\"down\"},\"1\":\"one\"}," \
 	"\"list\":[\"a\",{\"b\":2}],\"tricky\":\"{{data.path}}\"," \
-	"\"quote\":\"caf\xc3\xa9 \\\"x\\\"\\n\"}"
+	"\"quote\":\"caf\xc3\xa9 \\\"x\\\"\\n\"," \
+	"\"html\":\"<a href=\\\"x\\\">'&\"}"
 
 #define CONTEXT "{\"now\":\"2026-11-26T12:00:00Z\",\"job\":{\"id\":42,\"attempt\":2," \
 	"\"queue\":\"work\",\"type\":\"a \\\"b\\\"\",\"tenant\":null},\"data\":" DATA "}"
@@ -154,6 +155,8 @@ test_template_escapes(void **state)
 	refuse_as(TEMPLATE_FILE, "r-{{data.path}}", "part of a file's name", false);
 	refuse_as(TEMPLATE_FILE, "{{data.dots}}", "part of a file's name", false);
 	refuse_as(TEMPLATE_FILE, "{{data.empty}}", "part of a file's name", false);
+	check_as(TEMPLATE_HTML, "<b title=\"{{data.html}}\">",
+	    "<b title=\"&lt;a href=&quot;x&quot;&gt;&#39;&amp;\">");
 	check_as(TEMPLATE_JSON, "{\"a\":\"{{data.quote}}\"}",
 	    "{\"a\":\"caf\xc3\xa9 \\\"x\\\"\\n\"}");
 }
