@@ -148,8 +148,10 @@ SKIP: {
 	    mail(8, to => 'a@x.example', attachments => [ { path => '../conf.yml' } ]),
 	    mail(9, to => 'a@x.example', attachments => [ { path => "$dir/conf.yml" } ]));
 	is classes($r, 7, 8, 9), 'completed validation validation', 'file:DIR, and attachments only from below their directory';
-	is_deeply [ map { s{.*/}{}r } glob "$dir/out/*" ], ['7-1.eml'], 'one file a mail, nothing else';
-	like slurp("$dir/out/7-1.eml"), qr/^X-Envelope-To: <b\@x\.example>\r$/m, '… with its envelope';
+	my ($file, @more) = glob "$dir/out/*";
+	like $file, qr{/7-1-[0-9a-f]{8}\.eml\z}, 'one file a mail';
+	is_deeply [ @more, glob "$dir/out/.*.tmp" ], [], '… nothing else';
+	like slurp($file), qr/^X-Envelope-To: <b\@x\.example>\r$/m, '… with its envelope';
 	symlink "$dir/conf.yml", "$dir/mails/link";
 	$r = run_jobs("server: \"file:$dir/out\", attachments_dir: $dir/mails", mail(9, to => 'a@x.example', attachments => [ { path => 'link' } ]));
 	is $r->{9}{class}, 'validation', 'nor through a link';

@@ -536,6 +536,17 @@ write_file(int dir, const char *name, const struct buf *b)
 	return 0;
 }
 
+/* The job's own, and of no job of another database; the same when the attempt
+ * is made again, so that its mail takes the place of the first. */
+static void
+make_name(const struct delivery *d, char *name, size_t size)
+{
+	const char *digest = strchr(d->letter.mail.message_id, '.') + 1;
+
+	snprintf(name, size, "%" PRId64 "-%d-%.8s.eml", d->run->job->id,
+	    d->run->job->attempt, digest);
+}
+
 static void
 deliver_to_file(struct delivery *d, const char *directory,
     const struct buf *text, struct mail_end *end)
@@ -544,8 +555,7 @@ deliver_to_file(struct delivery *d, const char *directory,
 	char name[64];
 	int dir, rc = -1;
 
-	snprintf(name, sizeof(name), "%" PRId64 "-%d.eml", d->run->job->id,
-	    d->run->job->attempt);
+	make_name(d, name, sizeof(name));
 	put_envelope(&all, d);
 	buf_put(&all, text->data, text->len);
 	mkdir(directory, 0755);		/* if it is not there */
