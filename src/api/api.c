@@ -217,6 +217,25 @@ ask_once(struct exchange *x, const char *key)
 	buf_clear(&whole);
 }
 
+/* Of a queue whose jobs are encrypted: before it goes anywhere. */
+static int
+seal_values(struct exchange *x, struct err *e)
+{
+	const struct queue_conf *q = conf_queue(ask_conf(x), route_value(x, "queue"));
+	int rc = 0;
+
+	for (size_t i = 0; q != NULL && q->encrypt.keys != NULL && rc == 0 &&
+	    i < route_params(x->route); i++) {
+		const char *name = x->route->params[i].name;
+
+		if (strcmp(name, "data") == 0)
+			rc = seal_data(q->encrypt.keys, q->name, &x->values[i], e);
+		else if (strcmp(name, "jobs") == 0)
+			rc = seal_jobs(q->encrypt.keys, q->name, &x->values[i], e);
+	}
+	return rc;
+}
+
 /* Whatever the route: its parameters, then its function or its statement. */
 static void
 answer(struct exchange *x, void *arg)
@@ -224,6 +243,7 @@ answer(struct exchange *x, void *arg)
 	const struct route *r = x->route;
 	const char *key = r->creates ? http_field(&x->request, "idempotency-key") : NULL;
 	struct route_problem p;
+	struct err e;
 
 	x->values = xcalloc(ROUTE_PARAMS_MAX, sizeof(*x->values));
 	if (route_read(r, &x->request, &x->content, x->values, &p) < 0) {
@@ -232,6 +252,11 @@ answer(struct exchange *x, void *arg)
 	} else if (key != NULL && (*key == '\0' || strlen(key) > IDEMPOTENCY_KEY_MAX)) {
 		exchange_problem_of(x, 422, "Idempotency-Key",
 		    "the Idempotency-Key is to have 1 to 255 bytes");
+		exchange_done(x);
+	} else if (r->seals && seal_values(x, &e) < 0) {
+		log_error("not encrypted", "path=%s reason=%s", x->request.path,
+		    e.msg);
+		exchange_problem(x, 500, "this failed here; the log says why");
 		exchange_done(x);
 	} else if (r->answer != NULL) {
 		r->answer(x, arg);

@@ -15,6 +15,7 @@
 #include "base/utf8.h"
 #include "base/when.h"
 #include "base/xalloc.h"
+#include "core/base64.h"
 #include "core/jcheck.h"
 #include "core/jtext.h"
 #include "core/sign.h"
@@ -250,23 +251,6 @@ is_utf8(const struct buf *b)
 	return true;
 }
 
-static void
-put_base64(struct buf *out, const char *data, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	    "abcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < len; i += 3) {
-		size_t n = len - i < 3 ? len - i : 3;
-		uint32_t bits = 0;
-
-		for (size_t k = 0; k < 3; k++)
-			bits = bits << 8 | (k < n ? (unsigned char)data[i + k] : 0);
-		for (size_t k = 0; k < 4; k++)
-			buf_char(out, k > n ? '=' : digits[bits >> (18 - 6 * k) & 63]);
-	}
-}
-
 /* "KEY": what it says if it is JSON, else its text, or KEY_base64: its bytes. */
 static void
 put_body(struct buf *out, const struct delivery *d, const char *key)
@@ -283,7 +267,7 @@ put_body(struct buf *out, const struct delivery *d, const char *key)
 		buf_json(out, b->data, b->len);
 	} else {
 		buf_char(out, '"');
-		put_base64(out, b->data, b->len);
+		base64_encode(out, b->data, b->len);
 		buf_char(out, '"');
 	}
 }
@@ -367,6 +351,28 @@ taken(struct exchange *x, const PGresult *res, void *arg)
 	exchange_done(x);
 }
 
+/* The data, encrypted if the hook's queue wants it. */
+static int
+seal_for(const struct delivery *d, struct buf *data)
+{
+	const struct queue_conf *q = conf_queue(ask_conf(d->x), d->hook->conf->queue);
+	struct buf sealed = { 0 };
+	struct err e;
+
+	if (q == NULL || q->encrypt.keys == NULL)
+		return 0;
+	if (seal(q->encrypt.keys, q->name, "data", data->data, data->len, &sealed,
+	    &e) < 0) {
+		log_error("not encrypted", "hook=%s reason=%s", d->hook->conf->name,
+		    e.msg);
+		buf_clear(&sealed);
+		return -1;
+	}
+	buf_clear(data);
+	*data = sealed;
+	return 0;
+}
+
 static void
 take(const struct delivery *d)
 {
@@ -381,6 +387,13 @@ take(const struct delivery *d)
 		return;
 	}
 	put_data(&data, d, event_id);
+	if (seal_for(d, &data) < 0) {
+		buf_clear(&data);
+		free(event_id);
+		exchange_problem(d->x, 500, "this failed here; the log says why");
+		exchange_done(d->x);
+		return;
+	}
 	const char *params[] = { c->name, c->queue, c->type, c->tenant, event_id,
 	    c->scheme != VERIFY_NONE ? "true" : "false", data.data };
 	ask(d->x, "select status, body "

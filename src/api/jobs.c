@@ -92,10 +92,10 @@ const struct route jobs_routes[] = {
 	{ "POST", "/v1/jobs", "Enqueue a job", "jobs", ROLE_PRODUCER, true,
 	    "SELECT status, body, location FROM jobq.api_enqueue($1, $2, $3, $4, $5, $6, $7, "
 	    "$8, $9, $10, $11, $12, $13)",
-	    .params = enqueue_params, .status = 201, .creates = true },
+	    .params = enqueue_params, .status = 201, .creates = true, .seals = true },
 	{ "POST", "/v1/jobs/batch", "Enqueue many jobs of a queue", "jobs", ROLE_PRODUCER, true,
 	    "SELECT jobq.api_enqueue_many($1, $2) AS body",
-	    .params = batch_params, .status = 201, .creates = true },
+	    .params = batch_params, .status = 201, .creates = true, .seals = true },
 	{ "POST", "/v1/jobs/retry", "Run jobs again that are dead or wait for their next attempt",
 	    "jobs", ROLE_OPERATOR, true, MANY("retry"), .params = many_params },
 	{ "POST", "/v1/jobs/cancel", "Cancel jobs that have not ended", "jobs",

@@ -572,7 +572,7 @@ refuse(const struct line *l, const PGresult *res, int row, const char *why)
 	pg_query(pull->pg, pull->end_sql, 7, params, NULL, NULL, NULL);
 }
 
-/* False: it is for nobody. */
+/* False: it is for nobody. Into what is encrypted those look who can decrypt it. */
 static bool
 fits(const struct line *l, const PGresult *res, int row)
 {
@@ -581,6 +581,7 @@ fits(const struct line *l, const PGresult *res, int row)
 	size_t len;
 
 	if (l->queue->schema == NULL || (data = jtext_member(job, "data", &len)) == NULL ||
+	    (l->queue->encrypt.keys != NULL && seal_is(data)) ||
 	    shape_fits(l->queue->schema, data, why, sizeof(why)))
 		return true;
 	refuse(l, res, row, why);

@@ -3,6 +3,8 @@
  */
 #include "config.h"
 
+#include <string.h>
+
 #include "base/utf8.h"
 
 static int
@@ -62,4 +64,17 @@ utf8_clean(char *s, size_t len)
 		}
 		i += n;
 	}
+}
+
+void
+utf8_cut(char *text, size_t max)
+{
+	size_t len = strlen(text);
+
+	utf8_clean(text, len);
+	if (len <= max)
+		return;
+	while (max > 0 && ((unsigned char)text[max] & 0xc0) == 0x80)
+		max--;
+	text[max] = '\0';
 }

@@ -13,4 +13,7 @@ size_t utf8_length(const char *s, size_t len);
 /* Make the text storable in PostgreSQL: what is no UTF-8, and NUL, becomes '?'. */
 void utf8_clean(char *s, size_t len);
 
+/* The same, and cut to at most max bytes, never inside a character. */
+void utf8_cut(char *text, size_t max);
+
 #endif

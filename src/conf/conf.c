@@ -68,7 +68,7 @@ conf_free(struct conf *conf)
 	if (conf == NULL)
 		return;
 	channels_free(conf);
-	hook_keys_free(conf);
+	secrets_free(conf);
 	tokens_free(conf->api.tokens, conf->api.ntokens);
 	keys_free(conf_keys, conf);
 	free(conf->path);

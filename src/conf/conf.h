@@ -17,6 +17,7 @@
 #include "conf/tokens.h"
 #include "core/backoff.h"
 #include "core/cron.h"
+#include "core/seal.h"
 #include "core/sign.h"
 
 /* The shared handler kinds' options stay nodes: a driver knows its own. */
@@ -108,6 +109,13 @@ struct queue_conf {
 	bool breaker; double breaker_failures; int breaker_of; int64_t breaker_open_ms;
 	int64_t max_payload;		/* bytes */
 	const struct node *schema;	/* see shape.h; NULL: none */
+	struct {
+		char *key_file;		/* "" : its jobs' data stays as it came */
+		bool required;		/* data that is not encrypted is refused */
+		bool results;		/* also what its runs leave */
+		/* Of the file, once conf_files() has read it; else NULL. */
+		struct keyring *keys;
+	} encrypt;
 	struct { int64_t completed_ms, dead_ms, cancelled_ms, history_ms; } keep;
 	struct { int64_t jobs, age_ms, rss_bytes; } recycle;	/* 0: never for that reason */
 	struct sandbox_conf box;
@@ -310,6 +318,13 @@ struct conf_drivers {
 struct conf *conf_load(const char *path, const struct conf_drivers *,
     char **complaints);
 void conf_free(struct conf *);
+/*
+ * The keys that a queue's jobs are encrypted with, for who needs them without
+ * conf_files(). NULL: with *complaints as above, or, without any, the queue is
+ * not encrypted. The caller's to free.
+ */
+struct keyring *conf_keyring(const struct conf *, const struct queue_conf *,
+    char **complaints);
 /*
  * Look at the files that the daemon is going to open: for those that run it, or
  * ask whether it would run. -1 with *complaints as above.

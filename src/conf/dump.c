@@ -496,6 +496,8 @@ digest_queue(const struct conf *conf, struct queue_conf *q,
 	}
 	if (q == conf->notices)
 		put_secret_files(&b, conf->channels);
+	else
+		put_secret_files(&b, node_get(node_get(conf->root, "queues"), q->name));
 	for (size_t i = 0; i < conf->nlimits; i++)
 		for (size_t n = 0; n < q->nlimits; n++)
 			if (strcmp(q->limits[n], conf->limits[i].name) == 0)

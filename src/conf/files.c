@@ -128,6 +128,25 @@ read_tokens(struct conf *conf, struct conf_sink *sink)
 	conf->api.tokens[conf->api.ntokens++] = admin;
 }
 
+/* What queues' jobs are encrypted with. */
+static void
+read_queues(struct conf *conf, struct conf_sink *sink)
+{
+	for (size_t i = 0; i < conf->nqueues; i++) {
+		struct queue_conf *q = &conf->queues[i];
+		const struct node_entry *file = encrypt_key_file(conf, q);
+		const char *user;
+
+		if (file == NULL)
+			continue;
+		q->encrypt.keys = keyfile_read(q->encrypt.key_file, file, sink);
+		if ((user = hidden_from_user(conf, q->encrypt.key_file)) != NULL)
+			conf_complain(sink, file->file, file->line, file->column,
+			    "key_file: the user %s cannot read %s", user,
+			    q->encrypt.key_file);
+	}
+}
+
 static void
 add_key(struct hook_conf *h, const char *text)
 {
@@ -193,8 +212,10 @@ read_hooks(struct conf *conf, struct conf_sink *sink)
 }
 
 void
-hook_keys_free(struct conf *conf)
+secrets_free(struct conf *conf)
 {
+	for (size_t i = 0; i < conf->nqueues; i++)
+		keyring_free(conf->queues[i].encrypt.keys);
 	for (size_t i = 0; i < conf->read.nhooks; i++) {
 		struct hook_conf *h = &conf->read.hooks[i];
 
@@ -251,6 +272,7 @@ conf_files(struct conf *conf, char **complaints)
 		check_client(conf, conf->handlers[i].options, &sink);
 	read_tokens(conf, &sink);
 	read_hooks(conf, &sink);
+	read_queues(conf, &sink);
 	put_stamp(conf->api.tls_cert, &stamps);
 	put_stamp(conf->api.tls_key, &stamps);
 	put_tokens(conf, &stamps);

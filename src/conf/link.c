@@ -133,12 +133,20 @@ link_mail_queue(const struct conf *conf, const struct handler_conf *h,
 {
 	const struct node_entry *entry = node_entry(h->options, "mail_queue");
 
-	if (entry != NULL && strcmp(h->driver, "report") == 0 &&
-	    entry->value->kind == NODE_SCALAR &&
-	    conf_queue(conf, entry->value->text) == NULL)
+	const struct queue_conf *q;
+
+	if (entry == NULL || strcmp(h->driver, "report") != 0 ||
+	    entry->value->kind != NODE_SCALAR)
+		return;
+	q = conf_queue(conf, entry->value->text);
+	if (q == NULL)
 		complain_missing(sink, entry, "mail_queue", "queue",
 		    entry->value->text, conf->queues, conf->nqueues,
 		    sizeof(*conf->queues));
+	else if (*q->encrypt.key_file != '\0' && q->encrypt.required)
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "mail_queue: the queue %s takes only data that is encrypted",
+		    q->name);
 }
 
 void
@@ -198,6 +206,8 @@ link_schedule(struct conf *conf, struct schedule_conf *s,
 
 	s->priority = link_job_priority(q, s->priority_text, entry, sink);
 	link_job(conf, s->queue, s->type, entry, sink);
+	encrypt_check_data(q, entry, "data", sink);
+	encrypt_check_data(q, entry, "for_each", sink);
 	if (q != NULL && data != NULL &&
 	    strlen(s->data) > (size_t)q->max_payload)
 		conf_complain(sink, data->file, data->line, data->column,

@@ -108,7 +108,27 @@ int link_job_priority(const struct queue_conf *, const char *text,
     const struct node_entry *at, struct conf_sink *);
 
 /* files.c: the secrets that conf_files() has read. */
-void hook_keys_free(struct conf *);
+void secrets_free(struct conf *);
+
+/* encrypt.c: the keys of a queue; what is wrong with them is complained of at their
+ * lines, and that they cannot be read at the entry. NULL: that was so. */
+struct keyring *keyfile_read(const char *path, const struct node_entry *,
+    struct conf_sink *);
+const struct node_entry *encrypt_key_file(const struct conf *,
+    const struct queue_conf *);		/* NULL: its jobs are not encrypted */
+/* What cannot be, since the queue's jobs are encrypted: of its own keys, and of
+ * a schedule's, a step's or the like, whose jobs have data of their own. */
+void encrypt_check_queue(const struct queue_conf *, const struct node_entry *,
+    struct conf_sink *);
+void encrypt_check_data(const struct queue_conf *, const struct node_entry *at,
+    const char *key, struct conf_sink *);
+
+/*
+ * tokens.c: all of a text file that nobody but its owner may read, of 1 MiB at
+ * most; NULL: it is complained of at the entry. The caller's to free.
+ */
+char *private_text(const char *path, const struct node_entry *,
+    struct conf_sink *);
 
 /* channel.c: of all of them; makes conf->notices. */
 void channels_link(struct conf *, const struct conf_drivers *, struct conf_sink *);

@@ -215,6 +215,7 @@ queue_link(struct conf *conf, struct queue_conf *q,
 	link_limits(conf, q, entry, sink);
 	check_weights(q, node_entry(entry->value, "fair_weights"), sink);
 	shape_check(q->schema, sink);
+	encrypt_check_queue(q, entry, sink);
 }
 
 static void

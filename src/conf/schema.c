@@ -237,6 +237,13 @@ const struct key breaker_keys[] = {
 	END
 };
 
+static const struct key encrypt_keys[] = {
+	{ "key_file", KEY_TEXT, Q(encrypt.key_file), "" },
+	{ "required", KEY_BOOL, Q(encrypt.required), "true" },
+	{ "results", KEY_BOOL, Q(encrypt.results), "true" },
+	END
+};
+
 static const struct key queue_keys[] = {
 	{ "handler", KEY_CUSTOM, .read = queue_read_later,
 	    .dump = queue_dump_handler, .free = queue_free_types },
@@ -269,6 +276,7 @@ static const struct key queue_keys[] = {
 	    .dump = queue_dump_breaker },
 	{ "max_payload", KEY_SIZE, Q(max_payload), "100KiB", 1, 64 * MIB },
 	{ "schema", KEY_NODE, Q(schema) },
+	{ "encrypt", KEY_MAP, .table = encrypt_keys },
 	{ "keep", KEY_MAP, .table = keep_keys },
 	{ "recycle", KEY_MAP, .table = recycle_keys },
 	{ "sandbox", KEY_MAP, .table = sandbox_keys },

@@ -15,7 +15,7 @@
 #include "base/buf.h"
 #include "base/utf8.h"
 #include "base/xalloc.h"
-#include "conf/keys.h"
+#include "conf/parts.h"
 #include "conf/tokens.h"
 
 #define FILE_MAX (1u << 20)
@@ -114,9 +114,8 @@ read_line(const struct line *l, struct token *t)
 	return true;
 }
 
-/* The whole file; NULL, and it is complained of. */
-static char *
-read_file(const char *path, const struct node_entry *at, struct conf_sink *sink)
+char *
+private_text(const char *path, const struct node_entry *at, struct conf_sink *sink)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	const char *wrong = NULL;
@@ -145,7 +144,9 @@ read_file(const char *path, const struct node_entry *at, struct conf_sink *sink)
 	if (wrong == NULL)
 		return buf_detach(&text);
 	conf_complain(sink, at->file, at->line, at->column,
-	    "tokens_file: cannot use %s: %s", path, wrong);
+	    "%s: cannot use %s: %s", at->key, path, wrong);
+	if (text.data != NULL)
+		explicit_bzero(text.data, text.len);
 	buf_clear(&text);
 	return NULL;
 }
@@ -155,7 +156,7 @@ tokens_read(const char *path, const struct node_entry *at, struct conf_sink *sin
     struct token **tokens, size_t *count)
 {
 	struct line l = { .path = path, .sink = sink };
-	char *text = read_file(path, at, sink), *rest = text, *line;
+	char *text = private_text(path, at, sink), *rest = text, *line;
 
 	while (rest != NULL && (line = strsep(&rest, "\n")) != NULL) {
 		struct token t = { 0 };

@@ -14,6 +14,7 @@
 #define STEPS_MAX 256		/* of one workflow */
 
 struct checker {
+	const struct conf *conf;
 	const struct workflow_conf *w;
 	const bool *before;	/* row for step, column for one it comes after, however far */
 	size_t step;		/* whose paths these are; nsteps: on_failure's */
@@ -32,6 +33,7 @@ static void check_texts(struct checker *, const struct node_entry *);
 static void check_bare(struct checker *, const struct node_entry *);
 static void check_path_of(struct checker *, const struct node_entry *,
     const struct template_path *);
+static bool hides_results(const struct checker *, size_t step);
 
 void
 workflow_link(struct conf *conf, struct workflow_conf *w,
@@ -39,7 +41,7 @@ workflow_link(struct conf *conf, struct workflow_conf *w,
 {
 	const struct node *steps = node_get(entry->value, "steps");
 	const struct node_entry *undo = node_entry(entry->value, "on_failure");
-	struct checker c = { .w = w, .sink = sink };
+	struct checker c = { .conf = conf, .w = w, .sink = sink };
 	bool *before;
 
 	if (w->nsteps == 0)
@@ -48,8 +50,12 @@ workflow_link(struct conf *conf, struct workflow_conf *w,
 		complain_entry(sink, entry, "has too many steps");
 	for (size_t i = 0; i < w->nsteps; i++)
 		link_job_options(conf, &w->steps[i], &steps->entries[i], sink);
-	if (undo != NULL && undo->value->kind == NODE_MAP)
+	if (undo != NULL && undo->value->kind == NODE_MAP) {
 		link_job_options(conf, &w->on_failure, undo, sink);
+		/* Its data is the workflow's, and what failed. */
+		encrypt_check_data(conf_queue(conf, w->on_failure.queue), undo,
+		    "queue", sink);
+	}
 	if (!check_after(w, steps, sink) || w->nsteps > STEPS_MAX)
 		return;
 	c.before = before = all_before(w);
@@ -78,6 +84,8 @@ link_job_options(struct conf *conf, struct step_conf *step,
 	if (*step->queue == '\0')
 		complain_entry(sink, at, "has no queue:");
 	link_job(conf, step->queue, step->type, at, sink);
+	encrypt_check_data(q, at, "data", sink);
+	encrypt_check_data(q, at, "for_each", sink);
 	step->priority = link_job_priority(q, step->priority_text, at, sink);
 }
 
@@ -240,5 +248,17 @@ check_path_of(struct checker *c, const struct node_entry *at,
 		    "{{%.*s}}: \"%s\" does not come after \"%.*s\": name that "
 		    "in its after:", (int)path->len, path->text,
 		    c->w->steps[c->step].name, (int)name.len, name.text);
+	} else if (*root.text == 'r' && hides_results(c, step)) {
+		conf_complain(c->sink, at->file, at->line, at->column,
+		    "{{%.*s}}: the results of the queue %s are encrypted",
+		    (int)path->len, path->text, c->w->steps[step].queue);
 	}
+}
+
+static bool
+hides_results(const struct checker *c, size_t step)
+{
+	const struct queue_conf *q = conf_queue(c->conf, c->w->steps[step].queue);
+
+	return q != NULL && *q->encrypt.key_file != '\0' && q->encrypt.results;
 }

@@ -116,20 +116,6 @@ run_result_clear(struct run_result *r)
 	run_result_init(r);
 }
 
-/* Cut to at most max bytes, never inside a character. */
-static void
-cut(char *text, size_t max)
-{
-	size_t len = strlen(text);
-
-	utf8_clean(text, len);
-	if (len <= max)
-		return;
-	while (max > 0 && ((unsigned char)text[max] & 0xc0) == 0x80)
-		max--;
-	text[max] = '\0';
-}
-
 void
 run_result_bound(struct run_result *r)
 {
@@ -148,5 +134,5 @@ run_result_bound(struct run_result *r)
 	if (r->result != NULL)
 		utf8_clean(r->result, strlen(r->result));
 	if (r->message != NULL)
-		cut(r->message, RESULT_MESSAGE_MAX);
+		utf8_cut(r->message, RESULT_MESSAGE_MAX);
 }

@@ -41,6 +41,7 @@ static const struct option options[] = {
 	{ "group", 0, NULL, "one line for each reason" },
 	{ "rate", 0, "RATE", "so many in a time: 50/s, 1000/10m" },
 	{ "data", 0, "JSON|-", "with this data; - reads standard input" },
+	{ "decrypt", 0, NULL, "what is encrypted is shown as it was, by the configuration's keys" },
 	{ "by", 0, "WHO", "who it is; else the user who calls" },
 	{ "notes", 0, "TEXT", "what was found" },
 	{ "reason", 0, "TEXT", "why, for those who look" },

@@ -34,7 +34,7 @@ static const struct ctl_command commands[] = {
 	    enqueue_run },
 	{ "jobs", "", 0, 0, "queue state type tenant tag limit",
 	    "list jobs, the newest first", jobs_run },
-	{ "job show", "ID", 1, 1, "", "a job and all that happened to it",
+	{ "job show", "ID", 1, 1, "decrypt", "a job and all that happened to it",
 	    job_show },
 	{ "job retry", "ID", 1, 1, "data",
 	    "run a dead job again, a failed one at once",
@@ -43,7 +43,7 @@ static const struct ctl_command commands[] = {
 	    "cancel a job, or ask the running one to stop", job_cancel },
 	{ "job delete", "ID", 1, 1, "", "forget a job that is not running",
 	    job_delete },
-	{ "job log", "ID", 1, 1, "", "what the job's attempts wrote", job_log },
+	{ "job log", "ID", 1, 1, "decrypt", "what the job's attempts wrote", job_log },
 	{ "queue list", "", 0, 0, "", "all queues", queue_list },
 	{ "queue show", "NAME", 1, 1, "", "one queue and its workers",
 	    queue_show },
@@ -64,7 +64,7 @@ static const struct ctl_command commands[] = {
 	{ "dead list", "", 0, 0,
 	    "queue type tenant fingerprint reviewed group limit",
 	    "jobs that were given up", dead_list },
-	{ "dead show", "ID", 1, 1, "", "one of them", dead_show },
+	{ "dead show", "ID", 1, 1, "decrypt", "one of them", dead_show },
 	{ "dead retry", "[ID]", 0, 1,
 	    "all queue type tenant fingerprint reviewed rate data",
 	    "run one, or many, again", dead_retry },
@@ -131,6 +131,11 @@ static const struct ctl_command commands[] = {
 	{ "token new", "WHO ROLE [TENANT]", 2, 3, "",
 	    "a token for the API, and its line for the file of tokens; needs no "
 	    "database", token_new },
+	{ "key new", "[KEY]", 0, 1, "",
+	    "a key to encrypt jobs with, a line for a queue's key_file; needs no "
+	    "database", key_new },
+	{ "key list", "[QUEUE]", 0, 1, "",
+	    "the keys of encrypted queues, and how many jobs need each", key_list },
 	{ "migrate", "", 0, 0, "print roles",
 	    "create or upgrade the schema, register the queues",
 	    migrate_command },
@@ -175,6 +180,7 @@ main(int argc, char **argv)
 	status = run(&ctl, argc - 1, argv + 1);
 	if (ctl.db != NULL)
 		PQfinish(ctl.db);
+	key_lock(&ctl);
 	conf_free(ctl.conf);
 	if (fflush(stdout) != 0 || ferror(stdout))
 		return ctl_fail("cannot write the output: %s", strerror(errno));
@@ -397,6 +403,8 @@ ctl_query(struct ctl *ctl, const char *sql, int nparams,
 
 	if (res == NULL && *e.msg != '\0')
 		ctl_fail("%s", e.msg);
+	if (res != NULL && ctl->unlock != NULL)
+		key_open(ctl->unlock, res);
 	return res;
 }
 

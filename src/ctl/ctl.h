@@ -33,6 +33,7 @@ struct ctl {
 	bool json;
 	struct conf *conf;	/* NULL until ctl_configure() */
 	PGconn *db;		/* NULL until ctl_connect() */
+	struct unlock *unlock;	/* key.c: what is asked is decrypted; NULL: as it is */
 };
 
 struct ctl_command {
@@ -103,6 +104,18 @@ int ctl_parse_id(const char *text, int64_t *id);
  * buffer; -1: said why. */
 int ctl_read_data(const char *data, struct buf *);
 
+/*
+ * key.c. Encrypt a job's data, if the configuration says so of the queue; what is
+ * asked from now on is decrypted. Else a status, and said why.
+ */
+int key_seal(struct ctl *, const char *queue, struct buf *data);
+/* The same for the job of that id. */
+int key_seal_for(struct ctl *, const char *id, struct buf *data);
+/* With --decrypt, decrypt what is asked of that job from now on. */
+int key_unlock(struct ctl *, const struct args *, const char *id);
+void key_lock(struct ctl *);
+void key_open(const struct unlock *, PGresult *);
+
 /* The commands, by file. */
 int status_run(struct ctl *, const struct args *);
 int enqueue_run(struct ctl *, const struct args *);
@@ -151,6 +164,8 @@ int alert_set(struct ctl *, const struct args *);
 int alert_reset(struct ctl *, const struct args *);
 int audit_list(struct ctl *, const struct args *);
 int audit_verify(struct ctl *, const struct args *);
+int key_new(struct ctl *, const struct args *);
+int key_list(struct ctl *, const struct args *);
 int migrate_command(struct ctl *, const struct args *);
 /* What a shell asks: the words behind "jobqctl complete". */
 int completion_words(int argc, char **argv);

@@ -96,9 +96,12 @@ dead_show(struct ctl *ctl, const struct args *a)
 	const char *params[] = { a->operands[0] };
 	PGresult *res;
 	int64_t id;
+	int status;
 
 	if (ctl_parse_id(params[0], &id) < 0)
 		return CTL_USAGE;
+	if ((status = key_unlock(ctl, a, params[0])) != CTL_DONE)
+		return status;
 	res = ctl_query(ctl, ctl->json ?
 	    "SELECT row_to_json(d) FROM jobq.dead_letters d "
 	    "WHERE job_id = $1::bigint" :

@@ -42,9 +42,11 @@ enqueue_run(struct ctl *ctl, const struct args *a)
 	    read_times(a, delay, sizeof(delay)) < 0 ||
 	    read_priority(a, priority, sizeof(priority)) < 0)
 		return CTL_USAGE;
-	if (ctl_read_data(data, &input) < 0) {
+	status = ctl_read_data(data, &input) < 0 ? CTL_FAILED :
+	    key_seal(ctl, a->operands[0], &input);
+	if (status != CTL_DONE) {
 		buf_clear(&input);
-		return CTL_FAILED;
+		return status;
 	}
 	for (int n = 0; args_nth(a, "tag", n) != NULL; n++)
 		array_text(&tags, args_nth(a, "tag", n));

@@ -150,6 +150,8 @@ job_show(struct ctl *ctl, const struct args *a)
 
 	if (ctl_parse_id(id, &number) < 0)
 		return CTL_USAGE;
+	if ((status = key_unlock(ctl, a, id)) != CTL_DONE)
+		return status;
 	if (ctl->json)
 		return show_json(ctl, id);
 	if ((status = show_fields(ctl, id)) != CTL_DONE ||
@@ -173,7 +175,7 @@ job_retry(struct ctl *ctl, const struct args *a)
 		    "$1::bigint)", "retried", refused);
 	if (ctl_read_data(data, &b) < 0)
 		status = CTL_FAILED;
-	else
+	else if ((status = key_seal_for(ctl, a->operands[0], &b)) == CTL_DONE)
 		status = act(ctl, a->operands[0], b.data, "SELECT jobq.retry("
 		    "$1::bigint, $2::jsonb)", "retried", refused);
 	buf_clear(&b);
@@ -201,9 +203,12 @@ job_log(struct ctl *ctl, const struct args *a)
 	PGresult *res;
 	int64_t id;
 	bool there;
+	int status;
 
 	if (ctl_parse_id(params[0], &id) < 0)
 		return CTL_USAGE;
+	if ((status = key_unlock(ctl, a, params[0])) != CTL_DONE)
+		return status;
 	res = ctl_query(ctl, "SELECT 1 FROM jobq.jobs WHERE id = $1::bigint",
 	    1, params);
 	if (res == NULL)

@@ -359,9 +359,11 @@ put_queue(struct buf *b, const struct queue_conf *q)
 	put_number(b, "lease_ms", q->lease_ms);
 	put_number(b, "expire_ms", q->expire_ms);
 	put_number(b, "longest_ms", longest_ms(q));
-	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"breaker\":%s,\"keep\":{",
+	buf_printf(b, "\"large_first\":%s,\"enabled\":%s,\"breaker\":%s,"
+	    "\"sealed\":%s,\"keep\":{",
 	    q->scale->large_first ? "true" : "false",
-	    q->enabled ? "true" : "false", q->breaker ? "true" : "false");
+	    q->enabled ? "true" : "false", q->breaker ? "true" : "false",
+	    *q->encrypt.key_file != '\0' && q->encrypt.required ? "true" : "false");
 	put_number(b, "completed_ms", q->keep.completed_ms);
 	put_number(b, "dead_ms", q->keep.dead_ms);
 	put_number(b, "cancelled_ms", q->keep.cancelled_ms);

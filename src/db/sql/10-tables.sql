@@ -53,8 +53,9 @@ create table jobq.queue (
 	fair_weights jsonb not null default '{}',
 	limited boolean not null default false,		-- there are limits for it in queue_limit
 	age_ms bigint not null default 0,		-- since when a job waits that goes before more urgent ones; 0: never
-	plain boolean not null generated always
-	    as (unique_path = '' and key_path = '' and fair_path = '') stored,	-- its data says nothing to enqueue()
+	sealed boolean not null default false,		-- data that is not encrypted is refused
+	plain boolean not null generated always		-- its data says nothing to enqueue()
+	    as (unique_path = '' and key_path = '' and fair_path = '' and not sealed) stored,
 	lease_ms bigint not null default 30000,
 	expire_ms bigint not null default 0,
 	longest_ms bigint not null default 0,		-- no attempt takes longer, stopping it included; 0: not known

@@ -105,6 +105,14 @@ language sql immutable parallel safe as $$
 	select left(md5(type || '/' || class || '/' || jobq.error_pattern(error)), 12)
 $$;
 
+-- Is the data an envelope, as jobqd.yml(5) describes it under ENCRYPTED JOBS? What is
+-- in it only those know who have the key.
+create function jobq.is_sealed(data jsonb) returns boolean
+language sql immutable parallel safe as $$
+	select data - '$enc' = '{}' and data #> '{$enc,v}' = '1' and data -> '$enc' ?& '{k,n,c}'
+	    and (data -> '$enc') - '{v,k,n,c}'::text[] = '{}'
+$$;
+
 -- The row of a queue; an unknown name is an error that shows the known ones.
 create function jobq.queue_get(queue text) returns jobq.queue
 language plpgsql stable as $$

@@ -114,6 +114,10 @@ begin
 		using errcode = '54000',
 		    hint = 'Store large things elsewhere and pass a reference, or raise max_payload of the queue.';
 	end if;
+	if q.sealed and data <> '{}' and jobq.is_sealed(data) is not true then
+		raise exception 'data is not encrypted, queue "%" takes nothing else', q.name using errcode = '22023',
+		    hint = 'Encrypt it as jobqd.yml(5) says, or enqueue by the API or jobqctl, which do that.';
+	end if;
 end
 $$;
 
@@ -548,7 +552,7 @@ begin
 		    'tenant', jobq.own_tenant(e.value ->> 'tenant')) else e.value end order by e.n), '[]') into jobs
 		from jsonb_array_elements(jobs) with ordinality e(value, n);
 	end if;
-	if q.unique_path = '' and (select bool_and(jobq.is_plain(e, q.max_payload, q.keyed)) from jsonb_array_elements(jobs) e) then
+	if q.unique_path = '' and not q.sealed and (select bool_and(jobq.is_plain(e, q.max_payload, q.keyed)) from jsonb_array_elements(jobs) e) then
 		if q.fair_path <> '' then
 			select jsonb_object_agg(v.value, jobq.share_of(q, v.value)) into shares
 			from (select distinct jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant') as value

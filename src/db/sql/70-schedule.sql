@@ -4,7 +4,7 @@
 --   {"node": name, "instance": …, "version": …,
 --    "queues": [{"name", "workers", "concurrency", "timeout_ms", "priority", "large_first", "max_payload",
 --      "max_attempts", "unique", "unique_until_ms", "unique_conflict", "key", "per_key", "fair", "weights",
---      "ageing_ms", "limits": [name, …], "lease_ms", "expire_ms", "enabled", "breaker",
+--      "ageing_ms", "limits": [name, …], "lease_ms", "expire_ms", "enabled", "breaker", "sealed",
 --      "keep": {"completed_ms", "dead_ms", "cancelled_ms", "history_ms"}}],
 --    "limits": [{"name", "rate", "period_ms", "concurrency", "min_gap_ms"}],
 --    "schedules": [{"name", "queue", "type", "data", "priority", "tenant", "spec", "timezone",
@@ -24,7 +24,7 @@ begin
 	insert into jobq.queue as q (name, enabled, workers, priority, large_first, max_payload, max_attempts,
 	    unique_path, unique_ms, unique_conflict, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
 	    lease_ms, expire_ms,
-	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms, concurrency, timeout_ms)
+	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms, concurrency, timeout_ms, sealed)
 	select c ->> 'name', coalesce((c ->> 'enabled')::boolean, true),
 	    coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
 	    coalesce((c ->> 'large_first')::boolean, false),
@@ -39,7 +39,8 @@ begin
 	    coalesce((c #>> '{keep,dead_ms}')::bigint, 7776000000),
 	    coalesce((c #>> '{keep,cancelled_ms}')::bigint, 86400000),
 	    coalesce((c #>> '{keep,history_ms}')::bigint, 7776000000),
-	    coalesce((c ->> 'concurrency')::int, 1), coalesce((c ->> 'timeout_ms')::bigint, 60000)
+	    coalesce((c ->> 'concurrency')::int, 1), coalesce((c ->> 'timeout_ms')::bigint, 60000),
+	    coalesce((c ->> 'sealed')::boolean, false)
 	from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
 	order by c ->> 'name'
 	on conflict (name) do update
@@ -53,7 +54,8 @@ begin
 	    limited = excluded.limited, lease_ms = excluded.lease_ms, expire_ms = excluded.expire_ms,
 	    keep_completed_ms = excluded.keep_completed_ms, keep_dead_ms = excluded.keep_dead_ms,
 	    keep_cancelled_ms = excluded.keep_cancelled_ms, keep_history_ms = excluded.keep_history_ms,
-	    concurrency = excluded.concurrency, timeout_ms = excluded.timeout_ms;
+	    concurrency = excluded.concurrency, timeout_ms = excluded.timeout_ms,
+	    sealed = excluded.sealed;
 	insert into jobq.limit_state as s (name, rate, period_ms, concurrency, min_gap_ms)
 	select l ->> 'name', coalesce((l ->> 'rate')::int, 0), coalesce((l ->> 'period_ms')::bigint, 0),
 	    coalesce((l ->> 'concurrency')::int, 0), coalesce((l ->> 'min_gap_ms')::bigint, 0)

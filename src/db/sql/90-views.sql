@@ -236,3 +236,16 @@ create view jobq.errors as
 	from jobq.statistic_error e;
 
 -- The table audit is read as it is: at, actor, action, target, detail.
+
+-- The keys that data is encrypted with: how many jobs need each. Looks at all
+-- jobs of all queues.
+create view jobq.encryption_keys as
+	select q.name as queue, j.data #>> '{$enc,k}' as key,
+	    count(*) filter (where a.outcome is null or a.outcome not in (1, 3, 4, 6)) as unfinished,
+	    count(*) filter (where a.outcome = 3) as dead,
+	    count(*) filter (where a.outcome in (1, 4, 6)) as ended
+	from jobq.job j join jobq.queue q on q.id = j.queue
+	    left join lateral (select k.outcome from jobq.attempt k where k.job = j.id
+	        order by k.attempt desc limit 1) a on true
+	where jobq.is_sealed(j.data)
+	group by q.name, j.data #>> '{$enc,k}';

@@ -38,7 +38,8 @@ grant usage on schema jobq to jobq_producer, jobq_reader, jobq_admin;
 
 grant select on jobq.jobs, jobq.attempts, jobq.queues, jobq.holds, jobq.dead_letters, jobq.dead_groups, jobq.schedules,
 	jobq.workers, jobq.breakers, jobq.nodes, jobq.workflows, jobq.limits, jobq.alerts, jobq.alert_rules, jobq.silences,
-	jobq.statistics, jobq.errors, jobq.audit, jobq.webhook_events
+	jobq.statistics, jobq.errors, jobq.audit, jobq.webhook_events,
+	jobq.encryption_keys
 to jobq_reader, jobq_admin;
 -- what "jobqctl job show" and "job log" tell beyond the views
 grant select on jobq.job, jobq.attempt, jobq.output, jobq.cancel_request
