@@ -14,7 +14,7 @@ use Time::Local qw(timegm);
 my ($faketime) = glob '/usr/lib/*/faketime/libfaketime.so.1';
 plan skip_all => 'libfaketime is not installed' unless $faketime;
 plan skip_all => 'no time zones: install tzdata' unless -r '/usr/share/zoneinfo/Australia/Sydney';
-delete @ENV{ grep { /^(?:DB_|ENABLE_|FLEET_|TRACKER_|RTO_|DATABASE_URL$|MAIL_|TZ|GPS_)|CRON|SYNC|WEBHOOK|MAINTENANCE|SCHEDULE/ } keys %ENV };
+delete @ENV{ grep { /^(?:DB_|ENABLE_|FLEET_|TRACKER_|RTO_|DATABASE_URL$|MAIL_|TZ|GPS_|REPORT_)|CRON|SYNC|WEBHOOK|MAINTENANCE|SCHEDULE/ } keys %ENV };
 
 my $examples = source_directory() . '/etc/examples';
 my ($user, $group) = (scalar getpwuid $>, scalar getgrgid $) + 0);
@@ -44,7 +44,7 @@ like $pg->query("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
 # time; a name with = does not fire again, its last run stays.
 my @cases = (
 	[ 'fleet', { DB_HOST => $pg->{dir}, DB_NAME => 'fleet', DB_USER => 'jobq', FLEET_USER => $user, FLEET_GROUP => $group,
-	    FLEET_PROGRAMS => source_directory() . '/contrib/demo', MAIL_SERVER => 'file:/tmp', SAMSARA_API_TOKEN => 'x' },
+	    FLEET_PROGRAMS => source_directory() . '/contrib/demo', SAMSARA_API_TOKEN => 'x' },
 	    '2026-09-14T00:50:00Z',
 	    [ '2026-09-14T00:50:30Z', 'teams-sync' ],
 	    [ '2026-09-14T00:51:00Z', 'push-notification-scheduler', 'telematics-ingestion' ],
@@ -77,10 +77,14 @@ my @cases = (
 for my $case (@cases) {
 	my ($name, $env, $start, @steps) = @$case;
 	local @ENV{ keys %$env } = values %$env;
+	# Alone: mail into files, nobody to ask, no address for two nodes to share.
+	local @ENV{qw(MAIL_SERVER TRACKER_API RTO_API)} = ('file:' . temp_directory(), 'off', 'off');
+	local @ENV{qw(TRACKER_REPORTS TRACKER_EXPORTS)} = (temp_directory()) x 2;
 	my ($status, undef, $err) = run_program([ jobqd_program(), '-t', '-c', "$examples/$name.yml" ]);
 	is $status, 0, "$name.yml passes -t" or diag $err;
 
 	$pg->query("CREATE DATABASE $name", 'postgres');
+	$pg->query('SET client_min_messages = warning; ' . slurp("$examples/$name.sql"), $name) if -e "$examples/$name.sql";
 	set_clock(instant($start));
 	# Two nodes, of which one leads.
 	my @nodes;
