@@ -9,7 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Api;
-use Example;
+use System;
 use Jobqd;
 use Test::More;
 use Time::HiRes qw(time);
@@ -21,7 +21,7 @@ delete @ENV{ grep { /^(?:TRACKER_|MAIL_|ENABLE_|FLEET_|ADMIN_EMAIL|GPS_)|SCHEDUL
 my $dir = temp_directory();
 my $port = free_port();
 my ($user, $group) = (scalar getpwuid $>, scalar getgrgid $) + 0);
-my $e = Example->new('fleettracker', env => sub {
+my $e = System->new('fleettracker', env => sub {
 	my ($e) = @_;
 	return (TRACKER_RUN => $dir, TRACKER_USER => $user, TRACKER_GROUP => $group, DATABASE_URL => $e->{url},
 		MAIL_SERVER => $e->mail_server, TRACKER_REPORTS => "$dir/reports", TRACKER_EXPORTS => "$dir/exports",

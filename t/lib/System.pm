@@ -1,10 +1,10 @@
-# One of etc/examples, running as it is: its configuration with its environment,
+# A whole system of etc/examples, running as it is: its configuration with its environment,
 # its sample tables, and a mail server.
 #
-#	my $e = Example->new('fleettracker', env => { TRACKER_RUN => $dir, … });
+#	my $e = System->new('fleettracker', env => { TRACKER_RUN => $dir, … });
 #	my $job = $e->run('jobs', 'data_cleanup', { … });	# completed, else it fails
 #	my ($mail) = $e->mails(sub { $_->{to} eq 'ann@example.com' });
-package Example;
+package System;
 
 use strict;
 use warnings;
