@@ -1,0 +1,120 @@
+# What the tests of the examples share: a web service that answers as it is told,
+# the end of a job, the delays between its attempts.
+#
+#	my $web = Example::Service->new(['POST', '^/send', [{ status => 503 }, { status => 201 }]]);
+#	my $job = ended($pg, $id);
+#	is_deeply [delays($pg, $id)], [1, 2, 4];
+package Example;
+
+use strict;
+use warnings;
+
+use Exporter qw(import);
+use Jobqd;
+use JSON::PP ();
+use Test::More;
+
+our @EXPORT = qw(example enqueue ended job_is delays schedule_runs mails service);
+our $json = JSON::PP->new->utf8->canonical->allow_nonref;
+
+# The path of an example, after jobqd has checked it.
+sub example {
+	my ($name) = @_;
+	my $path = source_directory() . "/etc/examples/$name";
+	my ($status, undef, $err) = run_program([ jobqd_program(), '-t', '-c', $path ]);
+	is $status, 0, "$name passes -t" or diag $err;
+	return $path;
+}
+
+# Enqueue, with more arguments of jobq.enqueue() as SQL, and return the id.
+sub enqueue {
+	my ($pg, $queue, $type, $data, %more) = @_;
+	my $text = $json->encode($data) =~ s/'/''/gr;
+	return $pg->query("SELECT jobq.enqueue('$queue', '$type', '$text'" . join('', map { ", $_ => $more{$_}" } sort keys %more) . ')');
+}
+
+# The job's row when it has ended.
+sub ended {
+	my ($pg, $id) = @_;
+	my $job;
+	wait_for {
+		$job = $json->decode($pg->query("SELECT row_to_json(j) FROM jobq.jobs j WHERE id = $id"));
+		$job->{state} =~ /^(?:completed|dead|cancelled)$/;
+	} "the end of job $id";
+	return $job;
+}
+
+# That it ends so; returns its row.
+sub job_is {
+	my ($pg, $id, $state, $name) = @_;
+	my $job = ended($pg, $id);
+	is $job->{state}, $state, $name or diag $job->{error} // '(no error)';
+	return $job;
+}
+
+# A job fails until it is dead: the delays before its next attempts, in seconds,
+# as its run_at says; it is not waited for them.
+sub delays {
+	my ($pg, $id) = @_;
+	my @delays;
+	for (my $attempt = 1; ; $attempt++) {
+		wait_for { $pg->query("SELECT attempt = $attempt AND state IN ('retrying', 'dead') FROM jobq.jobs WHERE id = $id") eq 't' } "attempt $attempt of job $id";
+		my ($state, $delay) = split /\|/, $pg->query(<<"SQL");
+SELECT j.state, round(extract(epoch FROM j.run_at - a.finished_at), 2) FROM jobq.jobs j, jobq.attempts a
+WHERE j.id = $id AND a.job_id = $id AND a.attempt = $attempt
+SQL
+		return @delays if $state eq 'dead';
+		push @delays, $delay + 0;
+		$pg->query("SELECT jobq.retry($id)");	# now
+	}
+}
+
+# Run a schedule by hand; the rows of its jobs when they have ended.
+sub schedule_runs {
+	my ($pg, $d, $name) = @_;
+	my ($status, $out, $err) = $d->ctl('schedule', 'run', $name);
+	is $status, 0, "schedule run $name" or diag $err;
+	return map { ended($pg, $_) } split /\n/, $out;
+}
+
+# The files of mails in a directory, as text with unfolded headers and without
+# soft line ends.
+sub mails {
+	my ($dir) = @_;
+	return map { s/\r\n/\n/gr =~ s/\n[ \t]+/ /gr =~ s/=\n//gr } map { slurp($_) } sort glob "$dir/*.eml";
+}
+
+sub service { return Example::Service->new(@_) }
+
+#----------------------------------------------------------------------
+package Example::Service;
+
+use strict;
+use warnings;
+
+sub new {
+	my ($class, @rules) = @_;
+	my $dir = Jobqd::temp_directory();
+	my $self = bless { dir => $dir, port => Jobqd::free_port() }, $class;
+	$self->rules(@rules);
+	Jobqd::background([ 'python3', Jobqd::source_directory() . '/t/answers.py', $self->{port}, "$dir/requests", "$dir/rules" ], log => "$dir/log");
+	Jobqd::wait_port($self->{port});
+	return $self;
+}
+
+sub url { return "http://127.0.0.1:$_[0]{port}$_[1]" }
+
+# What it answers from now on.
+sub rules {
+	my ($self, @rules) = @_;
+	Jobqd::spew("$self->{dir}/rules.new", $Example::json->encode(\@rules));
+	rename "$self->{dir}/rules.new", "$self->{dir}/rules" or die "$self->{dir}/rules: $!\n";
+}
+
+# The requests whose method and path match.
+sub requests {
+	my ($self, $pattern) = @_;
+	return grep { "$_->{method} $_->{path}" =~ $pattern } Jobqd::json_lines("$self->{dir}/requests");
+}
+
+1;
