@@ -60,6 +60,7 @@ SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND re
 ('job_tracking', 'queue_statistics', 'dead_letter_queue', 'rate_limit_tracking', 'scheduled_jobs', 'queue_alerts', 'webhook_events', 'sync_history')
 SQL
 my $d = Jobqd::Daemon->new(pg => $pg, config => slurp($example))->start;
+watch_delays($pg);
 is $pg->query("SELECT string_agg(name, ' ' ORDER BY name COLLATE \"C\") FROM jobq.queues WHERE served AND name !~ '[()]'"),
     'attachments notifications outlook-inbound outlook-outbound sync teams-inbound teams-outbound webhooks', 'S2-2 S2-3 S2-4: the queues are served';
 my $api = Api->new("127.0.0.1:$api_port", undef, headers => { 'X-Admin-Key' => 'your-secure-admin-key' });

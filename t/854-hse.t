@@ -25,7 +25,7 @@ my $web = service([ 'POST', '^/(?:webhook|a|b)$', [ {} ] ], [ 'POST', '^/down', 
 delete @ENV{ grep { /^(?:QUEUE_|HSE_|MAIL_|REPORT_|BREAKER_|OPS_|WEEKLY_|DATABASE_URL|WEBHOOK_)/ } keys %ENV };
 my $example = example('hse.yml');
 %ENV = (%ENV, DATABASE_URL => $pg->url, HSE_USER => scalar getpwuid $>, HSE_GROUP => scalar getgrgid $) + 0, HSE_RUN => $dir, HSE_INTERVAL => '1s',
-	HSE_API => "127.0.0.1:$api_port", MAIL_SERVER => "file:$mail", REPORT_DIRECTORY => "$dir/reports", WEBHOOK_ALLOW_PRIVATE => 'true', BREAKER_OF => 4, BREAKER_OPEN => '3s',
+	HSE_API => "127.0.0.1:$api_port", MAIL_SERVER => "file:$mail", REPORT_DIRECTORY => "$dir/reports", WEBHOOK_ALLOW_PRIVATE => 'true', BREAKER_OF => 6, BREAKER_OPEN => '3s',
 	HSE_TOKENS => Api::tokens("$dir/tokens", [qw(boss admin * boss-secret)], [qw(northern operator org-123 northern-secret)], [qw(harbour operator org-456 harbour-secret)]));
 
 # Its settings, as jobqd understands them.
@@ -62,6 +62,7 @@ sub start {
 	$d->wait_log(qr/"event":"ready"/, $from);
 }
 start();
+watch_delays($pg);
 my %of = map { $_ => Api->new("127.0.0.1:$api_port", "$_-secret") } qw(boss northern harbour);
 
 # By its typed route there, POST /v1/jobs here: returns the id.
@@ -216,7 +217,7 @@ $r = $of{boss}->post("/v1/jobs/$id/retry", {});
 is $r->{status}, 200, 'S4-24: it is tried again';
 job_is($pg, $id, 'completed', '… when it can be');
 # The breaker of a subscriber.
-$pg->query("SELECT jobq.enqueue('webhooks', data => '" . $Example::json->encode({ %$hook, url => $web->url('/down') }) . "') FROM generate_series(1, 4)");
+$pg->query("SELECT jobq.enqueue('webhooks', data => '" . $Example::json->encode({ %$hook, url => $web->url('/down') }) . "') FROM generate_series(1, 6)");
 wait_for { $pg->query("SELECT count(*) FROM jobq.breakers WHERE queue = 'webhooks' AND state = 'open'") eq '1' } 'the breaker to open';
 my $waits = enqueue($pg, 'webhooks', 'x', { %$hook, url => $web->url('/waits') });
 my $goes = enqueue($pg, 'webhooks', 'x', { %$hook, url => $web->url('/goes') =~ s/127\.0\.0\.1/localhost/r });

@@ -5,48 +5,17 @@
     graph.py sync               {"resourceType", "userId", "teamId", "fullSync"}
 
 upload sends $ATTACHMENTS/fileName, download writes it, sync stores what is new
-since the last run, by psql. The exit status says what to do about a failure:
-65 no use in trying again, 75 and 69 try again, 77 the token was refused.
+since the last run.
 """
 import http.client
 import json
 import os
-import re
 import shutil
-import subprocess
-import sys
-import urllib.error
 import urllib.parse
-import urllib.request
 
-VALIDATION, UNAVAILABLE, TEMPORARY, AUTH = 65, 69, 75, 77
+from exec_job import TEMPORARY, VALIDATION, ask, fail, main, psql, tell
+
 env = os.environ
-
-
-def fail(status, text):
-    print(text, file=sys.stderr)
-    sys.exit(status)
-
-
-def tell(**progress):
-    """pct and note, on the descriptor that jobqd reads progress from."""
-    try:
-        os.write(3, json.dumps({"progress": progress}).encode() + b"\n")
-    except OSError:
-        pass
-
-
-def ask(method, url, body=None, headers=None):
-    request = urllib.request.Request(url, body, headers or {}, method=method)
-    try:
-        return urllib.request.urlopen(request, timeout=30)
-    except urllib.error.HTTPError as e:
-        text = f"{method} {url}: {e.code} {e.reason}"
-        if e.code in (401, 403):
-            fail(AUTH, text)
-        fail(TEMPORARY if e.code in (408, 425, 429) or e.code >= 500 else VALIDATION, text)
-    except (OSError, http.client.HTTPException) as e:
-        fail(UNAVAILABLE, f"{method} {url}: {e}")
 
 
 def authorization():
@@ -120,16 +89,6 @@ def download(job):
             os.unlink(part)
 
 
-def psql(sql, **values):
-    """Run SQL, in one transaction, with a literal for each :'name'."""
-    sql = re.sub(r":'(\w+)'", lambda m: "'" + str(values[m[1]]).replace("'", "''") + "'", sql)
-    run = subprocess.run(["psql", "-XAtq1", "-v", "ON_ERROR_STOP=1", "-f", "-"], input=sql,
-                         text=True, capture_output=True)
-    if run.returncode:
-        fail(UNAVAILABLE, run.stderr)
-    return run.stdout.strip()
-
-
 def sync(job):
     kind, owner = ("teams", job["teamId"]) if job.get("teamId") else ("users", job["userId"])
     resource = job["resourceType"]
@@ -161,9 +120,4 @@ SELECT count(*) FROM stored""", items=json.dumps(items), kind=kind, resource=res
     return {"fetched": len(items), "new": int(new)}
 
 
-task = {"upload": upload, "download": download, "sync": sync}.get(sys.argv[1])
-try:
-    result = task(json.load(sys.stdin)) if task else fail(VALIDATION, f"no such task: {sys.argv[1]}")
-except (KeyError, ValueError) as e:
-    fail(VALIDATION, f"{type(e).__name__}: {e}")
-print(json.dumps(result))
+main({"upload": upload, "download": download, "sync": sync})

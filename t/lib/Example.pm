@@ -14,7 +14,7 @@ use Jobqd;
 use JSON::PP ();
 use Test::More;
 
-our @EXPORT = qw(example enqueue ended job_is delays schedule_runs mails service);
+our @EXPORT = qw(example enqueue ended job_is watch_delays delays schedule_runs mails service);
 our $json = JSON::PP->new->utf8->canonical->allow_nonref;
 
 # The path of an example, after jobqd has checked it.
@@ -52,21 +52,31 @@ sub job_is {
 	return $job;
 }
 
-# A job fails until it is dead: the delays before its next attempts, in seconds,
-# as its run_at says; it is not waited for them.
+# From now on it is written down what is stored as the time of a next attempt.
+sub watch_delays {
+	my ($pg) = @_;
+	$pg->query(<<'SQL');
+CREATE TABLE public.waited (job bigint, attempt int, run_at timestamptz);
+CREATE FUNCTION public.note_wait() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO public.waited VALUES (new.job, new.attempt - 1, new.run_at); RETURN NULL; END $$;
+CREATE TRIGGER note_wait AFTER INSERT ON jobq.timer FOR EACH ROW EXECUTE FUNCTION public.note_wait();
+SQL
+}
+
+# Let a job fail until it is dead: the delays that it was given before its next
+# attempts, in seconds. It is not waited for them.
 sub delays {
 	my ($pg, $id) = @_;
-	my @delays;
-	for (my $attempt = 1; ; $attempt++) {
-		wait_for { $pg->query("SELECT attempt = $attempt AND state IN ('retrying', 'dead') FROM jobq.jobs WHERE id = $id") eq 't' } "attempt $attempt of job $id";
-		my ($state, $delay) = split /\|/, $pg->query(<<"SQL");
-SELECT j.state, round(extract(epoch FROM j.run_at - a.finished_at), 2) FROM jobq.jobs j, jobq.attempts a
-WHERE j.id = $id AND a.job_id = $id AND a.attempt = $attempt
+	wait_for {
+		$pg->query(<<"SQL");
+SELECT jobq.retry(id) FROM jobq.jobs WHERE id = $id AND state = 'retrying' AND run_at > clock_timestamp() + interval '100 ms'
 SQL
-		return @delays if $state eq 'dead';
-		push @delays, $delay + 0;
-		$pg->query("SELECT jobq.retry($id)");	# now
-	}
+		$pg->query("SELECT state FROM jobq.jobs WHERE id = $id") eq 'dead';
+	} "job $id to be dead";
+	return map { $_ + 0 } split /\n/, $pg->query(<<"SQL");
+SELECT round(extract(epoch FROM w.run_at - a.finished_at), 2)
+FROM public.waited w JOIN jobq.attempts a ON a.job_id = w.job AND a.attempt = w.attempt WHERE w.job = $id ORDER BY w.attempt
+SQL
 }
 
 # Run a schedule by hand; the rows of its jobs when they have ended.
