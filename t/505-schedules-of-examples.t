@@ -58,7 +58,7 @@ my @cases = (
 	    [ '2026-10-31T00:00:00Z', 'data-cleanup' ],
 	    [ '2026-11-01T00:00:00Z', 'maintenance-check', 'fleet-report' ] ],
 	# Into the night in which 2:00 becomes 3:00 …
-	[ 'rto', { DATABASE_URL => $pg->url('rto'), RTO_USER => $user, RTO_GROUP => $group },
+	[ 'rto', { DATABASE_URL => $pg->url('rto'), RTO_USER => $user, RTO_GROUP => $group, RTO_API => 'off', REPORT_DIRECTORY => temp_directory() },
 	    '2027-10-02T13:00:00Z',	# Saturday, 23:00 in Sydney
 	    [ '2027-10-02T14:00:00Z', 'retryFailedEmails' ],
 	    [ '2027-10-02T15:00:00Z', 'feedbackAIAnalysis' ],
