@@ -193,6 +193,38 @@ test_conf_priorities(void **state)
 	conf_free(conf);
 }
 
+/* The scales that there are already: S0-14, S1-3, S2-15, S3-3, S4-7. */
+static void
+test_conf_scales(void **state)
+{
+	static const struct { const char *scale, *name; int stored; } names[] = {
+		{ "default", "critical", 1 }, { "default", "high", 3 },
+		{ "default", "normal", 5 }, { "default", "low", 8 },
+		{ "default", "very_low", 10 },
+		{ "fleettracker", "critical", PRIORITY_MAX - 20 },
+		{ "fleettracker", "high", PRIORITY_MAX - 10 },
+		{ "fleettracker", "normal", PRIORITY_MAX - 5 },
+		{ "fleettracker", "low", PRIORITY_MAX - 1 },
+		{ "rto", "critical", 1 }, { "rto", "high", 5 },
+		{ "rto", "normal", 10 }, { "rto", "low", 15 },
+		{ "hse", "critical", 1 }, { "hse", "high", 2 }, { "hse", "normal", 3 },
+		{ "hse", "low", 4 }, { "hse", "very_low", 5 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		char text[256];
+		struct conf *conf;
+
+		snprintf(text, sizeof(text), "handlers: {h: {driver: noop}}\n"
+		    "queues: {q: {handler: h, priority_scale: %s, priority: %s}}\n",
+		    names[i].scale, names[i].name);
+		conf = confs_load(text);
+		assert_int_equal(conf_queue(conf, "q")->priority, names[i].stored);
+		conf_free(conf);
+	}
+}
+
 static void
 test_conf_schedules(void **state)
 {
@@ -752,6 +784,7 @@ main(void)
 		cmocka_unit_test(test_conf_types),
 		cmocka_unit_test(test_conf_policies),
 		cmocka_unit_test(test_conf_priorities),
+		cmocka_unit_test(test_conf_scales),
 		cmocka_unit_test(test_conf_schedules),
 		cmocka_unit_test(test_conf_zones),
 		cmocka_unit_test(test_conf_booleans),
