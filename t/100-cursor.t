@@ -94,7 +94,7 @@ cmp_ok $pg->query("SELECT count(*) FROM jobq.lease"), '>=', 2500, 'the leases ar
 my @low = map { put($pg, $_, ', priority => 8') } 1 .. 3;
 my @high = map { put($pg, $_, ', priority => 1') } 1 .. 3;
 my @normal = map { put($pg, $_) } 1 .. 3;
-is_deeply [ claim_ids($pg, $pool, $q, 5) ], [ @high, @normal[ 0, 1 ] ], 'the lower priority number runs first';
+is_deeply [ claim_ids($pg, $pool, $q, 5) ], [ @high, @normal[ 0, 1 ] ], 'the lower priority number runs first (S2-15)';
 my $urgent = put($pg, 0, ', priority => 0');
 is_deeply [ claim_ids($pg, $pool, $q, 3) ], [ $urgent, $normal[2], $low[0] ], 'a new lane comes in at its place';
 is_deeply [ claim_ids($pg, $pool, $q) ], [ @low[ 1, 2 ] ], 'lanes that have nothing are passed over';

@@ -64,7 +64,7 @@ wait_for {
 } 'all jobs to be claimed', 300;
 
 ok $housekeeping, 'housekeeping ran beside it';
-is scalar(keys %claimed), $committed, "all $committed committed jobs were claimed";
+is scalar(keys %claimed), $committed, "all $committed committed jobs were claimed (S2-54)";
 is_deeply [ grep { $_ != 1 } values %claimed ], [], '… none twice';
 is scalar(keys %accepted), $committed, '… and all completed';
 is $pg->query("SELECT count(*) FROM jobq.jobs WHERE state = 'completed'"), $committed, 'the view says so';

@@ -134,7 +134,7 @@ my $batch = $pg->query("SELECT max(batch) FROM jobq.claim WHERE pool = $pool");
 my ($job, $attempt) = split /:/, $got[0];
 $pg->query('CREATE TABLE effect (job bigint)');
 is $pg->query("BEGIN; INSERT INTO effect VALUES ($job); SELECT jobq.complete($job, '$pool.$batch.$attempt', '{\"a\":1}'); COMMIT"), 't',
-    'complete with the effects in one transaction';
+    'complete with the effects in one transaction (S1-52)';
 is_deeply [ finish_ok($pg, $pool, $got[0]) ], [], '… after which no other end counts';
 is $pg->query("SELECT jobq.complete($job, '$pool.$batch.$attempt', '{}') OR jobq.complete($job + 1, '$pool.999.1', '{}')"), 'f',
     'a token that is not (or no longer) the job\'s completes nothing';

@@ -44,7 +44,7 @@ is parts(), '1live 2live 3live', '… and another is made ahead';
 unlike join('', map { lines() } 1 .. 5), qr/dropped/, 'a partition is kept for as long as its completed jobs';
 $pg->query("UPDATE jobq.part SET cut_at = now() - interval '25 hours' WHERE id = 1");
 back('25 hours');
-is $pg->query("SELECT count(*) FROM jobq.jobs WHERE state = 'completed'"), 0, 'completed jobs are hidden when their time is over';
+is $pg->query("SELECT count(*) FROM jobq.jobs WHERE state = 'completed'"), 0, 'completed jobs are hidden when their time is over (S0-16, S4-43)';
 
 # a dump holds it
 my $one = $pg->session;
@@ -60,7 +60,7 @@ is $pg->query('SELECT count(*) FROM jobq.job_default'), 22, 'what is not finishe
 is_deeply [ map { state($pg, $_) } $dead, $retrying, $running, $ready, $scheduled, $blocked ],
     [qw(dead retrying running ready scheduled blocked)], '… each in its state';
 is $pg->query("SELECT error FROM jobq.dead_letters WHERE job_id = $dead"), 'dead one', 'the dead letter too';
-is $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome = 'completed'"), 980, 'the attempts of the others are history';
+is $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome = 'completed'"), 980, 'the attempts of the others are history (S0-16)';
 is $pg->query("SELECT count(*) FROM jobq.output"), 0, 'what they printed is gone';
 is $pg->query("SELECT progress FROM jobq.jobs WHERE id = $running"), 50, 'the progress of a running one is not';
 is_deeply [ finish_ok($pg, $pool, "$running:1") ], ["$running:1"], 'a job that was running completes';
@@ -80,7 +80,7 @@ cmp_ok $pg->query("SELECT count(*) FROM jobq.attempts WHERE job_id = $dead"), '=
 # history
 $pg->query("UPDATE jobq.part SET cut_at = now() - interval '91 days' WHERE id = 1; UPDATE jobq.history SET finished_at = finished_at - interval '91 days'");
 maintain_until { parts() eq '2live 3live' } $pg;
-is $pg->query("SELECT count(*) FROM jobq.history"), 0, 'history goes when its time is over';
+is $pg->query("SELECT count(*) FROM jobq.history"), 0, 'history goes when its time is over (S0-17, S3-5)';
 
 # by queue and state, in one partition
 my $short = $pg->query("SELECT jobq.enqueue('brief')");
@@ -91,7 +91,7 @@ finish_failed($pg, $pool2, "$dies:1", 3);
 finish_ok($pg, $pool, claim($pg, $pool, $q));
 $pg->query("UPDATE jobq.queue SET keep_completed_ms = 1000, keep_dead_ms = 1000000 WHERE name = 'brief'");
 back('2 seconds');
-is $pg->query("SELECT count(*) FROM jobq.jobs WHERE id = $short"), 0, 'each queue keeps its own for its own time';
+is $pg->query("SELECT count(*) FROM jobq.jobs WHERE id = $short"), 0, 'each queue keeps its own for its own time (S3-52)';
 is $pg->query("SELECT string_agg(state, ' ') FROM jobq.jobs WHERE id IN ($dies, $long)"), 'dead completed', '… and each state';
 
 # a disaster: nobody made partitions

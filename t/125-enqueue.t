@@ -44,16 +44,16 @@ for my $many ('{}', 'null', '[1]', '[{"typ": "x"}]', '[{"tags": "x"}]', '[{"data
 	like +($pg->try_query("\\set VERBOSITY verbose\nSELECT jobq.enqueue_many('work', '$many')"))[2], qr/ERROR:  22023/, "refused: many $many";
 }
 is $pg->query('SELECT (SELECT count(*) FROM jobq.job) + (SELECT count(*) FROM jobq.turn) + (SELECT count(*) FROM jobq.timer) + (SELECT count(*) FROM jobq.uniq)'),
-    0, 'nothing is stored';
+    0, 'nothing is stored (S1-55)';
 
 # what is stored is what was given
 my $id = put(q{'work', 'greet', '{"to":"Ünal \" \\\\ x"}', priority => 3, delay => '1 hour', tenant => 'acme', max_attempts => 7, timeout => '90 s', tags => '{a,"b c"}', key => 'k', unique_key => 'u'});
 is $pg->query("SELECT concat_ws('|', state, queue, type, data, priority, tenant, max_attempts, tags, key, unique_key, attempt, run_at > now() + interval '59 min') FROM jobq.jobs WHERE id = $id"),
-    'scheduled|work|greet|{"to": "Ünal \" \\\\ x"}|3|acme|7|{a,"b c"}|k|u|0|t', 'every argument arrives';
+    'scheduled|work|greet|{"to": "Ünal \" \\\\ x"}|3|acme|7|{a,"b c"}|k|u|0|t', 'every argument arrives (S0-14, S1-58)';
 is put(q{'work', run_at => now() - interval '1 day'}), $id + 1, 'a run_at of the past';
 is state($pg, $id + 1), 'ready', '… is at once';
 my @many = split /\n/, $pg->query(q{SELECT jobq.enqueue_many('work', '[{"type":"a","data":{"n":1}},{"priority":1,"tags":["x"],"delay":"1 hour"},{}]')});
-is $pg->query("SELECT string_agg(type || state || priority, ' ' ORDER BY id) FROM jobq.jobs WHERE id IN (" . join(',', @many) . ')'), 'aready5 scheduled1 ready5', 'many at once';
+is $pg->query("SELECT string_agg(type || state || priority, ' ' ORDER BY id) FROM jobq.jobs WHERE id IN (" . join(',', @many) . ')'), 'aready5 scheduled1 ready5', 'many at once (S1-58)';
 # … and when all are plain, by one statement
 my $plain = sub {
 	my ($queue, $jobs) = @_;
@@ -81,7 +81,7 @@ is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY n) FROM jobq.cla
 is $pg->query("SELECT max_attempts || coalesce(timeout_ms::text, ' none') FROM jobq.job WHERE id = " . put(q{'work', max_attempts => 2, key => 'plain'})), '2 none', 'attempts are limited without a timeout';
 
 # unique keys
-is put(q{'work', unique_key => 'u', tenant => 'acme'}), $id, 'a key that is taken gives the id of the job that has it';
+is put(q{'work', unique_key => 'u', tenant => 'acme'}), $id, 'a key that is taken gives the id of the job that has it (S2-14)';
 isnt put(q{'work', unique_key => 'u', tenant => 'other'}), $id, '… of its tenant only';
 isnt put(q{'mail', unique_key => 'u', tenant => 'acme'}), $id, '… in its queue only';
 my $mail = put(q{'mail', data => '{"message_id": "<1>"}'});
@@ -93,7 +93,7 @@ isnt put(q{'mail', data => '{"message_id": "<1>"}'}), $mail, 'until done: free a
 my $once = put(q{'once', unique_key => 'k'});
 ($pool, $q) = pool($pg, 'once');
 finish_ok($pg, $pool, claim($pg, $pool, $q));
-is put(q{'once', unique_key => 'k'}), $once, 'for a time: not free after the end';
+is put(q{'once', unique_key => 'k'}), $once, 'for a time: not free after the end (S2-14)';
 $pg->query("UPDATE jobq.uniq SET until = now() - interval '1 s' WHERE key = 'k'");
 isnt put(q{'once', unique_key => 'k'}), $once, '… but when the time is over';
 my $start = put(q{'start', unique_key => 'k'});

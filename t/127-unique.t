@@ -44,10 +44,10 @@ for my $conflict (qw(existing replace move)) {
 	);
 	for my $how (sort keys %end) {
 		my $id = put($queue);
-		is put($queue), $id, "$queue: taken";
+		is put($queue), $id, "$queue: taken (S2-14, S4-44)";
 		$end{$how}->($id);
 		my $next = put($queue);
-		isnt $next, $id, "… until it is $how";
+		isnt $next, $id, "… until it is $how (S1-57)";
 		q1("jobq.delete($next)");
 	}
 	my $id = put($queue);

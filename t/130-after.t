@@ -25,7 +25,7 @@ sub after { return put(", after => '{" . join(',', @_) . "}'") }
 my @p = map { put() } 1 .. 2;
 my $child = after(@p);
 my $grandchild = after($child);
-is state($pg, $child), 'blocked', 'a job waits for two';
+is state($pg, $child), 'blocked', 'a job waits for two (S1-64, S2-64, S3-71)';
 my @got = claim($pg, $pool, $q);
 is_deeply \@got, [ map { "$_:1" } @p ], 'and is not claimed';
 finish_ok($pg, $pool, $got[0]);
@@ -113,13 +113,13 @@ is run_step('{"org":{"id":5}}'), 'create', 'the first step';
 is steps($w), 'billing ready, create completed, never skipped, welcome waiting', 'the next are started or skipped';
 is run_step('{}'), 'billing', 'the second';
 is $pg->query('SELECT data FROM jobq.jobs WHERE id = ' . job_of($w, 'welcome')),
-    '{"to": "a@x", "org": {"id": 5}, "list": [7, 1], "text": "Org {\"id\": 5} of a@x", "nothing": null}', 'placeholders keep their types';
+    '{"to": "a@x", "org": {"id": 5}, "list": [7, 1], "text": "Org {\"id\": 5} of a@x", "nothing": null}', 'placeholders keep their types (S1-71)';
 is run_step('null'), 'mail', 'the last';
 is flow_state($w), 'completed', 'the workflow has completed';
 
 $w = flow('{"admin":"a@x"}');
 run_step('{"org":1}');
-is steps($w), 'billing skipped, create completed, never skipped, welcome ready', 'a skipped step counts as done';
+is steps($w), 'billing skipped, create completed, never skipped, welcome ready', 'a skipped step counts as done (S1-63, S3-70)';
 run_step('{}');
 is flow_state($w), 'completed', '… and the workflow completes';
 

@@ -35,12 +35,12 @@ my $elsewhere = dead('other', "'mail'", 'no answer of 10.0.0.9 in 9 ms', class =
 my $groups = 'concat_ws(\'|\', queue, type, error_class, error, count, reviewed, last_job_id, first_died_at <= last_died_at)';
 is q1("string_agg($groups, E'\\n' ORDER BY last_job_id) FROM jobq.dead_groups"), join("\n",
     "work|mail|network|no answer of 10.0.0.3 in 3 ms|3|0|$timeouts[2]|t", "work|mail|validation|user \"x\" is unknown|1|0|$refused|t",
-    "other|mail|network|no answer of 10.0.0.9 in 9 ms|1|0|$elsewhere|t"), 'dead letters by reason: a group for each queue, type, class and kind of error';
+    "other|mail|network|no answer of 10.0.0.9 in 9 ms|1|0|$elsewhere|t"), 'dead letters by reason: a group for each queue, type, class and kind of error (S2-58, S3-59)';
 my $print = q1("fingerprint FROM jobq.dead_groups WHERE last_job_id = $timeouts[2]");
 is ids("queue = 'work' AND fingerprint = '$print'"), join(',', @timeouts), 'the fingerprint finds the letters of a group';
 
 # review
-is q1("jobq.review($timeouts[0], 'ann', 'known')"), 't', 'review of one';
+is q1("jobq.review($timeouts[0], 'ann', 'known')"), 't', 'review of one (S2-31)';
 is q1("jobq.review(999, 'ann')"), 'f', '… of none';
 is q1("jobq.review_dead(array(SELECT job_id FROM jobq.dead_letters WHERE fingerprint = '$print'), 'bob', 'all of them')"), 4, 'review of all of a kind';
 is q1("string_agg(DISTINCT reviewed_by || ': ' || notes, ',') FROM jobq.dead_letters WHERE reviewed_at IS NOT NULL"), 'bob: all of them', '… who and what';
@@ -58,6 +58,7 @@ finish_ok($pg, $pool{work}[0], claim($pg, @{ $pool{work} }));
 is q1("string_agg(job_id || coalesce(refused, ''), ',') FROM jobq.retry_dead(array(SELECT job_id FROM jobq.dead_letters WHERE tenant IN ('t1', 't2')) || '{$completed, 4711, NULL}'::bigint[])"),
     join(',', @timeouts[ 0, 1 ]), 'retry of many: only the dead ones among the ids';
 is_deeply [ claim($pg, @{ $pool{work} }) ], [ map { "$_:2" } @timeouts[ 0, 1 ] ], '… run again, in the order of their ids';
+# S0-48, S3-31
 is q1("string_agg(charged::text, '') FROM unnest('{$timeouts[0],$timeouts[1]}'::bigint[]) j, jobq.charges(j)"), '00', '… with the policy\'s attempts anew';
 is state($pg, $timeouts[2]), 'dead', '… the others stay';
 is audit($timeouts[0]), "jobq review job $timeouts[0]; jobq review job $timeouts[0]; jobq retry job $timeouts[0]", 'the audit has each';
@@ -81,7 +82,7 @@ is q1("string_agg(attempts || ' ' || coalesce(reviewed_by, 'nobody'), ',') FROM 
 # at a rate
 my @many = map { dead('work', '', 'slow') } 1 .. 5;
 my $list = join ',', @many;
-is q1("count(*) FROM jobq.retry_dead('{$list}', rate => 2, run_at => now() + interval '1 hour')"), 5, 'retry at a rate';
+is q1("count(*) FROM jobq.retry_dead('{$list}', rate => 2, run_at => now() + interval '1 hour')"), 5, 'retry at a rate (S2-59)';
 is q1("string_agg(state || round(extract(epoch FROM run_at - (SELECT min(run_at) FROM jobq.jobs WHERE id = $many[0]))::numeric, 1), ' ' ORDER BY id) FROM jobq.jobs WHERE id IN ($list)"),
     'retrying0.0 retrying0.5 retrying1.0 retrying1.5 retrying2.0', '… each has its own time, from the start on';
 is ids("job_id IN ($list)"), '', '… and none is a dead letter any more';

@@ -100,6 +100,7 @@ for my $k (0 .. $#kinds) {
 	is scalar(keys %patterns), 1, 'one kind: ' . ($pattern eq '' ? '(empty)' : $pattern) or diag explain \%patterns;
 }
 my @mixed = grep { my %k = map { $_->{kind} => 1 } @$_; keys %k > 1 } values %kind_of;
+# S0-74, S2-58
 is scalar(@mixed), 0, sprintf 'no two of %d kinds are taken for one, of %d messages', scalar @kinds, scalar @$got
     or diag explain \@mixed;
 

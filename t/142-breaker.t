@@ -39,7 +39,7 @@ sub enqueue { return $pg->query("SELECT jobq.enqueue('work') FROM generate_serie
 is look($a), '', 'nothing is open';
 set($a, 'opens', error => 'refused');
 set($b, 'opens', error => 'too late');
-is $pg->query('SELECT queue, destination, state, failures, of, last_error FROM jobq.breakers'), "work|$d|open|12|20|refused", 'opened once';
+is $pg->query('SELECT queue, destination, state, failures, of, last_error FROM jobq.breakers'), "work|$d|open|12|20|refused", 'opened once (S4-45)';
 is look($b), "$d|f|f", 'another pool of the queue sees it';
 set($b, $_) for qw(closes reopens passes asks);
 is row(), 'open|-', 'who does not make the probe changes nothing; while it is open there is none';

@@ -25,7 +25,7 @@ wait_for { $pg->query("SELECT to_regclass('jobq.meta') IS NOT NULL") eq 't' } 't
 wait_for { !grep { process_title($_) } @pids } 'all three';
 is join('', map { slurp("$dir/$_.log") } 1 .. 3) =~ /error|fail/i ? 1 : 0, 0, 'several at once do not disturb each other'
     or diag map { slurp("$dir/$_.log") } 1 .. 3;
-is $pg->query('SELECT count(*) FROM jobq.meta'), 1, 'the schema was made once';
+is $pg->query('SELECT count(*) FROM jobq.meta'), 1, 'the schema was made once (S2-47)';
 my ($status, undef, $error) = migrate('jobq');
 is $status, 0, 'again: nothing to do' or diag $error;
 is $pg->query('SELECT name FROM jobq.queues'), 'work', 'the queues are registered';
@@ -40,7 +40,7 @@ is $pg->query("SELECT count(*) FROM pg_proc p WHERE pronamespace = 'other_1'::re
 # printed
 my (undef, $sql) = migrate('third', '--print');
 my ($printed, undef, $psql_error) = run_program([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', '-', $url ], in => $sql);
-is $printed, 0, 'what --print prints makes a schema' or diag $psql_error;
+is $printed, 0, 'what --print prints makes a schema (S2-48)' or diag $psql_error;
 is +(migrate('third'))[0], 0, '… that a migrate finds current';
 
 # a newer one, and one without rights

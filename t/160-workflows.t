@@ -88,7 +88,7 @@ sub nothing_left { is $db->query('SELECT (SELECT count(*) FROM jobq.blocked) + (
 my @rows = map { { who => $_, kind => 'one', tenant => "t-$_" } } qw(ann bob cem);
 my $w = flow('report', { all => JSON::PP::true });
 my @ran = run_all($db, list => { rows => \@rows }, one => sub { { did => $_[0]{data}{who} } }, sum => undef);
-is join(' ', map { $_->{type} } @ran), 'list one one one sum', 'for_each makes a job of each element, and what is after it waits for all';
+is join(' ', map { $_->{type} } @ran), 'list one one one sum', 'for_each makes a job of each element, and what is after it waits for all (S1-72, S3-71)';
 is_deeply $ran[2]{data}, { n => 1, who => 'bob', all => JSON::PP::true, text => 'Nr. 1 bob' }, '{{item}}, {{index}} and {{data}}';
 is "$ran[2]{tenant} $ran[2]{priority}", 't-bob 2', 'options of a step are templates too';
 is_deeply $ran[4]{data}{parts}, [ map { { did => $_ } } qw(ann bob cem) ], 'the result of a list is that of its jobs, in its order';
@@ -135,7 +135,7 @@ is row($w)->{state}, 'completed', '… and the workflow completes';
 #
 $w = flow('lenient', { n => [ 1, 0, 2 ] });
 @ran = run_all($db, '' => { dead => 'never mind' }, tries => sub { $_[0]{data}{item} ? $_[0]{data}{item} : { dead => 'zero' } }, then => undef);
-is_deeply $ran[-1]{data}, { failed => 1, of => 3, results => [ 1, undef, 2 ], one => undef }, 'allow_failure: the workflow goes on, and can tell how many failed';
+is_deeply $ran[-1]{data}, { failed => 1, of => 3, results => [ 1, undef, 2 ], one => undef }, 'allow_failure: the workflow goes on, and can tell how many failed (S3-70)';
 is row($w)->{state} . ': ' . steps($w), 'completed: good skipped, then completed, tries dead, try dead', '… by an `if` too';
 
 sub batch { my ($jobs, $rest) = @_; return $db->query("SELECT jobq.batch('work', " . quoted($json->encode($jobs)) . ', ' . ($rest || '') . ')') }
@@ -146,7 +146,7 @@ wait_for { run_all($db, one => 1, two => { dead => 'x' }); $db->query('SELECT * 
 my @mails = mails();
 is_deeply [ map { [ $_->{type}, $_->{data} ] } @mails ],
     [ [ 'all', { x => '{{no template}}', batch => { id => $w + 0, total => 3, completed => 2, failed => 1 } } ] ],
-    'a batch calls back once all jobs have ended, with the counts; its data is taken literally';
+    'a batch calls back once all jobs have ended, with the counts; its data is taken literally (S1-58, S3-74)';
 is row($w)->{state} . ' ' . row($w)->{name} . ' ' . steps($w), 'completed batch jobs dead, on_complete completed, on_success skipped', 'on_success is for none that failed';
 $w = batch([ map { { type => 'one' } } 1 .. 3 ], $callbacks);
 is scalar(mails()), 0, 'nothing before the end';

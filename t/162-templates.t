@@ -56,6 +56,7 @@ for my $i (0 .. $#rows) {
 	$count{ $c[$i] =~ /^(?:missing|error)$/ ? $c[$i] : 'filled' }++;
 	push @differ, "$templates[$i]: C $c[$i], SQL " . $json->encode($sql) unless $same;
 }
+# S1-70, S1-71, S3-73
 is scalar(@differ), 0, "they say the same: $count{filled} filled in, $count{missing} missing, $count{error} malformed" or diag join "\n", @differ[0 .. ($#differ < 20 ? $#differ : 20)];
 cmp_ok $count{$_}, '>', 200, "enough were $_" for qw(filled error missing);
 # what is missing here is nothing there, unless something else is wrong

@@ -35,7 +35,7 @@ my ($a, $qa) = pool($pg, 'a');
 my ($a2) = pool($pg, 'a', 'other');
 my ($b, $qb) = pool($pg, 'b');
 
-# concurrency, shared by queues and nodes
+# concurrency, shared by queues and nodes: S0-55.
 enqueue($_, 20) for qw(a b);
 my ($one, $wait) = take($a, $qa, 3);
 is scalar(@$one), 3, 'as many as it asked for';

@@ -93,7 +93,7 @@ for my $t (keys %other) {
 	is in($t, "SELECT concat_ws(' ', scheduled, blocked, running, retrying, completed, dead, cancelled) FROM jobq.queues WHERE name = 'work'"), '1 1 1 1 1 1 1', '… a queue is counted so';
 	is in($t, "SELECT count(*) || ' ' || sum(completed) FROM jobq.statistics WHERE queue = 'work' AND completed > 0"), '1 1', '… and so are the statistics';
 	is in($t, "SELECT sum(completed) FROM jobq.statistics_range(now() - interval '1 minute')"), 1, '… and their sums';
-	is in($t, 'SELECT string_agg(name, $$ $$) FROM jobq.schedules'), "s-$t", '… its schedule';
+	is in($t, 'SELECT string_agg(name, $$ $$) FROM jobq.schedules'), "s-$t", '… its schedule (S0-70)';
 	is in($t, 'SELECT count(*) || max(tenant) FROM jobq.workflows'), "1$t", '… its workflow';
 	is in($t, 'SELECT string_agg(tenant, $$ $$) FROM jobq.holds'), $t, '… what is held of it';
 	is in($t, "SELECT ready FROM jobq.queues WHERE name = 'work'") + 0, in($t, "SELECT count(*) FROM jobq.jobs WHERE state = 'ready' AND queue = 'work'"), '… and what is ready';

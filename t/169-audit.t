@@ -30,7 +30,7 @@ register(3);
 is q1('count(*) FROM jobq.audit'), 6, '… once';
 register(5);
 is q1("concat_ws(' ', actor, action, target, before, after) FROM jobq.audit ORDER BY id DESC LIMIT 1"),
-    'node n configure queue work {"max_attempts": 3} {"max_attempts": 5}', 'a setting that a reload has changed: who, and what was before';
+    'node n configure queue work {"max_attempts": 3} {"max_attempts": 5}', 'a setting that a reload has changed: who, and what was before (S0-57)';
 is q1('count(*) FROM jobq.audit'), 7, '… and nothing else';
 
 # every function of people that changes something leaves one entry
@@ -96,7 +96,7 @@ is q1(q{jobq.redacted('[{"Authorization": "x", "a": {"client_secret": {"b": 1}, 
 # the chain
 my $verify = sub { return q1("concat_ws('|', checked, coalesce(problem, 'whole'), seq) FROM jobq.audit_verify(" . ($_[0] // '') . ')') };
 my $count = q1('count(*) FROM jobq.audit');
-is $verify->(), "$count|whole", "the chain has all $count entries";
+is $verify->(), "$count|whole", "the chain has all $count entries (S1-54)";
 my $head = q1('head_hash FROM jobq.audit_verify()');
 like $head, qr/^[0-9a-f]{64}$/, '… and a head';
 my @ids = map { $put->(", delay => '1 hour'") } 1 .. 50;

@@ -112,7 +112,7 @@ told($r, "$c ready 0", "$c running 1", "$c scheduled 0", 'given back to wait for
 # queues and alerts
 $pg->query("SELECT jobq.pause('work', 'why not')");
 ($e) = look($r);
-is_deeply [ @$e{qw(event queue paused pause_reason ready running)} ], [ 'queue', 'work', JSON::PP::true, 'why not', 0, 0 ], 'a queue is paused';
+is_deeply [ @$e{qw(event queue paused pause_reason ready running)} ], [ 'queue', 'work', JSON::PP::true, 'why not', 0, 0 ], 'a queue is paused (S2-66)';
 $pg->query("SELECT jobq.resume('work'); SELECT jobq.pause('other', type => 'x')");
 ($e, my $e2) = look($r);
 is_deeply [ map { [ @$_{qw(queue paused holds)} ] } $e, $e2 ], [ [ 'other', JSON::PP::false, 1 ], [ 'work', JSON::PP::false, 0 ] ],

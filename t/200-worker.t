@@ -60,6 +60,7 @@ sub attempts { my ($id) = @_; return $pg->query("select coalesce(string_agg(atte
 	wait_for { $pg->query("select count(*) from jobq.jobs where id in ($all) and state = 'completed'") == 12 } 'all of them to be completed';
 	is $pg->query("select string_agg(distinct attempt || ':' || outcome, ' ') from jobq.attempts where job_id in ($all)"), '1:completed',
 	    'jobs that run when their leader dies are completed by their workers, once';
+	# S1-41, S1-75
 	is slurp("$dir/runs"), "x\nx\n", '… and not run again';
 	is $pg->query("select result->>'n' from jobq.jobs where id = $programs[0]"), '1', '… with their results';
 	like slurp($daemon->{log}), qr/completed without the leader/, '… as the log says';
@@ -97,6 +98,6 @@ YAML
 	$daemon->start;
 	my $id = $pg->query(q(select jobq.enqueue('typed', 'unknown')));
 	wait_for { state($id) eq 'dead' } 'the unknown type';
-	is $pg->query("select error_class from jobq.jobs where id = $id"), 'validation', 'a type without a handler: validation';
-	like $pg->query("select error from jobq.jobs where id = $id"), qr/queue typed has no handler for jobs of type "unknown"; it has: known/, '… and it is named';
+	is $pg->query("select error_class from jobq.jobs where id = $id"), 'validation', 'a type without a handler: validation (S1-49)';
+	like $pg->query("select error from jobq.jobs where id = $id"), qr/queue typed has no handler for jobs of type "unknown"; it has: known/, '… and it is named (S1-10)';
 }

@@ -173,8 +173,8 @@ sub talk {
 	like run_jobs(job(1, ''))->{1}{message}, qr{^there is no program "nonexistent-program" in }, 'none in PATH';
 	configure(queue => 'sandbox: {cpu_time: 1s, files: 32, processes: 0, memory: 0, network: true, user: ""}');
 	$r = run_jobs(job(1, 'while :; do :; done'), job(2, 'ulimit -n'));
-	is $r->{1}{class}, 'resource', 'out of processor time: resource';
-	is $r->{2}{result}, 32, 'a limit of files';
+	is $r->{1}{class}, 'resource', 'out of processor time: resource (S1-49, S1-57)';
+	is $r->{2}{result}, 32, 'a limit of files (S1-57)';
 }
 
 # Nothing survives.
@@ -183,7 +183,7 @@ sub talk {
 	my $mark = "jobqd-left-$$";
 	my $r = run_jobs(job(1, "(setsid sh -c 'exec -a $mark sleep 1000' 2>/dev/null || setsid sleep 1000.$$ >/dev/null 2>&1 &) ; sleep 1000.$$ & (sleep 1000.$$ & sleep 1000.$$ &) & echo 1"));
 	is classes($r, 1), 'completed', 'a program that leaves others behind, with its pipes open';
-	is scalar(grep { process_title($_) =~ /1000\.$$|$mark/ } map { m{/(\d+)$} } glob '/proc/[0-9]*'), 0, '… leaves none';
+	is scalar(grep { process_title($_) =~ /1000\.$$|$mark/ } map { m{/(\d+)$} } glob '/proc/[0-9]*'), 0, '… leaves none (S1-57)';
 }
 
 # The cancel ladder's first rung; and what becomes of a worker's programs.

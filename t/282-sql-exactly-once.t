@@ -38,7 +38,7 @@ my $n = 100;
 $pg->query("SELECT count(jobq.enqueue('once')) FROM generate_series(1, $n)");
 my $completed = sub { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'once' AND state = 'completed'") };
 wait_for { $completed->() == $n } 'jobs in peace';
-is $pg->query('SELECT count(*), count(DISTINCT job) FROM ledger'), "$n|$n", "$n jobs, $n effects";
+is $pg->query('SELECT count(*), count(DISTINCT job) FROM ledger'), "$n|$n", "$n jobs, $n effects (S2-55)";
 is $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'once' AND result->>'count' = '1' AND (result->'rows'->0->>'job')::bigint = id"), $n,
     '… with their results';
 unlike $d->log, qr/lease lost/, '… and their leader knows that they are completed';
@@ -75,6 +75,7 @@ while ($completed->() < $n + $jobs) {
 }
 cmp_ok $kills{$_}, '>', 0, "kill -9 of a $_: $kills{$_} times" for sort keys %kills;
 is $pg->query("SELECT count(DISTINCT job) FROM ledger"), $n + $jobs, 'every job has had its effect';
+# S1-52, S1-57, S2-54: exactly once.
 is $pg->query("SELECT count(*) FROM ledger"), $n + $jobs, '… exactly once' or
     diag $pg->query("SELECT job, array_agg(attempt) FROM ledger GROUP BY 1 HAVING count(*) > 1 LIMIT 5");
 is $pg->query("SELECT count(*) FROM ledger l WHERE NOT EXISTS (SELECT FROM jobq.attempts a WHERE a.job_id = l.job AND a.attempt = l.attempt AND a.outcome = 'completed')"),

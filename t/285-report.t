@@ -104,7 +104,7 @@ sub files { opendir my $h, $_[0] or die; my @all = sort grep { !/^\.\.?$/ } read
 # csv, read by Python's own module.
 {
 	my $r = report(report_type => 'fleet_summary', format => 'csv');
-	is_deeply [ @$r{qw(rows format)}, -s $r->{file} ], [ 8, 'csv', $r->{bytes} ], 'S1-6: a csv; the result has file, rows, bytes';
+	is_deeply [ @$r{qw(rows format)}, -s $r->{file} ], [ 8, 'csv', $r->{bytes} ], 'S1-6: a csv; the result has file, rows, bytes (S0-33)';
 	like $r->{file}, qr{^\Q$dir\E/reports/fleet_summary-\d+-[0-9a-f]{16}\.csv$}, '… under a name that cannot be guessed';
 	is $r->{url}, 'https://files.example.com/r/' . ($r->{file} =~ m{([^/]+)$})[0], '… and a link';
 	is((stat $r->{file})[2] & 07777, 0640, '… not for everybody');
@@ -149,6 +149,7 @@ PY
 	is_deeply [ map { [ $x->{rows}[$_][1], $x->{types}[$_][1] ] } 1, 3, 6 ],
 	    [ [ '=HYPERLINK("http://evil")', 's' ], [ '@cmd', 's' ], [ '-1+1', 's' ] ], 'texts are texts, not formulas';
 	is_deeply [ @{ $x->{rows}[1] }[ 0, 2, 5, 6 ], $x->{rows}[1][4] ? 1 : 0 ], [ 1, 100.1, '2026-01-02T00:00:00', '2026-01-02T03:04:05', 1 ], 'numbers, dates, booleans';
+	# S0-33: Excel.
 	is_deeply [ $x->{rows}[9][0], sprintf '%.2f', $x->{rows}[9][2] ], [ 'Total', '901234618.89' ], 'a total';
 	$r = report(entities => [ 'stations', 'audits' ], format => 'xlsx');
 	is_deeply python('import json,sys,openpyxl; b = openpyxl.load_workbook(sys.argv[1]); print(json.dumps([[s.title, s.max_row] for s in b]))', $r->{file}),

@@ -85,14 +85,14 @@ wait_state($long, 'running');
 is((jobqd('-s', 'quit'))[0], 0, '-s quit: exit 0');
 wait_for { !$d->running } 'it to stop';
 is $d->{status}, 0, 'and jobqd too';
-is state_of($short), 'completed', 'the short job was finished';
+is state_of($short), 'completed', 'the short job was finished (S1-19)';
 is state_of($long), 'ready', 'the long one was handed back';
 unlike $d->log($from), qr/too long/, 'nobody had to be killed';
 
 # At once; the next one takes over what ran.
 $d->start;
 wait_state($long, 'running');
-is $pg->query("SELECT attempt FROM jobq.jobs WHERE id = $long"), 1, 'under its old number';
+is $pg->query("SELECT attempt FROM jobq.jobs WHERE id = $long"), 1, 'under its old number (S1-41)';
 @all = process_tree($d->{pid});
 is((jobqd('-s', 'stop'))[0], 0, '-s stop: exit 0');
 wait_for { !$d->running } 'it to stop';

@@ -36,6 +36,7 @@ ok !(grep { readlink("/proc/$leader/fd/$_") =~ /jobqd\.pid/ } $d->descriptors($l
 
 # Hints find their way: IDLE to the scheduler, FOUND back as WAKE.
 wait_for { $d->heard =~ /^sched idle a 1$/m && $d->heard =~ /^pool\.a wake$/m } 'a hint from the scheduler';
+# S2-1: the parts of the service, and what they say to each other.
 like $d->heard, qr/^pool\.a looking 1$/m, 'leaders know that somebody looks';
 
 # A worker dies: the same slot again, at once, and nothing of it is left.
@@ -48,7 +49,7 @@ $d->does('worker.b' => '');
 kill 'KILL', $mother;
 wait_for { !alive(@brood) } 'the brood to be killed with its mother';
 $d->wait_pids(qr/^jobqd: worker b\//, 2);
-pass 'and the worker is back';
+pass 'and the worker is back (S0-44, S1-50)';
 
 # A hundred more, all at once: none missing in the end.
 for (1 .. 20) {

@@ -57,7 +57,8 @@ reload(qr/: reloaded generation=/);
 wait_for { my %p = $d->processes; !grep { exists $p{$_} } @b } 'the old generation to drain';
 $d->wait_pids(qr/^jobqd: worker b/, 3);
 $d->wait_pids(qr/^jobqd: worker c/, 1);
-is_deeply [ $d->pids(qr/^jobqd: (queue|worker) a/) ], \@a, 'the unchanged queue kept its processes';
+is_deeply [ $d->pids(qr/^jobqd: (queue|worker) a/) ], \@a, 'the unchanged queue kept its processes (S0-20)';
+# S0-73, S1-59: more workers for a queue, by a reload.
 like $d->log, qr/queue changed queue=b/, 'the log names the changed queue';
 like $d->log, qr/queue added queue=c/, 'and the new one';
 

@@ -36,7 +36,7 @@ sub end_by {
 for my $signal (qw(TERM INT)) {
 	my $d = toy();
 	my ($status, undef, $left) = end_by($d, $signal);
-	is $status, 0, "$signal: exit 0";
+	is $status, 0, "$signal: exit 0 (S3-1)";
 	is $left, 0, "$signal: nobody is left";
 	my @heard = grep { /stop/ } split /\n/, $d->heard;
 	is_deeply [ sort @heard ], [ 'monitor stop 0', 'pool stop 1000', 'pool stop 1000', 'sched stop 0' ],

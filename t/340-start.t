@@ -44,7 +44,7 @@ my $queues = "handlers: {null: {driver: noop}}\nqueues:\n  a: {handler: null, wo
 	like slurp("/proc/$pid/stat"), qr/\) \S \d+ $pid $pid /, 'in a session of its own, as its leader';
 	is readlink("/proc/$pid/fd/0"), '/dev/null', 'with nothing to read from';
 	for my $fd (1, 2) {
-		is readlink("/proc/$pid/fd/$fd"), "$d->{dir}/file.log", "descriptor $fd is the log";
+		is readlink("/proc/$pid/fd/$fd"), "$d->{dir}/file.log", "descriptor $fd is the log (S0-56)";
 	}
 	my ($second, undef, $why) = run_program([ Toy::program(), $d->{conf}, '-d' ], env => { TOY => $d->{toy} });
 	is $second, 1, 'a second -d: exit 1';

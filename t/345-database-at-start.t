@@ -54,5 +54,5 @@ $d->wait_log(qr/waiting for the database(?:.*)/, $from);
 unlike $d->log($from), qr/: ready /, 'it is not ready';
 $pg->start;
 $d->wait_log(qr/: ready /, $from);
-is $d->stop, 0, 'and ready when it is there';
+is $d->stop, 0, 'and ready when it is there (S3-1)';
 done_testing;

@@ -35,7 +35,7 @@ pass 'everything ran';
 is $pg->query("SELECT count(*), max(attempt) FROM jobq.attempts"), ($backlog + 2000) . '|1', 'each job once';
 is $pg->query("SELECT count(*) FROM jobq.attempts WHERE finished_at < started_at OR node <> 'node' OR worker IS NULL"),
     0, 'times, node and worker are plausible';
-is $pg->query("SELECT count(DISTINCT worker) FROM jobq.attempts"), 2, 'both workers took part';
+is $pg->query("SELECT count(DISTINCT worker) FROM jobq.attempts"), 2, 'both workers took part (S1-74)';
 
 # Many at once in one worker.
 $pg->query("SELECT count(jobq.enqueue('many', '', '{\"sleep_ms\": 100000}')) FROM generate_series(1, 50)");
@@ -44,7 +44,7 @@ my @busy = wait_for {
 	my @t = grep { / jobs$/ } map { process_title($_) } $d->pids(qr{^jobqd: worker many/});
 	@t == 2 ? \@t : undef;
 } 'titles that count';
-is_deeply [ sort map { /(\d+) jobs$/ } @{ $busy[0] } ], [ 20, 20 ], 'each worker runs as many as it may';
+is_deeply [ sort map { /(\d+) jobs$/ } @{ $busy[0] } ], [ 20, 20 ], 'each worker runs as many as it may (S1-17)';
 wait_for { grep { $_ eq 'jobqd: queue many 2/2 running' } map { process_title($_) } $d->pids(qr{queue many}) }
     'the title of the leader';
 pass 'the title of the leader';
@@ -60,12 +60,12 @@ my @ids = map { $pg->query("SELECT jobq.enqueue('one', priority => $_)") } 8, 5,
 $pg->query("SELECT jobq.resume('one')");
 wait_for { $done->('one') == 4 } 'the four jobs';
 is $pg->query("SELECT string_agg(job_id::text, ' ' ORDER BY started_at, job_id) FROM jobq.attempts WHERE job_id >= $ids[0]"),
-    join(' ', @ids[2, 1, 3, 0]), 'the most urgent first';
+    join(' ', @ids[2, 1, 3, 0]), 'the most urgent first (S0-14, S1-51, S2-15)';
 for my $n (5 .. 7) {
 	$pg->query("SELECT jobq.enqueue('one')");
 	wait_for { $done->('one') == $n } "job $n";
 }
-pass 'a queue that polls once an hour hears of its jobs';
+pass 'a queue that polls once an hour hears of its jobs (S1-17)';
 is $pg->query("SELECT count(*) FROM jobq.lease"), 0, 'no lease is left';
 
 # A pool whose leader sleeps is renewed by the scheduler, for longer than a lease.

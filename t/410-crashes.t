@@ -22,7 +22,7 @@ $d->start;
 my $poison = $pg->query("SELECT jobq.enqueue('single', 'poison', '{\"crash\": true}')");
 wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $poison") eq 'dead' } 'the poison job';
 is $pg->query("SELECT count(*), bool_and(class = 'crash'), bool_and(signal = 9) FROM jobq.attempts WHERE job_id = $poison"),
-    '2|t|t', 'a job that crashes is dead at max_crashes';
+    '2|t|t', 'a job that crashes is dead at max_crashes (S1-50)';
 is $pg->query("SELECT error_class FROM jobq.jobs WHERE id = $poison"), 'crash', 'of class crash';
 like $pg->query("SELECT error FROM jobq.dead_letters WHERE job_id = $poison"), qr/worker process died.*signal 9/,
     'and the dead letter says how';

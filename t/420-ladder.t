@@ -35,7 +35,7 @@ my $wished = $pg->query("SELECT jobq.enqueue('wished')");
 
 wait_for { $state->($slow) eq 'dead' } 'the slow job';
 is $pg->query("SELECT string_agg(outcome || ' ' || class, ', ' ORDER BY attempt) FROM jobq.attempts WHERE job_id = $slow"),
-    'failed timeout, dead timeout', 'a run that takes too long ends as timeout, each time';
+    'failed timeout, dead timeout', 'a run that takes too long ends as timeout, each time (S0-15, S1-49)';
 like $pg->query("SELECT error FROM jobq.jobs WHERE id = $slow"), qr/^not done within 300 ms/, 'and says so';
 wait_for { $state->($own) eq 'completed' } 'the one with a time-out of its own';
 pass 'the time-out of a job itself counts more than its queue\'s';
@@ -45,7 +45,7 @@ is slurp("$dir/polite"), "bye\n", 'a program is asked first';
 is $pg->query("SELECT DISTINCT class FROM jobq.attempts WHERE job_id = $polite"), 'timeout',
     'that it exits with 0 then is no completion';
 wait_for { $state->($deaf) eq 'dead' } 'the deaf program';
-is $pg->query("SELECT class FROM jobq.attempts WHERE job_id = $deaf"), 'timeout', 'one that does not listen is killed, class timeout';
+is $pg->query("SELECT class FROM jobq.attempts WHERE job_id = $deaf"), 'timeout', 'one that does not listen is killed, class timeout (S1-57)';
 
 wait_for { scalar(grep { process_title($_) eq 'sleep 611' } process_tree($d->{pid})) == 2 } 'the other deaf program and its daemon';
 is $pg->query("SELECT jobq.cancel($wished)"), 't', 'asked to stop';
@@ -60,7 +60,7 @@ my $late = $pg->query("SELECT jobq.enqueue('late')");
 wait_for { $pg->query("SELECT clock_timestamp() > created_at + interval '150 ms' FROM jobq.jobs WHERE id = $late") eq 't' } 'it to be late';
 $pg->query("SELECT jobq.resume('late')");
 wait_for { $state->($late) eq 'dead' } 'the late job';
-is $pg->query("SELECT outcome, class FROM jobq.attempts WHERE job_id = $late"), 'dead|timeout', 'a job past its time is not run';
+is $pg->query("SELECT outcome, class FROM jobq.attempts WHERE job_id = $late"), 'dead|timeout', 'a job past its time is not run (S0-15)';
 like $pg->query("SELECT error FROM jobq.jobs WHERE id = $late"), qr/^not started within 100 ms/, 'and says so';
 
 is $pg->query("SELECT jobq.retry($late)"), 't', 'retried by hand';

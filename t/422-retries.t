@@ -248,6 +248,7 @@ SQL
 	my ($moved, $stayed, $both) = split /\|/, $pg->query("SELECT count(*) FILTER (WHERE moved), count(*) FILTER (WHERE NOT moved),
 	    count(DISTINCT job_id) FILTER (WHERE moved) FROM ($waits) w");
 	ok $moved > 0 && $stayed > 0, "attempts alternate freely: $moved moved to the other node, $stayed stayed; $both jobs ran on both";
+	# S3-59
 	is $pg->query("SELECT count(*), min(attempts), max(attempts) FROM jobq.dead_letters WHERE queue = 'real'"), '60|6|6', '… each job was run six times';
 	is $pg->query("SELECT count(*) FROM (SELECT FROM jobq.attempts WHERE queue = 'real' GROUP BY job_id, attempt HAVING count(*) > 1) t"), 0, '… none twice';
 }

@@ -51,7 +51,7 @@ sub try_daemon {
 		my ($class, $ms) = split /\|/, $pg->query("SELECT class, extract(epoch FROM finished_at - started_at) * 1000 FROM jobq.attempts WHERE job_id = $id");
 		ok $class eq 'timeout' && $ms < 1000 * $life / 2,
 		    sprintf '%s: %s: %d processes seen; gone %.0f ms after the time-out, of which the grace is 300', $how, $queue, $most, $ms - 1500;
-		is $left, 0, "… nothing is left of it ($dying were dying when it was told)";
+		is $left, 0, "… nothing is left of it ($dying were dying when it was told) (S1-56)";
 	}
 
 	# The worker goes first: what it leaves is the master's.

@@ -71,6 +71,7 @@ for my $queue (qw(noop email http soft hard)) {
 		my $begin = time;
 		is $cancel->($who, $id), 0, "$queue: running on $runs, cancelled by $who";
 		wait_for { $state->($id) eq 'cancelled' } "the cancel of $queue";
+		# S1-2, S1-26: cancelled while it runs.
 		is $ends->($id), 'cancelled', sprintf '… one attempt, cancelled, no class, after %.0f ms', (time - $begin) * 1000;
 		is $cancel->($who, $id), 1, '… only once';
 	}
@@ -100,6 +101,7 @@ for my $what (sort keys %waiting) {
 		is $state->($id), $what, "$what: waits";
 		is $cancel->($by, $id), 0, "… cancelled by $by";
 		is $state->($id), 'cancelled', '… at once';
+		# S1-2, S1-26, S4-25: cancelled before it runs.
 		like $pg->query("SELECT error FROM jobq.jobs WHERE id = $id"), qr/^cancelled by \w/, '… which tells by whom';
 		is $pg->query("SELECT jobq.retry($id)"), 'f', '… and is final';
 	}

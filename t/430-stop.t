@@ -34,7 +34,7 @@ wait_for { $d->pids(qr{worker work/\d job $long}) && $d->pids(qr{worker work/\d 
 	&& $d->pids(qr{worker deaf/0 job $deaf}) } 'all to run';
 my @tree = process_tree($d->{pid});
 is $d->stop, 0, 'jobqd ends well';
-is $pg->query("SELECT state FROM jobq.jobs WHERE id = $short"), 'completed', 'what ends in time is completed';
+is $pg->query("SELECT state FROM jobq.jobs WHERE id = $short"), 'completed', 'what ends in time is completed (S1-17, S1-19)';
 is $pg->query("SELECT state, attempt FROM jobq.jobs WHERE id = $long"), 'ready|0', 'what does not is handed back';
 is $pg->query("SELECT state, attempt FROM jobq.jobs WHERE id = $deaf"), 'ready|0', 'also when it had to be killed';
 is $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome <> 'completed'"), 0, 'no attempt was charged';

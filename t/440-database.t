@@ -39,7 +39,7 @@ my $before = $ticks->();
 wait_for { !$d->pids(qr{worker long/0 job}) } 'the long job to end';
 wait_for { $d->log =~ /database is away(?:.*\n)*.*queue long/ || 1 } 'the log';
 my $spent = $ticks->() - $before;
-cmp_ok $spent, '<', 30, "no busy loop while it is away ($spent ticks)";
+cmp_ok $spent, '<', 30, "no busy loop while it is away ($spent ticks) (S3-1)";
 $pg->start;
 
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'work' AND state = 'completed'") == $jobs } 'all jobs';

@@ -88,6 +88,7 @@ like slurp($d->{log}), qr/breaker opened\b.*queue=work .*share=[01]\.\d+ failure
 my ($probes, $tried) = probes($until, $d);
 is $tried, $probes, "then $probes probe(s), which failed: $tried attempt(s)";
 my $while_open = begun_between($since + 0.2, $until);
+# S4-45
 is $while_open, 0, sprintf('%d jobs failed, then %d attempts in the %.1f s it was open', $failed, $while_open, $until - $since);
 
 # It closes: the next probe is the first job of the queue, which succeeds.
@@ -96,7 +97,7 @@ $pg->query("SELECT jobq.cancel(id) FROM jobq.jobs WHERE queue = 'work' AND state
 my @good = enqueue(50, '{"sleep_ms": 2}');
 wait_for { breaker() eq 'closed' } 'the breaker to close';
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE id = ANY('{" . join(',', @good) . "}') AND state = 'completed' AND attempt = 1") == 50 } 'the rest';
-pass 'closed after the probe: 50 jobs completed, each by its first attempt';
+pass 'closed after the probe: 50 jobs completed, each by its first attempt (S4-45)';
 like slurp($d->{log}), qr/breaker closed\b.*queue=work/, '… and the log says so';
 
 # Two nodes: what one opens the other obeys, and there is one probe.

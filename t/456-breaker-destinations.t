@@ -96,7 +96,7 @@ my $pid = background([ 'python3', source_directory() . '/t/receiver.py', $dead, 
 wait_port($dead);
 @lost = grep { $_ != $stopped } @lost, @extra;
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE state = 'completed' AND id = " . ids(@lost)) == @lost } 'all jobs for the one that was dead';
-is breaker('hooks'), 'closed', 'alive again: closed';
+is breaker('hooks'), 'closed', 'alive again: closed (S4-45)';
 my ($closed) = span('hooks');
 my $last = $pg->query('SELECT extract(epoch FROM max(finished_at)) FROM jobq.attempt WHERE job = ' . ids(@lost));
 pass sprintf '%d jobs done %.1f s after it closed', scalar(@lost), $last - $closed;

@@ -56,6 +56,7 @@ for my $to (0 .. $#starts) {
 	$from++ while $starts[$to] - $starts[$from] >= 4;
 	$most = $to - $from + 1 if $to - $from + 1 > $most;
 }
+# S0-52, S0-53, S2-33, S2-34: a rate, over queues and nodes.
 cmp_ok $most, '<=', 100, "a rate of 100 in 4 s: at most $most in any window";
 my $reached = (@starts - 100) / ($starts[-1] - $starts[0]) / 25 * 100;
 cmp_ok $reached, '>=', 95, sprintf('… and %.1f %% of it reached', $reached);
@@ -69,6 +70,7 @@ for (diary('few')) {
 	$running += $_->{begins} ? 1 : -1;
 	$most_at_once = $running if $running > $most_at_once;
 }
+# S0-52 … S0-55, S2-35: a number at a time, over queues and nodes.
 is $most_at_once, 3, 'three at a time, over two queues and two nodes, and no fewer';
 my ($took) = map { $_->[0] } numbers("SELECT extract(epoch FROM max(finished_at) - min(started_at)) FROM jobq.attempts WHERE queue LIKE 'few-_'");
 note sprintf 'its slots were used %.0f %% of the time', 120 * 0.03 / 3 / $took * 100;
@@ -79,6 +81,7 @@ done('gap', 50);
 # each is planned 40 ms after the one before; a start that is late moves no other
 my @apart = map { $_->[0] } numbers("SELECT 1000 * extract(epoch FROM started_at) FROM jobq.attempts WHERE queue = 'gap' ORDER BY started_at");
 my @gaps = sort { $a <=> $b } map { $apart[$_] - $apart[ $_ - 1 ] } 1 .. $#apart;
+# S0-52 … S0-54: a time between starts.
 cmp_ok $apart[-1] - $apart[0], '>=', 40 * $#apart - 200, sprintf('a gap of 40 ms between starts, of two nodes: %d in %.0f ms', scalar @apart, $apart[-1] - $apart[0]);
 cmp_ok $gaps[ @gaps / 2 ], '>=', 30, sprintf('… %.1f ms at least, nine of ten over %.1f, %.1f in the middle', $gaps[0], $gaps[ @gaps / 10 ], $gaps[ @gaps / 2 ]);
 

@@ -40,7 +40,7 @@ for my $queue (sort keys %long) {
 	is $pg->query("SELECT state FROM jobq.jobs WHERE queue = '$queue' AND type = 'long'"), 'running',
 	    "$queue: the long job still runs";
 	is $pg->query("SELECT count(*), max(a.attempt) FROM jobq.attempts a JOIN jobq.jobs j ON j.id = a.job_id
-		WHERE j.queue = '$queue'"), '280|1', "$queue: the others ran once";
+		WHERE j.queue = '$queue'"), '280|1', "$queue: the others ran once (S3-7)";
 }
 is $d->stop, 0, 'jobqd ends well';
 is $pg->query("SELECT count(*), max(attempt) FROM jobq.jobs WHERE type = 'long' AND state = 'ready'"), '2|0',

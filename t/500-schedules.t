@@ -37,6 +37,7 @@ sub more {
 
 wait_for { leader() } 'a scheduler to lead';
 my $first = leader();
+# S3-9 each registration and the end of it; S0-30 what its environment lacks.
 for my $line (
 	qr/schedule registered schedule=each-second spec=1s queue=work next=\S+ description="a sign of life"/,
 	qr/schedule registered schedule=each-second-cron spec="\* \* \* \* \* \*"/,
@@ -83,8 +84,8 @@ SELECT count(*) = count(DISTINCT run_at)
 FROM jobq.jobs WHERE type = '$type'
 SQL
 }
-is count('off'), 0, 'a disabled schedule makes no job';
-is count('needs'), 0, 'nor one whose environment is missing';
+is count('off'), 0, 'a disabled schedule makes no job (S0-38)';
+is count('needs'), 0, 'nor one whose environment is missing (S0-30)';
 is $pg->query("SELECT DISTINCT data->>'from' FROM jobq.jobs WHERE type = 'cron'"), 'cron', 'the data is the schedule\'s';
 is $pg->query(<<'SQL'), 't', 'the view: last run, next run, last job';
 SELECT bool_and(next_run > last_run AND last_run = j.run_at AND NOT paused)

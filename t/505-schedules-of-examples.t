@@ -46,28 +46,28 @@ my @cases = (
 	[ 'fleet', { DB_HOST => $pg->{dir}, DB_NAME => 'fleet', DB_USER => 'jobq', FLEET_USER => $user, FLEET_GROUP => $group,
 	    FLEET_PROGRAMS => source_directory() . '/contrib/demo', SAMSARA_API_TOKEN => 'x' },
 	    '2026-09-14T00:50:00Z',
-	    [ '2026-09-14T00:50:30Z', 'teams-sync' ],
-	    [ '2026-09-14T00:51:00Z', 'push-notification-scheduler', 'telematics-ingestion' ],
-	    [ '2026-09-14T00:52:00Z', 'outlook-sync' ],
-	    [ '2026-09-14T00:55:00Z', 'telematics-sync', 'alert-checker' ],
-	    [ '2026-09-14T01:00:00Z', 'maintenance-scheduler', 'report-scheduler', 'webhook-renewal', 'scheduling-reminders' ],
-	    [ '2026-09-14T02:00:00Z', 'daily-metrics', 'driver-safety-scores' ],
+	    [ '2026-09-14T00:50:30Z', 'teams-sync' ],	# S0-27
+	    [ '2026-09-14T00:51:00Z', 'push-notification-scheduler', 'telematics-ingestion' ],	# S0-41, S0-43
+	    [ '2026-09-14T00:52:00Z', 'outlook-sync' ],	# S0-35
+	    [ '2026-09-14T00:55:00Z', 'telematics-sync', 'alert-checker' ],	# S0-29, S0-34
+	    [ '2026-09-14T01:00:00Z', 'maintenance-scheduler', 'report-scheduler', 'webhook-renewal', 'scheduling-reminders' ],	# S0-24, S0-31, S0-36, S0-37
+	    [ '2026-09-14T02:00:00Z', 'daily-metrics', 'driver-safety-scores' ],	# S0-39, S0-42
 	    [ '2026-09-14T03:30:00Z', 'cleanup' ] ],
 	[ 'fleettracker', { DATABASE_URL => $pg->url('fleettracker'), TRACKER_USER => $user, TRACKER_GROUP => $group },
 	    '2026-10-30T12:00:00Z',	# a Friday
-	    [ '2026-10-31T00:00:00Z', 'data-cleanup' ],
-	    [ '2026-11-01T00:00:00Z', 'maintenance-check', 'fleet-report' ] ],
-	# Into the night in which 2:00 becomes 3:00 …
+	    [ '2026-10-31T00:00:00Z', 'data-cleanup' ],	# S1-13, S1-15
+	    [ '2026-11-01T00:00:00Z', 'maintenance-check', 'fleet-report' ] ],	# S1-13, S1-15
+	# Into the night in which 2:00 becomes 3:00 …: S3-11; S3-53: DATABASE_URL.
 	[ 'rto', { DATABASE_URL => $pg->url('rto'), RTO_USER => $user, RTO_GROUP => $group, RTO_API => 'off', REPORT_DIRECTORY => temp_directory() },
 	    '2027-10-02T13:00:00Z',	# Saturday, 23:00 in Sydney
-	    [ '2027-10-02T14:00:00Z', 'retryFailedEmails' ],
-	    [ '2027-10-02T15:00:00Z', 'feedbackAIAnalysis' ],
-	    [ '2027-10-02T16:00:00Z', 'syncXero', 'syncAccelerate' ],
-	    [ '2027-10-02T21:00:00Z', 'pdReminders', 'credentialExpiry', 'policyReviews' ],
-	    [ '2027-10-02T22:00:00Z', 'complaintSLA' ],
-	    [ '2027-10-02T22:30:00Z', 'checkIncompleteOnboarding' ],
-	    [ '2027-10-03T21:00:00Z', 'weeklyDigest' ],
-	    [ '2027-10-31T22:00:00Z', 'monthlyComplianceReport' ],
+	    [ '2027-10-02T14:00:00Z', 'retryFailedEmails' ],	# S3-21
+	    [ '2027-10-02T15:00:00Z', 'feedbackAIAnalysis' ],	# S3-12
+	    [ '2027-10-02T16:00:00Z', 'syncXero', 'syncAccelerate' ],	# S3-13, S3-14
+	    [ '2027-10-02T21:00:00Z', 'pdReminders', 'credentialExpiry', 'policyReviews' ],	# S3-15, S3-16, S3-17
+	    [ '2027-10-02T22:00:00Z', 'complaintSLA' ],	# S3-18
+	    [ '2027-10-02T22:30:00Z', 'checkIncompleteOnboarding' ],	# S3-22
+	    [ '2027-10-03T21:00:00Z', 'weeklyDigest' ],	# S3-19
+	    [ '2027-10-31T22:00:00Z', 'monthlyComplianceReport' ],	# S3-20
 	    # … and the one in which 3:00 becomes 2:00 again.
 	    [ '2028-04-01T15:00:00Z', 'syncXero', 'retryFailedEmails' ],
 	    [ '2028-04-01T16:00:00Z', 'retryFailedEmails', '=syncXero' ],
@@ -121,8 +121,8 @@ for my $case (@cases) {
 	}
 	is_deeply [ sort keys %seen ], [ split /\n/, $ask->('SELECT name FROM jobq.schedules ORDER BY name COLLATE "C"') ],
 	    "$name: these were all its schedules";
-	is $ask->("SELECT count(*) FROM jobq.schedules WHERE description = '' OR NOT enabled"), 0, '… all described, all enabled';
-	is $twice, 0, '… and no instant made two jobs, on two nodes';
+	is $ask->("SELECT count(*) FROM jobq.schedules WHERE description = '' OR NOT enabled"), 0, '… all described, all enabled (S0-38, S3-23)';
+	is $twice, 0, '… and no instant made two jobs, on two nodes (S3-54)';
 	$_->stop for @nodes;
 
 	# Each has its flag: with all of them off nothing is left.
@@ -133,6 +133,6 @@ for my $case (@cases) {
 	(undef, my $effective) = run_program([ jobqd_program(), '-T', '-c', "$examples/$name.yml" ]);
 	my ($schedules) = $effective =~ /^schedules:\n(.*?)^\S/ms;
 	my $off = () = $schedules =~ /^    enabled: false$/mg;
-	is $off, scalar keys %seen, '… that switches it off';
+	is $off, scalar keys %seen, '… that switches it off (S0-38, S0-65)';
 }
 done_testing;

@@ -43,7 +43,7 @@ for my $jump ('-39d', '-41d', '+400d', '+0') {
 	pass "its clock jumps to $jump";
 }
 for my $type (qw(every cron)) {
-	is $pg->query(<<"SQL"), 't', "$type: each second made one job, with its own run_at";
+	is $pg->query(<<"SQL"), 't', "$type: each second made one job, with its own run_at (S3-54)";
 SELECT count(*) = count(DISTINCT run_at) AND count(*) = extract(epoch FROM max(run_at) - min(run_at)) + 1
     AND bool_and(run_at = date_trunc('second', run_at))
 FROM jobq.jobs WHERE type = '$type'

@@ -55,7 +55,7 @@ is made('short'), '', 'nor those that are older than the window';
 is made('fresh'), '', 'nor a schedule that is new';
 like $d->log($from), qr/schedule missed its time .* schedule=none missed=5/, 'what was passed over is said';
 like $d->log($from), qr/schedule missed its time .* schedule=last missed=4/, '… also of those that were made up for';
-is $pg->query("SELECT missed FROM jobq.schedules WHERE name = 'none'"), 5, '… and counted in the view';
+is $pg->query("SELECT missed FROM jobq.schedules WHERE name = 'none'"), 5, '… and counted in the view (S1-44)';
 
 # a restart that takes no time is no downtime
 $d->stop;

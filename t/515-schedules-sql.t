@@ -52,6 +52,7 @@ $pg->query('CREATE TABLE flag (n int); INSERT INTO flag VALUES (0); CREATE FUNCT
 is fire('plain', 1), 'fired 1', 'an instant makes a job';
 is fire('plain', 1), 'done 0', '… once';
 is fire('plain', 0), 'done 0', '… and none before it any more';
+# S1-12: all that a schedule has.
 is q1("concat_ws(' ', type, data, priority, tenant, run_at = date_trunc('hour', now()) + interval '1 h') FROM jobq.jobs"),
     'p {"a": 1} 2 acme t', '… with all that the schedule says';
 is column('plain', "concat_ws(' ', fired, skipped, failed, last_jobs, last_outcome, next_run - last_run)"), '1 0 0 1 scheduled 01:00:00',
@@ -77,7 +78,7 @@ is fire('replace'), 'fired 1', '… the next one';
 is state($pg, $first), 'cancelled', '… cancels the one before';
 
 # only_if: false, null, true, an error
-is fire('asked'), 'skipped 0 only_if', 'only_if: false';
+is fire('asked'), 'skipped 0 only_if', 'only_if: false (S0-28, S0-67, S1-63, S3-70)';
 $pg->query('UPDATE flag SET n = null');
 is fire('asked'), 'skipped 0 only_if', 'only_if: null';
 $pg->query('UPDATE flag SET n = 2');
@@ -97,9 +98,9 @@ $db->query('COMMIT');
 is column('writes', 'failed'), 2, '… and is counted';
 
 # for_each
-is fire('each'), 'fired 2', 'for_each: a job for each row';
+is fire('each'), 'fired 2', 'for_each: a job for each row (S0-68, S4-53)';
 is q1("string_agg(tenant || data, ' ' ORDER BY id) FROM jobq.jobs WHERE type = 'e'"),
-    'tenant1{"a": 1, "b": 1, "c": null} tenant2{"a": 1, "b": 2, "c": null}', '… with its columns and its tenant';
+    'tenant1{"a": 1, "b": 1, "c": null} tenant2{"a": 1, "b": 2, "c": null}', '… with its columns and its tenant (S0-68, S0-70)';
 is column('each', "concat_ws(' ', last_jobs, last_outcome)"), '2 running', '… all of them its last jobs';
 my ($one, $two) = split /\n/, q1("id FROM jobq.jobs WHERE type = 'e' ORDER BY id");
 q1("jobq.cancel($one)");
@@ -147,7 +148,7 @@ like error_of("SELECT jobq.schedule_run('nope')"), qr/there is no schedule "nope
 sub put { my ($name, %d) = @_; return error_of('SELECT jobq.schedule_put(' . quoted($name) . ', ' . quoted($json->encode(\%d)) . ')') }
 like put('mine', every => '5m', queue => 'work', data => { x => 1 }, description => 'of mine'), qr/^none/, 'put';
 is column('mine', "concat_ws(' ', origin, spec, timezone, enabled, description, data, next_run > now(), next_run <= now() + interval '5 min')"),
-    'sql 5m UTC t of mine {"x": 1} t t', '… it is in the view, with its next instant';
+    'sql 5m UTC t of mine {"x": 1} t t', '… it is in the view, with its next instant (S1-16, S1-32)';
 my $version = q1('jobq.schedules_version()');
 my $audit = q1('count(*) FROM jobq.audit');
 like put('mine', every => '5m', queue => 'work', data => { x => 1 }, description => 'of mine'), qr/^none/, 'the same again';
@@ -155,14 +156,14 @@ is q1('jobq.schedules_version()'), $version, '… changes nothing';
 is q1('count(*) FROM jobq.audit'), $audit, '… not even the audit';
 my $stood = q1("last_nominal FROM jobq.schedule WHERE name = 'mine'");
 put('mine', every => '5m', queue => 'large', priority => 'high');
-is column('mine', "concat_ws(' ', queue, data, priority, description)"), 'large {} 96 ', 'replaced: all of it';
+is column('mine', "concat_ws(' ', queue, data, priority, description)"), 'large {} 96 ', 'replaced: all of it (S1-34)';
 is q1("last_nominal FROM jobq.schedule WHERE name = 'mine'"), $stood, '… the same times go on';
 isnt q1('jobq.schedules_version()'), $version, '… and schedulers learn of it';
 put('mine', every => '6m', queue => 'work');
 isnt q1("last_nominal FROM jobq.schedule WHERE name = 'mine'"), $stood, 'other times begin now';
 is q1("count(*) FROM jobq.audit WHERE action = 'put' AND target = 'schedule mine'"), 3, 'the audit has each';
 put('once', at => '2098-12-01T10:00:00+02:00', queue => 'work');
-is column('once', 'next_run'), q1("'2098-12-01T08:00:00Z'::timestamptz"), 'at: with its instant';
+is column('once', 'next_run'), q1("'2098-12-01T08:00:00Z'::timestamptz"), 'at: with its instant (S3-64)';
 put('once', at => '2098-12-01T10:00', timezone => 'Europe/Berlin', queue => 'work');
 is column('once', 'spec'), '2098-12-01T09:00:00.000Z', '… in its zone';
 like put('plain', every => '1h', queue => 'work'), qr/"plain" is one of the configuration/, 'one of the configuration is not replaced';
@@ -189,7 +190,7 @@ is fire('mine', 200), 'fired 1', '… and is fired as such';
 is column('each', "concat_ws(' ', served, next_run)"), 'f', 'one that has gone from there is not served';
 like put('each', every => '1h', queue => 'work'), qr/^none/, '… and may be made anew';
 is column('each', "concat_ws(' ', origin, served)"), 'sql t', '… at run time';
-like error_of("SELECT jobq.schedule_remove('skip')"), qr/^none/, '… or removed';
+like error_of("SELECT jobq.schedule_remove('skip')"), qr/^none/, '… or removed (S1-35)';
 
 # what is wrong is refused
 $pg->query('CREATE TABLE users (org int)');

@@ -76,6 +76,7 @@ $pg->query("CREATE TABLE texts (n serial, cron text, error text);\n\\copy texts 
 my @sql = split /\n/, $pg->query("SELECT coalesce(error, '') FROM texts ORDER BY n"), -1;
 is scalar(@sql), scalar(@texts), '… by both';
 my @differ = grep { ($c[$_] =~ /^error/ ? 1 : 0) != ($sql[$_] ne '' ? 1 : 0) } 0 .. $#texts;
+# S1-61, S2-63
 is scalar(@differ), 0, 'both take the same' or diag map { "\"$texts[$_]\": C says \"$c[$_]\", SQL says \"$sql[$_]\"\n" } @differ[0 .. (@differ < 20 ? $#differ : 19)];
 my $taken = grep { $_ eq '' } @sql;
 cmp_ok $taken, '>', @texts / 10, "$taken taken, " . (@texts - $taken) . ' refused';

@@ -59,13 +59,13 @@ cmp_ok column('beat', 'missed'), '>', 1000, '… and the others counted as misse
 
 # put: both kinds in one list, taken up at once
 my $t = time;
-is ok_ctl('schedule', 'put', 'mine', '--every', '1s', '--queue', 'work', '--type', 'mine', '--data', '{"from": "${JOBQD_TEST_SECRET}"}'), "schedule mine: put\n", 'put says so';
+is ok_ctl('schedule', 'put', 'mine', '--every', '1s', '--queue', 'work', '--type', 'mine', '--data', '{"from": "${JOBQD_TEST_SECRET}"}'), "schedule mine: put\n", 'put says so (S1-16)';
 wait_for { count('mine') >= 2 } 'a schedule made at run time to fire twice';
 diag sprintf 'two jobs %.1f s after it was put', time - $t;
 like leader()->log, qr/schedule registered schedule=mine spec=1s queue=work/, 'the log says so';
 is $pg->query("SELECT DISTINCT data->>'from' FROM jobq.jobs WHERE type = 'mine'"), '${JOBQD_TEST_SECRET}', 'its texts are taken as they are';
 my $list = decode_json(ok_ctl('--json', 'schedule', 'list'));
-is_deeply [ map { "$_->{name} $_->{origin}" } @$list ], [ 'asked file', 'beat file', 'broken file', 'each file', 'mine sql', 'needs file' ], 'one list of all';
+is_deeply [ map { "$_->{name} $_->{origin}" } @$list ], [ 'asked file', 'beat file', 'broken file', 'each file', 'mine sql', 'needs file' ], 'one list of all (S1-33)';
 ok_ctl('schedule', 'put', 'spread', '{"every": "1s", "queue": "work", "type": "spread", "jitter": "900ms"}');
 ok_ctl('schedule', 'put', 'yearly', '{"cron": "@yearly", "queue": "work", "type": "y", "catch_up": "none", "description": "a year"}');
 wait_for { column('yearly', "next_run = date_trunc('year', now() at time zone 'UTC' + interval '1 year') at time zone 'UTC'") eq 't' } 'its next instant';
@@ -95,7 +95,7 @@ my $n = count('mine');
 wait_for { column('mine', "next_run > now() + interval '2 s' or extract(doy from now()) in (1, 365, 366)") eq 't' } 'the new times to be known';
 my $beats = count('beat');
 wait_for { count('beat') >= $beats + 4 } 'others to fire';
-cmp_ok count('mine'), '<=', $n + 1, 'a schedule that was replaced fires at its new times only';
+cmp_ok count('mine'), '<=', $n + 1, 'a schedule that was replaced fires at its new times only (S1-34)';
 ok_ctl('schedule', 'put', 'mine', '--every', '1s', '--queue', 'work', '--type', 'mine');
 wait_for { count('mine') >= $n + 3 } 'it to fire again';
 once('mine');
@@ -108,7 +108,7 @@ like ok_ctl('schedule', 'list'), qr/^mine +paused /m, 'paused: the list says so'
 is column('mine', 'next_run'), '', '… and it has no next instant';
 $beats = count('beat');
 wait_for { count('beat') >= $beats + 3 } 'others to fire';
-is $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'mine' AND run_at > '$at'"), 0, 'no job while it is paused';
+is $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'mine' AND run_at > '$at'"), 0, 'no job while it is paused (S3-27, S3-58)';
 my $resumed = ok_ctl('schedule', 'resume', 'mine');
 is $resumed, "schedule mine: resumed\n", 'resumed';
 leader()->wait_log(qr/schedule resumed schedule=mine/);
@@ -116,7 +116,7 @@ $n = count('mine');
 wait_for { count('mine') > $n } 'it to go on';
 
 # run now
-like ok_ctl('schedule', 'run', 'yearly'), qr/^\d+\n$/, 'run: the id of its job';
+like ok_ctl('schedule', 'run', 'yearly'), qr/^\d+\n$/, 'run: the id of its job (S3-26, S3-56)';
 is scalar(@{ decode_json(ok_ctl('--json', 'schedule', 'run', 'each'))->{jobs} }), 3, '… of all of them';
 is $pg->query("SELECT count(*) FROM jobq.audit WHERE action = 'run'"), 2, '… which the audit has';
 wait_for { column('yearly', 'last_outcome') eq 'completed' } 'its outcome';
@@ -142,20 +142,20 @@ for (
 
 # conditions
 my $log = leader()->log;
-like $log, qr/schedule skipped schedule=asked reason=only_if/, 'only_if: skipped, which the log says once';
+like $log, qr/schedule skipped schedule=asked reason=only_if/, 'only_if: skipped, which the log says once (S0-28)';
 is scalar(() = $log =~ /info .*schedule skipped schedule=asked/g), 1, '… and no more';
 is count('asked'), 0, '… without a job';
 cmp_ok column('asked', 'skipped'), '>', 2, '… and counted';
 $pg->query('UPDATE flag SET n = 1');
 wait_for { count('asked') >= 2 } 'only_if: true';
-like leader()->log, qr/error .*schedule failed schedule=broken reason="relation \\"nowhere\\" does not exist"/, 'an error is logged';
+like leader()->log, qr/error .*schedule failed schedule=broken reason="relation \\"nowhere\\" does not exist"/, 'an error is logged (S1-50)';
 cmp_ok column('broken', 'failed'), '>', 2, '… counted';
 is column('broken', 'last_error'), 'relation "nowhere" does not exist', '… and kept';
 is count('broken'), 0, '… without a job';
 wait_for { $pg->query("SELECT count(DISTINCT run_at) FROM jobq.jobs WHERE type = 'each'") >= 4 } 'rows';
 is $pg->query("SELECT count(*) FROM (SELECT run_at FROM jobq.jobs WHERE type = 'each' AND run_at = date_trunc('second', run_at) "
     . "GROUP BY run_at HAVING string_agg(tenant || data, ' ' ORDER BY id) <> 't1{\"i\": 1} t2{\"i\": 2} t3{\"i\": 3}')t"), 0, 'for_each: a job for each row and instant';
-is count('needs'), 0, 'requires_env: no job without it';
+is count('needs'), 0, 'requires_env: no job without it (S0-30)';
 is $pg->query("SELECT string_agg(name, ' ') FROM jobq.schedule_late() WHERE seconds > 10"), '', 'none is late';
 
 # SQL that hangs holds up nobody else, not even while its statement is limited
@@ -197,7 +197,7 @@ $session->close;
 $pg->query("BEGIN; SELECT jobq.schedule_put('later', '{\"every\": \"1h\", \"queue\": \"work\"}'); UPDATE jobq.schedule SET definition = definition || '{\"moon\": \"full\"}' WHERE name = 'later'; COMMIT");
 wait_for { column('later', 'error') =~ /moon/ } 'the error to be in the view';
 like ok_ctl('schedule', 'list'), qr/^later +unreadable/m, '… and in the list';
-like leader()->log, qr/schedule cannot be read schedule=later reason=.*moon/, '… and in the log';
+like leader()->log, qr/schedule cannot be read schedule=later reason=.*moon/, '… and in the log (S1-50)';
 $beats = count('beat');
 wait_for { count('beat') >= $beats + 2 } 'the others to go on';
 $pg->query("SELECT jobq.schedule_put('later', '{\"every\": \"1s\", \"queue\": \"work\", \"type\": \"later\"}')");

@@ -38,7 +38,7 @@ SELECT round(1000 * percentile_cont(0.5) WITHIN GROUP (ORDER BY late)), round(10
 FROM (SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - run_at) AS late FROM jobq.job WHERE run_at > '$from') j
 SQL
 cmp_ok $n, '>', 1000, "$n firings";
-cmp_ok $median, '<', 1000, "late by $median ms at the median, $p99 ms at the 99th percentile, of $count jobs";
+cmp_ok $median, '<', 1000, "late by $median ms at the median, $p99 ms at the 99th percentile, of $count jobs (S1-44)";
 cmp_ok $calls, '<', $n / 2, sprintf '%d statements, %.1f firings each, %.3f ms of the server a firing', $calls, $n / $calls, $ms / $n;
 cmp_ok $cpu, '<', 10, sprintf 'the scheduler: %.2f s of CPU in 20 s, %.3f ms a firing', $cpu, 1000 * $cpu / $n;
 is $pg->query("SELECT count(*) FROM (SELECT name FROM jobq.schedule_late() WHERE seconds > 5) l"), 0, 'none is late';

@@ -85,7 +85,7 @@ for (1 .. 2) {
 	wait_for { leads($other) } 'the other to lead';
 	more(4);
 	my $late = latest($at);
-	cmp_ok $late, '<', 10, "the leader's node is dead: instants late by $late s at most";
+	cmp_ok $late, '<', 10, "the leader's node is dead: instants late by $late s at most (S1-44, S3-54)";
 	$dead->start;
 	more(2);
 }
@@ -99,7 +99,7 @@ for (1 .. 6) {
 	wait_for { grep { leads($_) } values %node } 'one to lead';
 }
 is $pg->query("SELECT count(*) FROM (SELECT run_at FROM jobq.jobs WHERE type = 'rows' GROUP BY run_at HAVING count(*) <> 300) r"), 0,
-    'killed while it fires: all jobs of an instant or none';
+    'killed while it fires: all jobs of an instant or none (S1-44, S1-75)';
 is $pg->query("SELECT count(DISTINCT run_at) - extract(epoch FROM max(run_at) - min(run_at)) - 1 FROM jobq.jobs WHERE type = 'rows'") + 0, 0,
     '… and no instant is missed';
 is $_->stop, 0, 'stops with status 0' for values %node;

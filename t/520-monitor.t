@@ -35,7 +35,7 @@ wait_for { health()->{queues}{long}{workers} } 'the health file to show workers'
 my $h = health();
 ok $h->{healthy}, 'healthy';
 like $h->{at}, qr/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/, 'at';
-is_deeply [ sort keys %$h ], [ sort qw(healthy at database queues dead_letters schedules alerts problems) ], 'its members';
+is_deeply [ sort keys %$h ], [ sort qw(healthy at database queues dead_letters schedules alerts problems) ], 'its members (S2-37, S3-6)';
 ok $h->{database}{up}, 'the database is up';
 is_deeply [ sort keys %{ $h->{queues} } ], [qw(long short)], 'every queue';
 is_deeply [ sort keys %{ $h->{queues}{long} } ], [ sort qw(ready running failure_rate run_avg_ms workers paused) ],
@@ -76,7 +76,7 @@ $pg->start;
 wait_for { health()->{healthy} } 'the health file to recover';
 my @lines = grep { /monitor\b.*database is away/ } split /\n/, $d->log($from);
 is scalar @lines, 1, 'one line when it goes';
-like $d->wait_log(qr/monitor\b.*database is back/, $from), qr/info/, '… and one when it is back';
+like $d->wait_log(qr/monitor\b.*database is back/, $from), qr/info/, '… and one when it is back (S1-45, S3-1)';
 
 #
 # a leader dies: its workers finish what they have
@@ -86,7 +86,7 @@ wait_for { state($id) eq 'running' } 'the long job to run';
 kill 'KILL', $d->pids(qr/^jobqd: queue long\b/);
 wait_for { state($id) =~ /completed|dead/ } 'the long job to end';
 is $pg->query("SELECT string_agg(attempt || ' ' || outcome, ', ') FROM jobq.attempts WHERE job_id = $id"), '1 completed',
-    'a job that outlives its leader and its lease is kept, and done once';
+    'a job that outlives its leader and its lease is kept, and done once (S1-75)';
 $d->wait_log(qr/pool of a dead leader closed/, $from);
 pass 'when its last worker is gone its pool is closed';
 wait_for { health()->{queues}{long}{workers} == 2 } 'the workers to be back';

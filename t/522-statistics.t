@@ -63,13 +63,13 @@ is taken(), $attempts, 'each attempt counts once, though two nodes take statisti
 is $pg->query("SELECT count(*) FROM (SELECT at, queue FROM jobq.statistics WHERE queue = 'idle' GROUP BY 1, 2 HAVING count(*) > 1) k"), 0,
     'a piece is taken once';
 is $pg->query("SELECT sum(completed) || ' ' || sum(failed) || ' ' || sum(dead) FROM jobq.statistics WHERE type = 'sync'"), '0 10 5',
-    'failed attempts, and those that were the last';
-is $pg->query("SELECT sum((errors ->> 'network')::int) FROM jobq.statistics"), 10, 'by class';
-is $pg->query("SELECT sum(completed) FROM jobq.statistics WHERE tenant = 'acme'"), 60, 'by tenant';
+    'failed attempts, and those that were the last (S2-36, S1-18)';
+is $pg->query("SELECT sum((errors ->> 'network')::int) FROM jobq.statistics"), 10, 'by class (S0-74)';
+is $pg->query("SELECT sum(completed) FROM jobq.statistics WHERE tenant = 'acme'"), 60, 'by tenant (S0-69)';
 is $pg->query("SELECT sum(count) || ' ' || count(DISTINCT fingerprint) FROM jobq.errors WHERE queue = 'work' AND type = 'sync' AND class = 'network'"),
     '10 1', 'errors that differ in numbers only are one (S2-58)';
 cmp_ok $pg->query("SELECT count(*) FROM jobq.statistics WHERE queue = 'idle' AND ready = 0 AND completed = 0"), '>=', 2,
-    'queues where nothing happens have their depth';
+    'queues where nothing happens have their depth (S1-42)';
 
 # against the attempts themselves
 my $range = "jobq.statistics_range(now() - interval '10 minutes', now(), interval '1 day'";
@@ -83,9 +83,9 @@ FROM (SELECT * FROM $range, type => 'mail') WHERE completed > 0) r,
         max(extract(epoch FROM a.finished_at - a.started_at) * 1000) AS most,
         avg(extract(epoch FROM a.finished_at - a.started_at) * 1000) AS avg $true WHERE j.type = 'mail') t
 SQL
-cmp_ok abs($p50 - $t50), '<=', 1 + $t50 * 0.06, "run time: median $p50 ms, really $t50";
+cmp_ok abs($p50 - $t50), '<=', 1 + $t50 * 0.06, "run time: median $p50 ms, really $t50 (S0-72, S1-59)";
 cmp_ok abs($max - $tmax), '<=', 1, '… the largest is exact';
-cmp_ok abs($avg - $tavg), '<=', 1 + $tavg * 0.01, '… and the average';
+cmp_ok abs($avg - $tavg), '<=', 1 + $tavg * 0.01, '… and the average (S3-60, S1-18)';
 cmp_ok $p99, '<=', $max, '… and no percentile is above the largest';
 cmp_ok $pg->query("SELECT wait_p95_ms FROM $range, type => 'mail') WHERE completed > 0"), '>', 0, 'they waited';
 
@@ -104,7 +104,7 @@ cmp_ok $pg->query("SELECT max(wait_max_ms) FROM $range, type => 'sync')"), '<=',
 is $pg->query("SELECT string_agg(name || ' ' || completed, ', ' ORDER BY name) FROM (SELECT name, sum(completed) AS completed FROM $range, by => 'type', queue => 'work') GROUP BY 1) k"),
     'mail 90, sync 0', 'by type';
 is $pg->query("SELECT sum(completed) FROM $range, tenant => 'other')"), 30, 'of a tenant';
-is $pg->query("SELECT bool_and(failure_rate = 1) FROM $range, type => 'sync') WHERE failed > 0"), 't', 'the failure rate';
+is $pg->query("SELECT bool_and(failure_rate = 1) FROM $range, type => 'sync') WHERE failed > 0"), 't', 'the failure rate (S3-61, S1-67)';
 is $pg->query("SELECT string_agg(DISTINCT name, ' ' ORDER BY name) FROM $range, by => 'queue')"), 'idle work', 'by queue';
 is $pg->query("SELECT count(*) || ' ' || count(run_p50_ms) FROM jobq.statistics_range('2020-01-01 00:00Z', '2020-01-01 01:00Z')"), '12 0',
     'steps where nothing was are there (S2-23)';
@@ -155,7 +155,7 @@ SQL
 my $sums = "SELECT sum(completed), sum(failed), jobq.histogram_sum(waits), jobq.histogram_sum(runs), sum(run_ms), max(run_max_ms) FROM jobq.statistic WHERE level & 4 > 0 AND at < now() - interval '7 days' AND at > now() - interval '9 days'";
 my $old = $pg->query($sums);
 $pg->query('SELECT jobq.statistics_thin()');
-is $pg->query($sums), $old, 'an hour of old pieces is their sum';
+is $pg->query($sums), $old, 'an hour of old pieces is their sum (S3-62, S1-59, S1-67)';
 is $pg->query("SELECT count(*) || ' ' || max(span) || ' ' || max(ready) FROM jobq.statistics WHERE at < now() - interval '7 days' AND at > now() - interval '9 days'"),
     '2 01:00:00 11', 'one row each, with the most that was ready';
 is $pg->query("SELECT count(*) || ' ' || max(completed) FROM jobq.statistics_range(now() - interval '8 days 2 hours', now() - interval '7 days 20 hours')"),

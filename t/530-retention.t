@@ -33,7 +33,7 @@ is $pg->query('SELECT count(*) FROM jobq.part WHERE state = \'live\''), 2, 'a pa
 $pg->query("UPDATE jobq.part SET made_at = now() - interval '1 day' WHERE id = 1");
 like $d->wait_log(qr/partition 1 is full/), qr/monitor\b.*maintenance/, 'ids go on in the next partition';
 cmp_ok $pg->query("SELECT jobq.enqueue('work')"), '>=', 1_000_000_000, 'new jobs are there';
-like $d->wait_log(qr/dropped partition 1,/), qr/\b2 of .*jobs/, 'the old one is dropped, but for two jobs';
+like $d->wait_log(qr/dropped partition 1,/), qr/\b2 of .*jobs/, 'the old one is dropped, but for two jobs (S2-40)';
 
 is $pg->query("SELECT to_regclass('jobq.job_1')"), '', 'its table is gone';
 is state($dead), 'dead', 'the dead letter is still there';
@@ -48,7 +48,7 @@ is $pg->query("SELECT jobq.retry($dead)"), 't', 'a dead letter that did can be r
 
 # two hours later
 $pg->query("UPDATE jobq.part SET cut_at = cut_at - interval '2 hours' WHERE id = 1");
-like $d->wait_log(qr/dropped the history of partition 1/), qr/maintenance/, 'history goes when its time is over';
+like $d->wait_log(qr/dropped the history of partition 1/), qr/maintenance/, 'history goes when its time is over (S0-17, S2-52)';
 sub audit { return $pg->query("SELECT actor || ' ' || detail FROM jobq.audit WHERE action = 'drop' AND target = '$_[0]'") }
 like audit('partition 1'), qr/^jobq \{"jobs": \{"work": 501\}, "stay": 2, "bytes": \d+, "early": false\}/, 'the audit tells what went';
 like audit('history of partition 1'), qr/^jobq \{"jobs": \{"work": 501\}, "bytes": \d+, "early": false\}/, '… and its history';

@@ -38,7 +38,7 @@ like $d->wait_log(qr/monitor\b.*: health healthy=true ready=0 running=0 dead_let
 wait_for {
 	$pg->query("SELECT string_agg(subject, ' ') FROM jobq.checkup() WHERE level = 'ok'") eq 'database durability workers leases scheduler snapshots size'
 } 'all to be well';
-pass 'each part is well';
+pass 'each part is well (S2-37, S2-57, S3-6)';
 
 # durability
 my $from = $d->log_size;
@@ -60,6 +60,7 @@ goes('database');
 
 # a schedule that nobody fires
 $pg->query("UPDATE jobq.schedule SET next_run = now() - interval '90 seconds'");
+# S1-45: schedules are fired.
 comes('scheduler', qr/schedules are late: hourly by 9\d s/);
 $pg->query("UPDATE jobq.schedule SET next_run = now() + interval '1 hour'");
 goes('scheduler');
@@ -68,12 +69,13 @@ goes('scheduler');
 $pg->query(q{SELECT jobq.register('{"node": "ghost", "queues": [{"name": "lonely"}]}'); UPDATE jobq.node SET seen = '2020-01-01' WHERE name = 'ghost'});
 is check('queues'), '', 'a queue that nobody serves is nothing';
 $pg->query("SELECT jobq.enqueue('lonely')");
+# S1-45: queues are worked at.
 comes('queues', qr/jobs wait in queues that no node serves: lonely/);
 $pg->query("SELECT jobq.clear('lonely')");
 goes('queues');
 
 # workers
-like check('workers'), qr/^ok 2 alive/, 'all workers are there';
+like check('workers'), qr/^ok 2 alive/, 'all workers are there (S1-45, S2-21, S2-57)';
 $pg->query("UPDATE jobq.queue SET workers = 5 WHERE name = 'work'");
 like check('workers'), qr/^warn fewer than wanted: work 2 of 5\|/, '… or fewer than wanted';
 $pg->query("UPDATE jobq.queue SET workers = 2 WHERE name = 'work'");
@@ -101,7 +103,7 @@ $pg->query("ROLLBACK PREPARED 'forgotten'");
 # growth
 like check('size'), qr/^ok the tables take [\d.]+ \w+; how much/, 'the size';
 $pg->query("TRUNCATE jobq.size; INSERT INTO jobq.size SELECT date_trunc('hour', now()) - i * interval '1 hour', 1000000000 - i * 100 * 1048576::bigint / 24 FROM generate_series(0, 48) i");
-like check('size'), qr/, \+(99|100|101) MB a day/, '… and how fast it grows';
+like check('size'), qr/, \+(99|100|101) MB a day/, '… and how fast it grows (S3-48)';
 
 # a pooler of transactions that nobody has told of
 SKIP: {

@@ -69,6 +69,7 @@ my $d = Jobqd::Daemon->new(pg => $pg, config => config('ops'));
 {
 	my ($status, $out, $err) = $d->ctl(qw(channel test hook));
 	is $status, 0, 'channel test' or diag $err;
+	# S1-51: errors are told.
 	is $out, "channel hook: delivered\n", '… says so';
 	my ($got) = requests_to('/ok/hook');
 	like $got->{path}, qr{\?s=%5Bjobqd%5D%20Test%20of%20the%20channel%20hook$}, 'the subject in the address (S3-68: a gateway)';

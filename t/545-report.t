@@ -73,7 +73,7 @@ my @all = json_lines($requests);
 my $report = $json->decode($all[-1]{body});
 is $report->{kind}, 'warning', 'there is something to look at';
 my ($work) = grep { $_->{name} eq 'work' } @{ $report->{report}{queues} };
-is $work->{completed}, 40, 'JSON: completed';
+is $work->{completed}, 40, 'JSON: completed (S0-58)';
 is $work->{dead}, 3, '… dead';
 is $report->{report}{dead_letters}, 5, '… dead letters';
 like $report->{text}, qr/^40 completed \(none before\), 3 failed and tried again, 5 dead; 17 % of attempts failed$/m, 'text: the sums';
@@ -94,7 +94,7 @@ for (split /--\Q$boundary\E/, $mail) {
 like $part{plain}, qr/^work: 40 completed/m, '… text';
 my $html = $part{html};
 spew("$ENV{JOBQD_KEEP_HTML}", $html) if $ENV{JOBQD_KEEP_HTML};
-like $html, qr{<b>work</b>}, '… HTML with the queue';
+like $html, qr{<b>work</b>}, '… HTML with the queue (S2-38)';
 like $html, qr{height:\d+px}, '… and a chart';
 unlike $html, qr{<script|<img|<b>not|https?:}, '… nothing of the jobs acts, nothing comes from outside';
 like $html, qr{&lt;script&gt;alert\(1\)&lt;/script&gt;}, '… the type as text';

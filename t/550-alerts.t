@@ -57,6 +57,7 @@ pass sprintf 'a backlog is reported after %.1f s', time - $from;
 like $d->wait_log(qr/alert fires/), qr/warn.*alert=backlog queue=work severity=warning reason="?backlog of work is 5 \(above 3\)/, '… in the log';
 wait_for { sent('backlog') eq 'chat fires' } 'the notice';
 my ($m) = grep { $_->{alert} eq 'backlog' } json_lines("$dir/chat");
+# S1-51, S1-66, S3-57: who is told what.
 is_deeply { map { $_ => $m->{$_} } qw(event alert queue state severity metric value limit threshold message node) },
     { event => 'started', alert => 'backlog', queue => 'work', state => 'firing', severity => 'warning', metric => 'backlog',
 	value => 5, limit => 3, threshold => 'above 3', message => 'backlog of work is 5 (above 3)', node => 'node' }, '… has all members';
@@ -68,7 +69,7 @@ like ctl('alert', 'list'), qr/backlog\s+work\s+firing\s+warning\s.*backlog of wo
 like ctl('status'), qr/alerts: .*backlog \(work\)/, 'status';
 wait_for { my $h = eval { $json->decode(slurp("$dir/health.json")) }; $h && grep { $_->{name} eq 'backlog' } @{ $h->{alerts} } } 'the health file to have it';
 wait_for { state_of('old') eq 'firing' } 'the oldest ready job';
-like ctl('alert', 'show', 'old'), qr/longest wait in work is/, 'oldest_ready: how long a job waits';
+like ctl('alert', 'show', 'old'), qr/longest wait in work is/, 'oldest_ready: how long a job waits (S0-75)';
 
 # more of the same is no news, nor is a little less
 $pg->query("SELECT jobq.enqueue('work') FROM generate_series(1, 5)");
@@ -92,7 +93,7 @@ is state_of('paused'), '', 'not paused for long enough';
 wait_for { state_of('paused') eq 'firing' } 'the paused queue';
 cmp_ok $pg->query("SELECT round(extract(epoch FROM fired_at - since), 1) FROM jobq.alert WHERE name = 'paused'"), '>=', 3, 'it fires when it has been so for 3 s';
 wait_for { sent('paused') =~ /^chat fires, page escalates, chat reminds, chat reminds/ } 'escalation and reminders';
-pass 'escalated once, reminded of again and again';
+pass 'escalated once, reminded of again and again (S1-66)';
 my ($status, $out, $err) = ctl('alert', 'ack', 'paused', '--queue', 'more', '--by', 'ann', '--notes', 'on it');
 is "$status $out", "0 alert paused of queue more: acknowledged\n", 'alert ack';
 wait_for { $pg->query("SELECT count(*) FROM jobq.alert_notice WHERE sent_at IS NULL") == 0 } 'what is on its way';

@@ -34,7 +34,7 @@ $d->wait_log(qr/reloaded/, $from);
 $d->wait_log(qr/notice not delivered, will be tried again channel=hook/, $from);
 is $pg->query($open), 1, 'after a reload another monitor goes on trying';
 is $d->stop, 0, 'the daemon stops';
-is $pg->query($open), 1, 'nobody has given it up';
+is $pg->query($open), 1, 'nobody has given it up (S2-62)';
 
 background([ 'python3', source_directory() . '/t/receiver.py', $port, "$dir/requests", 'secret' ], log => "$dir/log");
 wait_port($port);

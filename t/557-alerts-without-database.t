@@ -48,7 +48,7 @@ for my $name (sort keys %node) {
 }
 like $node{a}->wait_log(qr/alert fires/, $from{a}), qr/error.*alert=database .*severity=critical/, 'the log, at error';
 my ($m) = grep { $_->{event} eq 'started' } json_lines("$dir/chat");
-is $m->{message}, 'the database is not there', 'what it says';
+is $m->{message}, 'the database is not there', 'what it says (S1-46, S4-40)';
 isnt $m->{detail}, '', '… and why';
 wait_for { heard('page', 'escalated a') && heard('page', 'escalated b') && heard('chat', 'reminder a') } 'escalation and reminder';
 pass 'nobody comes: escalated and reminded of, without the database';

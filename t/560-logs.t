@@ -70,7 +70,7 @@ my $dead = line_of('ticks', qr/queue plain \[\d+\]: job dead id=$job /);
 pass 'a schedule\'s log has its firings, and the ends of its jobs: S0-59';
 unlike $d->log, qr/(?:registered|fired) schedule=ticks/, '… which are not in the main log';
 like $d->log, qr/schedule registered schedule=quiet/, 'one without is in the main log';
-like $d->log, qr/warn  queue plain \[\d+\]: job dead id=$job /, 'a warning is in both';
+like $d->log, qr/warn  queue plain \[\d+\]: job dead id=$job /, 'a warning is in both (S0-56)';
 
 #----------------------------------------------------------------------
 # What is said of a job.
@@ -86,14 +86,14 @@ $id = enqueue('own', 'send', { fail => 'network', message => 'no "route" to host
 wait_state($id, 'dead');
 like line_of('own', qr/job failed id=$id .*attempt=1/),
     qr/ class=network failures=1 allowed=3 retry_ms=50 reason=backoff error="no \\"route\\" to host"$/, 'a failure, when it is tried again and why: S1-47';
-like line_of('own', qr/job dead id=$id /), qr/^\S+ warn .* attempt=3 .* failures=3 allowed=3 reason="attempts used up" error=/, 'a death and its reason';
+like line_of('own', qr/job dead id=$id /), qr/^\S+ warn .* attempt=3 .* failures=3 allowed=3 reason="attempts used up" error=/, 'a death and its reason (S1-47)';
 $id = enqueue('own', 'send', { fail => 'rate_limit', retry_after => 3600 });
 wait_state($id, 'retrying');
 like line_of('own', qr/job failed id=$id /), qr/ class=rate_limit .* retry_ms=3600000 reason=Retry-After /, 'the other side\'s wish as the reason';
 $id = enqueue('own', 'send', { fail => 'validation' });
 like line_of('own', qr/job dead id=$id /), qr/ failures=1 allowed=1 reason="attempts used up"/, 'validation is not tried again';
 $id = enqueue('own', 'send', { crash => JSON::PP::true }, ', max_attempts => 1');
-like line_of('own', qr/job dead id=$id /), qr/ class=crash .* error="its worker process (?:died|ended)/, 'a crash';
+like line_of('own', qr/job dead id=$id /), qr/ class=crash .* error="its worker process (?:died|ended)/, 'a crash (S1-48)';
 line_of('own', qr/warn  queue own \[\d+\]: worker died worker=\d/);
 pass 'and the worker';
 

@@ -55,7 +55,7 @@ wait_for {
 	($status, $by) = doctor();
 	($by->{health}{level} // '') eq 'ok' && $by->{processes}{level} eq 'ok' && $by->{workers}{level} eq 'ok';
 } 'the first health file';
-is $status, 0, 'exit 0 when nothing is bad';
+is $status, 0, 'exit 0 when nothing is bad (S2-57)';
 found($by, 'configuration', 'ok', qr/\Q$d->{conf}\E: 2 queues, 0 schedules/, undef, 'well');
 found($by, 'daemon', 'ok', qr/process $d->{pid}\b/, undef, 'well');
 found($by, 'processes', 'ok', qr/1 leaders, 2 workers, scheduler, monitor/, undef, 'well');
@@ -94,7 +94,7 @@ for ([ 5, 'warn', 0 ], [ 300, 'bad', 1 ], [ -5, 'warn', 0 ]) {
 	($status, $by) = doctor('--database', $pg->url . '&options=-csearch_path%3Dfake,pg_catalog');
 	my ($seconds, $side) = (abs $ahead, $ahead < 0 ? 'behind' : 'ahead of');
 	$seconds--, $seconds = "(?:$seconds\\.9\\d\\d|" . abs($ahead) . '\.\d\d\d)';
-	found($by, 'clock', $level, qr/is $seconds s $side/, qr/NTP/, "a clock $ahead s off");
+	found($by, 'clock', $level, qr/is $seconds s $side/, qr/NTP/, "a clock $ahead s off (S1-60)");
 	is $status, $exit, "… exit $exit";
 }
 $pg->query('DROP SCHEMA fake CASCADE');
@@ -231,7 +231,7 @@ SKIP: {
 
 $pg->stop('immediate');
 ($status, $by) = doctor();
-is $status, 1, 'no database: exit 1';
+is $status, 1, 'no database: exit 1 (S1-45)';
 found($by, 'database', 'bad', qr/No such file|refused|connect/, qr/start it/, 'no database');
 found($by, 'daemon', 'ok', qr/process/, undef, 'no database');
 found($by, 'configuration', 'ok', qr/2 queues/, undef, 'no database');

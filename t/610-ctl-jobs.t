@@ -39,20 +39,22 @@ my $columns = sub {
 # enqueue
 my $id = $ok->('enqueue', 'work');
 like $id, qr/^\d+\n$/, 'enqueue prints the id';
+# S1-51: who waits for a job has as much as by a call.
 is $ok->('enqueue', 'work', 'greet', '{"sleep_ms": 1}', '--wait'), '', '--wait prints nothing when there is no result';
 my $all = $json->('enqueue', 'work', 'full', '{"n": 1}', '--in', '1h', '--priority', 'high', '--unique', 'u"1',
     '--key', 'k', '--tenant', 'acme', '--tag', 'a"b', '--tag', 'c,d\\');
-is $all->{state}, 'scheduled', '--json has the state';
+is $all->{state}, 'scheduled', '--json has the state (S2-13)';
 my $job = $json->('job', 'show', $all->{id});
 is $job->{type}, 'full', 'type';
 is_deeply $job->{data}, { n => 1 }, 'data';
-is $job->{priority}, 3, 'priority by name';
+is $job->{priority}, 3, 'priority by name (S0-14, S2-15)';
 is $job->{unique_key}, 'u"1', 'unique key';
 is $job->{key}, 'k', 'concurrency key';
 is $job->{tenant}, 'acme', 'tenant';
 is_deeply $job->{tags}, [ 'a"b', 'c,d\\' ], 'tags, whatever is in them';
 is $json->('enqueue', 'work', '--unique', 'u"1', '--tenant', 'acme')->{id}, $all->{id}, 'a taken unique key gives the id of its job';
 my $at = $json->('enqueue', 'work', '--at', '2099-12-01T10:00:00Z');
+# S2-12
 like $json->('job', 'show', $at->{id})->{run_at}, qr/^2099-12-01T10:00:00/, '--at';
 
 my ($status, $out, $err) = run_program([ jobqctl_program(), '-c', $d->{conf}, 'enqueue', 'work', 'stdin', '-', '--json' ],
@@ -88,13 +90,13 @@ my $talked = $pg->query("SELECT max(id) FROM jobq.jobs WHERE queue = 'talk'");
 $out = $ok->('job', 'log', $talked);
 like $out, qr/output of attempt 1:\n/, 'log: heading';
 like $out, qr/esc \\x1b\[31m del \\x7f\n/, 'log: control characters are escaped';
-like $out, qr/to stderr\n/, 'log: stderr too';
+like $out, qr/to stderr\n/, 'log: stderr too (S1-47, S1-60)';
 like $ok->('job', 'show', $talked), qr/to stderr/, 'show has the output as well';
 is $json->('job', 'log', $talked)->[0]{attempt}, 1, 'log as JSON';
 my $retried = $json->('enqueue', 'twice', '{"fail": "error", "message": "again"}')->{id};
 wait_for { $state->($retried) eq 'dead' } 'the job to die';
 my $shown = $json->('job', 'show', $retried);
-is_deeply [ map { $_->{state} } @{ $shown->{changes} } ], [ qw(ready running retrying running dead) ], 'every change, in order';
+is_deeply [ map { $_->{state} } @{ $shown->{changes} } ], [ qw(ready running retrying running dead) ], 'every change, in order (S1-60, S4-41)';
 is scalar(@{ $shown->{attempts} }), 2, 'both attempts';
 is_deeply [ sort keys %{ $shown->{attempts}[0] } ], $columns->('attempts'), 'attempts have the keys of the view';
 like $shown->{why}, qr/^dead since .*: error: again$/, 'why';
@@ -122,7 +124,7 @@ like $ok->('jobs', '--state', 'dead'), qr/^ *id +queue +type +state/, 'a table';
 is $status, 3, 'jobs of no queue';
 
 # cancel, retry, delete
-is $json->('job', 'cancel', $all->{id})->{state}, 'cancelled', 'cancel';
+is $json->('job', 'cancel', $all->{id})->{state}, 'cancelled', 'cancel (S1-26)';
 ($status, $out, $err) = $d->ctl('job', 'cancel', $all->{id});
 is $status, 1, 'cancel twice';
 like $err, qr/is cancelled; it has ended/, '… says why';

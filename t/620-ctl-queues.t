@@ -44,7 +44,7 @@ my ($status, $out, $err);
 wait_for { $pg->query('SELECT count(*) FROM jobq.workers') == 4 } 'the workers to be known';
 like $ok->('status'), qr/^jobqd runs on node: 4 workers.*^queue +ready.*^gate .*^work .*^schedules: 2, next nightly at /ms, 'status';
 my $s = $json->('status');
-is_deeply [ map { $_->{name} } @{ $s->{queues} } ], [qw(gate other work)], 'status as JSON: queues';
+is_deeply [ map { $_->{name} } @{ $s->{queues} } ], [qw(gate other work)], 'status as JSON: queues (S1-60)';
 is scalar(@{ $s->{schedules} }), 2, '… schedules';
 is $s->{nodes}[0]{name}, 'node', '… nodes';
 my $list = $json->('queue', 'list');

@@ -32,7 +32,7 @@ sub enqueue { my ($n, $args) = @_; $pg->query("SELECT count(jobq.enqueue('work'"
 # both nodes work, and neither when one is told to pause
 enqueue(200, q{data => '{"sleep_ms": 5}'});
 wait_for { count('completed') == 200 } 'the jobs';
-is $pg->query('SELECT count(DISTINCT node) FROM jobq.attempts'), 2, 'two nodes serve the queue';
+is $pg->query('SELECT count(DISTINCT node) FROM jobq.attempts'), 2, 'two nodes serve the queue (S1-41, S1-74)';
 enqueue(500, q{data => '{"sleep_ms": 20}'});
 $pg->query("SELECT jobq.pause('work', 'for the test')");
 # what had been claimed by then, or was just being claimed, runs to its end;
@@ -46,7 +46,7 @@ enqueue(1);
 my $from = time;
 wait_for { time - $from > 1.2 || $pg->query($claimed) > $claims } 'a moment';
 is count('ready'), $left + 1, '… on both nodes, and what comes waits as well';
-is $pg->query($claimed), $claims, '… nothing was claimed after the pause';
+is $pg->query($claimed), $claims, '… nothing was claimed after the pause (S2-27, S3-28, S3-58)';
 is $_->stop, 0, "$_->{name} stops" for @nodes;
 $_->start for @nodes;
 is count('ready'), $left + 1, 'it outlives the restart of both';
@@ -115,7 +115,7 @@ $ok->('queue', 'pause', 'work');
 enqueue(2300, q{type => 'many', delay => CASE WHEN generate_series % 10 = 0 THEN interval '1 h' END});
 enqueue(3, q{type => 'few', tenant => 'acme'});
 my @cleared = run_program([ jobqctl_program(), '-c', $d->{conf}, qw(queue clear work) ], in => "n\n");
-is $cleared[0], 1, 'clear, answered no';
+is $cleared[0], 1, 'clear, answered no (S2-29)';
 like $cleared[2], qr/^cancel 2303 waiting jobs of queue work\? \[y\/N\] .*nothing was done/s, '… asks';
 is count('cancelled'), 0, '… and does nothing';
 $refused->(1, qr/nothing was done/, 'queue', 'clear', 'work');

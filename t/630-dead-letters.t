@@ -61,7 +61,7 @@ for my $case ([ [ '--fingerprint', $print ], @timeouts, $other ], [ [ '--fingerp
 }
 
 # review
-is_deeply $json->('dead', 'review', $unknown[0], '--by', 'ann', '--notes', 'a typing error'), { reviewed => 1, refused => 0 }, 'one is reviewed';
+is_deeply $json->('dead', 'review', $unknown[0], '--by', 'ann', '--notes', 'a typing error'), { reviewed => 1, refused => 0 }, 'one is reviewed (S2-31)';
 my $shown = $json->('dead', 'show', $unknown[0]);
 is "$shown->{reviewed_by}: $shown->{notes}", 'ann: a typing error', '… by whom, what was found';
 like $ok->('dead', 'show', $unknown[0]), qr/^reviewed by +ann\nreviewed at +\S+Z\nnotes +a typing error$/ms, '… shown';
@@ -76,7 +76,7 @@ like $err, qr/job 99999 is no dead letter/, '… says so';
 # one, with other data
 $ok->('dead', 'retry', $unknown[0], '--data', '{"to": "ann"}');
 wait_for { $q1->("state FROM jobq.jobs WHERE id = $unknown[0]") eq 'completed' } 'the mended job';
-is $q1->("data FROM jobq.jobs WHERE id = $unknown[0]"), '{"to": "ann"}', 'a job whose mistake was mended completes';
+is $q1->("data FROM jobq.jobs WHERE id = $unknown[0]"), '{"to": "ann"}', 'a job whose mistake was mended completes (S0-48, S2-59, S3-31)';
 is $audit->($unknown[0]), "$me review, $me edit, $me retry", 'the audit has each';
 is $q1->("before #>> '{data,message}' FROM jobq.audit WHERE target = 'job $unknown[0]' AND action = 'edit'"), 'user "u1" is unknown', '… and the old data';
 like $ok->('job', 'show', $unknown[0]), qr/review by $me\n.*edit by $me\n.*retry by $me\n/, '… shown with the job';
@@ -106,7 +106,7 @@ $dead->($timeouts[1]);
 is $ok->('dead', 'delete', $timeouts[0]), "1 dead letter deleted\n", 'one is deleted';
 ($status) = $d->ctl('job', 'show', $timeouts[0]);
 is $status, 3, '… and gone';
-is $ok->('dead', 'delete', '--queue', 'work'), "1 dead letter deleted\n", 'those of a queue are';
+is $ok->('dead', 'delete', '--queue', 'work'), "1 dead letter deleted\n", 'those of a queue are (S3-31)';
 is_deeply [ map { $_->{job_id} } @{ $json->('dead', 'list') } ], [$other], '… and no other';
 like $audit->($timeouts[1]), qr/^$me review, $me retry, $me retry, $me delete$/, 'the audit remains';
 ($status, $out, $err) = $d->ctl('dead', 'delete', '--queue', 'wrok');

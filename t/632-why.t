@@ -61,7 +61,7 @@ why($job, qr/^queue "work" has no workers at the moment, though node test serves
 q1("count(*) FROM jobq.beat($pool, 1, '{0,1}', '{7,8}', '{idle,busy}', '{NULL,4}', '{0,0}', '{0,0}')");
 why($job, qr/^ready: the next of queue "work", of whose 2 workers 1 are busy$/, 'the next one');
 my $last = put('work');
-why($last, qr/^ready: behind 1 job of queue "work", of whose/, 'behind another');
+why($last, qr/^ready: behind 1 job of queue "work", of whose/, 'behind another (S1-60)');
 put('work', 'priority => 1');
 q1("count(*) FROM jobq.beat($pool, 1, '{0,1}', '{7,8}', '{busy,busy}', '{3,4}', '{0,0}', '{0,0}')");
 why($last, qr/^ready: behind 2 jobs of queue "work", whose 2 workers are all busy$/, 'behind a more urgent one, too; all workers are busy');

@@ -39,6 +39,7 @@ my $short = sub { my ($a) = @_; return join ' ', map { $_ // '-' } @$a{qw(attemp
 my $burn = $put->('sh', 'i=0; while test $i -lt 60000; do i=$((i + 1)); done; echo done');
 my ($a) = $attempts->($burn);
 is $short->($a), '1 completed - 0 -', 'a program that completes: exit status 0';
+# S0-74, S1-43, S1-59: what an attempt has used.
 cmp_ok $a->{cpu_ms}, '>', 0, "… its processor time: $a->{cpu_ms} ms";
 cmp_ok $a->{cpu_ms}, '<=', $a->{took_ms} + 50, "… no more than it took: $a->{took_ms} ms";
 cmp_ok $a->{max_rss_kb}, '>', 300, "… its memory: $a->{max_rss_kb} KiB";
@@ -72,7 +73,7 @@ ok defined $all[-1]{cpu_ms} && $all[-1]{max_rss_kb} > 0, '… and what the worke
 
 # two attempts, as a person sees them
 my $two = $put->('twice', 'echo try $JOBQ_ATTEMPT; seq 1 50; echo no >&2; test $JOBQ_ATTEMPT = 2 || exit 75');
-is join(', ', map { $short->($_) } $attempts->($two)), '1 failed network 75 -, 2 completed - 0 -', 'each attempt by itself';
+is join(', ', map { $short->($_) } $attempts->($two)), '1 failed network 75 -, 2 completed - 0 -', 'each attempt by itself (S0-74, S1-47)';
 my (undef, $out) = $d->ctl('job', 'show', $two);
 like $out, qr/^attempt +outcome +class +started_at +took_ms +exit +signal +cpu_ms +max_rss_kb +node +worker +error\n +1 +failed +network +\S+Z +\d+ +75 +\d+ +\d+ +node +twice\/0 +exit status 75: no\n +2 +completed +\S+Z +\d+ +0 +\d+ +\d+ +node +twice\/0 *$/m, 'job show has a table of them'
     or diag $out;
@@ -86,7 +87,7 @@ my $say = '{"progress":{"pct":40,"note":{"rows":2,"last":"b"}}}';
 my $run = $put->('twice', "echo '$say' >&3; until test -e \$DIR/go\$JOBQ_ATTEMPT; do sleep 0.02; done; exit \$((JOBQ_ATTEMPT == 1))");
 my $row = sub { return $q1->("concat_ws('|', state, attempt, coalesce(progress::text, '-'), coalesce(progress_note, '-')) FROM jobq.jobs WHERE id = $run") };
 my $is = sub { my ($want, $what) = @_; my $got; ok eval { wait_for { ($got = $row->()) eq $want } $what }, $what or diag $got };
-$is->('running|1|40|{"last":"b","rows":2}' =~ s/\{.*/{"rows":2,"last":"b"}/r, 'progress and partial results, while it runs');
+$is->('running|1|40|{"last":"b","rows":2}' =~ s/\{.*/{"rows":2,"last":"b"}/r, 'progress and partial results, while it runs (S4-9, S4-42)');
 is $q1->("progress_note::jsonb ->> 'last' FROM jobq.jobs WHERE id = $run"), 'b', '… as JSON';
 (undef, $out) = $d->ctl('job', 'show', $run);
 like $out, qr/^progress +40 %\nprogress note +\{"rows":2,"last":"b"\}$/m, '… shown';

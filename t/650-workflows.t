@@ -70,7 +70,7 @@ $ended->($w, 'completed');
 is $steps->($w), 'billing completed, create completed, welcome completed', 'S4-5: a tenant is on board';
 is $pg->query("SELECT attempt || ' ' || (result ->> 'org') FROM jobq.jobs WHERE workflow = $w AND type = 'create_org'"), '3 org-acme', '… its first step took three attempts';
 my ($mail) = map { slurp($_) } glob "$mails/*.eml";
-like $mail, qr/^To: ann\@example\.com/mi, '… the welcome goes to the administrator';
+like $mail, qr/^To: ann\@example\.com/mi, '… the welcome goes to the administrator (S4-18)';
 like $mail, qr/Your organisation is org-acme, pro\. cus_1 of org-acme/, '… and tells what the steps before have found';
 is $pg->query("SELECT count(*) FILTER (WHERE tenant = 'acme') || ' of ' || count(*) FROM jobq.jobs WHERE workflow = $w"), '3 of 3', '… all jobs are the tenant\'s';
 delete $tenant{stripeCustomerId};
@@ -108,7 +108,7 @@ is $pg->query("SELECT string_agg(type || ' ' || (data -> 'batch')::text, ',') FR
     qq(all_done {"id": $w, "total": 200, "failed": 1, "completed": 199}), 'S3-72, S3-74: a group of 200 and what is told of its end';
 my $id = $pg->query(q(SELECT jobq.enqueue('work', 'c', after => ARRAY[jobq.enqueue('other', 'b', after => ARRAY[jobq.enqueue('work', 'a')])])));
 wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $id") eq 'completed' } 'the chain';
-is $pg->query("SELECT string_agg(type, '' ORDER BY started_at) FROM jobq.jobs WHERE type IN ('a', 'b', 'c')"), 'abc', 'S3-69: a chain runs in its order';
+is $pg->query("SELECT string_agg(type, '' ORDER BY started_at) FROM jobq.jobs WHERE type IN ('a', 'b', 'c')"), 'abc', 'S3-69: a chain runs in its order (S1-72, S2-64)';
 
 # cancel and retry
 $w = $json->('workflow', 'run', 'storm', '{"items": [1, 2, 3], "sleep_ms": 600000}')->{id};

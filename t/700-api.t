@@ -26,7 +26,7 @@ my $http = Http->new("127.0.0.1:$port");
 #
 # answers
 #
-is scalar(my @p = $d->pids(qr/^jobqd: api$/)), 1, 'one process for it';
+is scalar(my @p = $d->pids(qr/^jobqd: api$/)), 1, 'one process for it (S2-1)';
 my $r = $http->get('/healthz');
 is $r->{status}, 200, '/healthz';
 is $r->{headers}{'content-type'}, 'application/json', '… is JSON';
@@ -34,7 +34,7 @@ like $r->{headers}{date}, qr/^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d
 is $r->{headers}{'cache-control'}, 'no-store', '… is not to be stored';
 is $r->{headers}{connection}, 'close', '… and closes as it was asked';
 wait_for { $r = $http->get('/readyz'); $r->{status} == 200 && json($r->{body})->{queues} } 'the health in /readyz';
-is json($r->{body})->{healthy}, JSON::PP::true, '/readyz has what the health file has';
+is json($r->{body})->{healthy}, JSON::PP::true, '/readyz has what the health file has (S1-45, S2-21, S3-6)';
 is $http->get('/metrics')->{status}, 200, '/metrics';
 
 my $c = $http->connect;
@@ -48,7 +48,7 @@ is $c->answer->{status}, 200, '… and the same connection goes on';
 $r = $http->get('/nowhere?x=<&>');
 is $r->{status}, 404, 'a path that is not there';
 is $r->{headers}{'content-type'}, 'application/problem+json', '… a problem document';
-is_deeply json($r->{body}), { type => 'about:blank', title => 'Not Found', status => 404, detail => 'there is no /nowhere' }, '… as of RFC 9457';
+is_deeply json($r->{body}), { type => 'about:blank', title => 'Not Found', status => 404, detail => 'there is no /nowhere' }, '… as of RFC 9457 (S3-36)';
 for my $method (qw(POST PUT DELETE OPTIONS TRACE FROB)) {
 	$r = $http->request('/metrics', method => $method);
 	is "$r->{status} $r->{headers}{allow}", '405 GET, HEAD', "$method: 405 with what is allowed";

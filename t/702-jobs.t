@@ -35,14 +35,14 @@ sub problem { my ($r) = @_; return join ' ', $r->{status}, $r->{json}{field} // 
 #
 $r = $app->post('/v1/jobs', { queue => 'later', type => 't', data => { a => 1 }, delay => '1h', priority => 3,
 	tags => ['x', 'y"{'], tenant => 'acme', unique_key => 'u', key => 'k', timeout => 2.5, max_attempts => 7 });
-is $r->{status}, 201, 'a job is enqueued';
+is $r->{status}, 201, 'a job is enqueued (S1-23, S4-27)';
 is $r->{json}{state}, 'scheduled', '… and scheduled';
 my $id = $r->{json}{id};
 is $r->{headers}{location}, "/v1/jobs/$id", '… with its place';
 $r = $eye->get("/v1/jobs/$id");
 is $r->{status}, 200, 'GET of it';
 is_deeply [@{ $r->{json} }{qw(id queue type state priority tenant unique_key key max_attempts data)}, $r->{json}{tags}],
-    [$id, qw(later t scheduled 3 acme u k 7), { a => 1 }, ['x', 'y"{']], '… has all that was said';
+    [$id, qw(later t scheduled 3 acme u k 7), { a => 1 }, ['x', 'y"{']], '… has all that was said (S1-1, S1-24, S3-25, S4-23)';
 like $r->{json}{why}, qr/due at/, '… and why it does not run: ' . $r->{json}{why};
 is $pg->query("SELECT timeout_ms FROM jobq.job WHERE id = $id"), 2500, '… a number as duration is seconds';
 $r = $app->post('/v1/jobs', { queue => 'later', unique_key => 'u', tenant => 'acme' });
@@ -59,7 +59,7 @@ state_of($r->{json}{id}, 'completed');
 my $j = $eye->get("/v1/jobs/$r->{json}{id}")->{json};
 is_deeply $j->{result}, { hello => 'there' }, 'a result';
 my $a = $eye->get("/v1/jobs/$r->{json}{id}/attempts")->{json};
-is_deeply [map { [@$_{qw(attempt outcome)}] } @{ $a->{items} }], [[1, 'completed']], 'its attempts';
+is_deeply [map { [@$_{qw(attempt outcome)}] } @{ $a->{items} }], [[1, 'completed']], 'its attempts (S1-24)';
 $a = $eye->get("/v1/jobs/$r->{json}{id}/log")->{json};
 like $a->{items}[0]{text}, qr/hello/, 'its log';
 
@@ -84,6 +84,7 @@ for my $bad (
 ) {
 	my ($body, $want) = @$bad;
 	$r = $app->post('/v1/jobs', $body);
+	# S1-55, S3-38: types and sizes are checked.
 	is problem($r), $want, "$want: " . $r->{detail};
 }
 $r = $app->post('/v1/jobs', { queue => 'later', dealy => 1 });
@@ -108,6 +109,7 @@ is "$r->{status} " . @{ $r->{json}{ids} }, '201 10', 'a batch';
 $from = time;
 $r = $app->post('/v1/jobs/batch', { queue => 'work', jobs => \@jobs });
 my $took = time - $from;
+# S1-58, S3-72
 is "$r->{status} " . @{ $r->{json}{ids} }, '201 5000', sprintf '5,000 jobs in one batch: %.0f jobs/s', 5000 / $took;
 my $n = $pg->query('SELECT count(*) FROM jobq.job');
 $r = $app->post('/v1/jobs/batch', { queue => 'work', jobs => [{ type => 'x' }, { typ => 'x' }] });
@@ -123,7 +125,7 @@ my $dead = $r->{json}{id};
 state_of($dead, 'dead');
 is $app->post("/v1/jobs/$dead/retry")->{status}, 403, 'a producer may not retry';
 $r = $ops->post("/v1/jobs/$dead/retry", { data => { ok => 1 } });
-is $r->{status}, 200, 'a dead job is retried, with other data';
+is $r->{status}, 200, 'a dead job is retried, with other data (S0-49, S1-27, S2-30, S4-24)';
 state_of($dead, 'completed');
 is $ops->post("/v1/jobs/$dead/$_")->{status}, 409, "$_ of one that has ended: 409" for qw(retry cancel);
 is $ops->post("/v1/jobs/999999/$_")->{status}, 404, "$_ of none: 404" for qw(retry cancel);
@@ -133,7 +135,9 @@ is $ops->request('PATCH', "/v1/jobs/$id", json => { data => { b => 2 } })->{stat
 is_deeply $eye->get("/v1/jobs/$id")->{json}{data}, { b => 2 }, '… which has other data now';
 is problem($ops->request('PATCH', "/v1/jobs/$id", json => {})), '422 data', '… and none is refused';
 $r = $ops->post("/v1/jobs/$id/cancel");
+# S1-26
 is "$r->{status} $r->{json}{state}", '200 cancelled', 'cancel';
+# S4-25
 is $ops->delete("/v1/jobs/$id")->{status}, 204, 'DELETE';
 is $eye->get("/v1/jobs/$id")->{status}, 404, '… and it is gone';
 my $running = $app->post('/v1/jobs', { queue => 'work', data => { sleep_ms => 60000 } })->{json}{id};
@@ -147,7 +151,7 @@ state_of($running, 'cancelled');
 #
 is problem($ops->post('/v1/jobs/cancel', {})), '422 -', 'which jobs must be said';
 $r = $ops->post('/v1/jobs/cancel', { queue => 'later', type => 'many' });
-is_deeply [@{ $r->{json} }{qw(dry_run count)}], [JSON::PP::true, 10], 'without confirm it is a dry run that counts';
+is_deeply [@{ $r->{json} }{qw(dry_run count)}], [JSON::PP::true, 10], 'without confirm it is a dry run that counts (S3-72)';
 is scalar @{ $eye->get('/v1/jobs?queue=later&type=many&state=scheduled')->{json}{items} }, 10, '… and does nothing';
 $r = $ops->post('/v1/jobs/cancel', { queue => 'later', type => 'many', data => { n => '3' }, confirm => JSON::PP::true });
 is $r->{json}{done}, 1, 'by a member of data';

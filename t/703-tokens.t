@@ -97,6 +97,7 @@ wait_for { (api($fresh)->get('/v1/session') || { status => 0 })->{status} == 200
 is_deeply api($fresh)->get('/v1/session')->{json}, { name => 'boss', role => 'admin', tenant => undef }, 'a reload takes the file';
 is_deeply api('acme')->get('/v1/session')->{json}, { name => 'acme', role => 'operator', tenant => 'acme' }, 'one that is bound to a tenant';
 is api($_)->get('/v1/session')->{json}{name}, 'ops', "$_: several tokens may share a name" for qw(ops ops-new);
+# S2-32, S2-50
 is api(undef, headers => { 'X-Admin-Key' => 'key-of-the-admin' })->get('/v1/session')->{json}{role}, 'admin', 'the admin key';
 is api(undef, headers => { 'X-Admin-Key' => 'key' })->get('/v1/session')->{status}, 401, '… a wrong one';
 
@@ -106,10 +107,10 @@ is api(undef, headers => { 'X-Admin-Key' => 'key' })->get('/v1/session')->{statu
 for my $wrong (undef, 'nobody', '', 'eye ', 'EYE', 'x' x 2000) {
 	my $what = defined $wrong ? '"' . substr($wrong, 0, 10) . '"' : 'none';
 	$r = $wrong && $wrong eq 'eye ' ? api('eyee')->get('/v1/jobs') : api($wrong)->get('/v1/jobs');
-	is $r->{status}, 401, "token $what: 401";
+	is $r->{status}, 401, "token $what: 401 (S3-34)";
 	like $r->{headers}{'www-authenticate'}, qr/^Bearer/, '… asks for one';
 	is $r->{headers}{'content-type'}, 'application/problem+json', '… as a problem document';
-	unlike $r->{body}, qr/nobody|xxxx/, '… that does not repeat it';
+	unlike $r->{body}, qr/nobody|xxxx/, '… that does not repeat it (S3-39)';
 }
 is api(undef, headers => { Authorization => 'Basic ZXllOg==' })->get('/v1/jobs')->{status}, 401, 'Basic: 401';
 is api(undef, headers => { Authorization => 'bearer eye' })->get('/v1/jobs')->{status}, 200, 'the scheme has no case';
@@ -184,7 +185,7 @@ $d->configure(config(", tokens_file: $tokens, rate_limit: 5/m"));
 reload();
 wait_for { (api(undef, headers => { 'X-Admin-Key' => 'key-of-the-admin' })->get('/v1/session') || { status => 0 })->{status} == 401 } 'the limit';
 my @status = map { api('eye')->get('/v1/session')->{status} } 1 .. 7;
-is_deeply \@status, [(200) x 5, 429, 429], 'five a minute, the rest is 429';
+is_deeply \@status, [(200) x 5, 429, 429], 'five a minute, the rest is 429 (S3-37)';
 $r = api('eye')->get('/v1/session');
 like $r->{headers}{'retry-after'}, qr/^\d+$/, '… with Retry-After: ' . $r->{headers}{'retry-after'};
 is api('app')->get('/v1/session')->{status}, 200, 'each token by itself';

@@ -43,7 +43,7 @@ sub ids { return map { $_->{id} } @_ }
 $pg->query("SELECT jobq.enqueue('off', 't' || i % 3, jsonb_build_object('n', i, 'user', jsonb_build_object('id', 'u' || i % 10)),
     tenant => 'x' || i % 2, tags => array['g' || i % 5, 'all']) FROM generate_series(1, 300) i");
 my @all = pages('queue=off&limit=1000');
-is scalar(@all), 300, 'all of a queue';
+is scalar(@all), 300, 'all of a queue (S1-25, S2-24, S3-24, S3-33, S4-22)';
 is_deeply [ids(@all)], [sort { $b <=> $a } ids(@all)], 'the newest first';
 for my $case (
 	['type=t1', sub { $_[0]{type} eq 't1' }], ['tenant=x0', sub { $_[0]{tenant} eq 'x0' }],
@@ -55,7 +55,7 @@ for my $case (
 ) {
 	my ($query, $fits) = @$case;
 	for my $limit (7, 1000) {
-		is_deeply [ids(pages("queue=off&limit=$limit&$query"))], [ids(grep { $fits->($_) } @all)], "$query by $limit";
+		is_deeply [ids(pages("queue=off&limit=$limit&$query"))], [ids(grep { $fits->($_) } @all)], "$query by $limit (S1-25, S2-24, S4-22, S4-46)";
 	}
 	my $r = $api->get("/v1/jobs?queue=off&limit=1&count=yes&$query");
 	is_deeply [@{ $r->{json} }{qw(count exact)}], [scalar(grep { $fits->($_) } @all), JSON::PP::true], '… counted';
@@ -64,7 +64,7 @@ my $middle = $all[150]{created_at} =~ s/\+/%2B/r;
 is scalar(pages("queue=off&since=$middle")) + scalar(pages("queue=off&until=$middle")), 300, 'since and until are two halves';
 my $big = $api->post('/v1/jobs', { queue => 'off', data => { text => 'x' x 5000 } })->{json}{id};
 my ($item) = @{ $api->get('/v1/jobs?queue=off&limit=1')->{json}{items} };
-is_deeply [$item->{id}, $item->{data}, $item->{omitted}], [$big, undef, ['data']], 'large data is not in the list, which says so';
+is_deeply [$item->{id}, $item->{data}, $item->{omitted}], [$big, undef, ['data']], 'large data is not in the list, which says so (S4-46)';
 
 #
 # while rows move

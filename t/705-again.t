@@ -28,7 +28,7 @@ my $first = put($app, 'k1', $job);
 is $first->{status}, 201, 'the first time';
 my $again = put($app, 'k1', $job);
 is_deeply [@$again{qw(status body)}, $again->{headers}{location}], [@$first{qw(status body)}, $first->{headers}{location}], 'again: the same answer';
-is count(), 1, '… and one job';
+is count(), 1, '… and one job (S1-57)';
 my $j = $app->get("/v1/jobs/$first->{json}{id}")->{json};
 is_deeply [@$j{qw(type data priority tags)}], [@$job{qw(type data priority tags)}], '… which is as it was sent';
 is put($new, 'k1', $job)->{json}{id}, $first->{json}{id}, 'another token of that name: the same';

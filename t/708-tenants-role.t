@@ -35,7 +35,7 @@ for my $case ([ jobq => 'is a superuser' ], [ exempt => 'is exempt from row-leve
 	my $d = daemon($pg->url =~ s/user=\w+/user=$role/r);
 	$d->start(ready => 0);
 	wait_for { !$d->running } 'it to end';
-	is $d->{status} >> 8, 1, "$role: exit 1";
+	is $d->{status} >> 8, 1, "$role: exit 1 (S4-50)";
 	like $d->log, qr/cannot prepare the database.*tokens of tenants.*the role \\"$role\\" \Q$why\E: connect as an ordinary role/, '… and why';
 }
 Api::tokens($file, @all);

@@ -76,7 +76,7 @@ $d->start;
 my $url = "https://localhost:$port";
 sub curl { my ($status, $out, $err) = run_program([ 'curl', '-sS', '--cacert', "$dir/ca.crt", @_ ]); return $status == 0 ? $out : "failed: $err" }
 my $answer = curl('-i', "$url/healthz");
-like $answer, qr{^HTTP/1\.1 200 OK\r\n}, 'curl trusts it';
+like $answer, qr{^HTTP/1\.1 200 OK\r\n}, 'curl trusts it (S1-54)';
 like $answer, qr/^Strict-Transport-Security: max-age=\d{7,}/m, '… and is told to come by TLS only';
 like curl('--tls-max', '1.2', "$url/healthz"), qr/alive/, 'TLS 1.2';
 like curl('--tlsv1.3', "$url/healthz"), qr/alive/, 'TLS 1.3';

@@ -325,6 +325,7 @@ for my $c (@callers) {
 	}
 }
 none \@wrong, "endpoints x callers (" . @plain . ' x ' . @callers . "): refused: $refused, all as the interface says";
+# S1-53, S2-32, S3-34, S4-49: who may not changes nothing.
 is standing('true'), $before, '… and no job has changed';
 is shared(), $before_shared, '… nor a queue or schedule';
 
@@ -369,6 +370,7 @@ for my $c (grep { ($_->{tenant} // '') eq 'acme' } @callers) {
 }
 none \@wrong, "requests of a tenant's tokens: $own, let through; for another's: $foreign, refused";
 none \@leaks, 'leaks: ' . @leaks;
+# S1-53, S4-50: nor does another tenant.
 is standing("tenant = 'zebra'"), $before, '… and nothing of the other has changed';
 
 # What happens, as it happens.
@@ -432,8 +434,10 @@ for my $c (grep { !defined $_->{tenant} || $_->{tenant} eq 'zebra' } @callers) {
 		push @silent, $r->{name} if $pg->query("SELECT count(*) FROM jobq.audit WHERE actor = '$c->{name}' AND source = '$address'") == 0;
 	}
 }
+# S1-53, S3-34
 none \@wrong, "who may is let through: $through";
 none \@undone, '… and what an admin may is done';
+# S1-53, S1-54, S3-40
 none \@silent, "what was changed is told by the audit, with the token's name and the address: endpoints: $told";
 
 is $requests > 2000, 1, "requests: $requests";

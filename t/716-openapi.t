@@ -38,6 +38,7 @@ for my $path (sort keys %{ $api->{paths} }) {
 		push @bad, "$method $path: a parameter without words" if grep { !$_->{'$ref'} && !length($_->{description} // '') } @{ $o->{parameters} };
 	}
 }
+# S3-35
 is_deeply \@bad, [], 'operations: ' . @ids . ', each with role, tenants and words';
 my %seen;
 is_deeply [ grep { $seen{$_}++ } @ids ], [], '… and a name of its own';

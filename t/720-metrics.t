@@ -54,10 +54,10 @@ wait_value(finished('work', 'mail', 'dead'), 7);
 wait_value(finished('other', 'nap', 'completed'), 3);
 my $v = scrape();
 is $v->{ finished('work', 'mail', 'lost') }, 0, 'an outcome that was none yet is 0';
-is $v->{'jobqd_job_run_seconds_count{queue="work"}'}, 314, 'every run is in the histogram';
+is $v->{'jobqd_job_run_seconds_count{queue="work"}'}, 314, 'every run is in the histogram (S0-72)';
 is $v->{'jobqd_job_run_seconds_bucket{queue="other",le="0.05"}'}, 0, 'naps are longer than 50 ms';
 is $v->{'jobqd_job_run_seconds_count{queue="other"}'}, 3, '… and all of them are there';
-cmp_ok $v->{'jobqd_job_run_seconds_sum{queue="other"}'}, '>=', 3 * 0.05, '… with their time';
+cmp_ok $v->{'jobqd_job_run_seconds_sum{queue="other"}'}, '>=', 3 * 0.05, '… with their time (S1-18)';
 wait_value('jobqd_job_wait_seconds_count{queue="other"}', 3);
 wait_for { value('jobqd_job_wait_seconds_count{queue="work"}') >= 200 } 'waits of the other queue';
 $v = scrape();
@@ -68,6 +68,7 @@ is $v->{'jobqd_lease_lost_total'}, 0, 'no lease was lost';
 wait_value('jobqd_workers{queue="work",state="idle"}', 2);
 
 # What comes from the database, a second old at most.
+# S1-42, S3-49: how many wait, run, have ended.
 wait_value('jobqd_jobs{queue="work",state="completed"}', 300);
 wait_value('jobqd_jobs{queue="work",state="dead"}', 7);
 wait_value('jobqd_dead_letters{queue="work"}', 7);
@@ -80,7 +81,7 @@ pass 'jobqd_oldest_ready_seconds';
 is value('jobqd_oldest_ready_seconds{queue="work"}'), 0, '… is 0 where there is none';
 is value('jobqd_queue_served{queue="work"}'), 1, 'the queue is served';
 is value('jobqd_schedule_late_seconds{schedule="yearly"}'), 0, 'a schedule that is not late';
-is value('jobqd_schedule_missed_total{schedule="yearly"}'), 0, '… and missed nothing';
+is value('jobqd_schedule_missed_total{schedule="yearly"}'), 0, '… and missed nothing (S1-44)';
 is int value('jobqd_schedule_next_run_timestamp_seconds{schedule="yearly"}'),
     $pg->query("SELECT extract(epoch FROM next_run)::bigint FROM jobq.schedules WHERE name = 'yearly'"), '… and when it runs next';
 # twice, since one that has ended is remembered
@@ -93,9 +94,9 @@ for (1, 2) {
 my $session = $pg->session;
 $session->query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM jobq.queue');
 wait_for { value('jobqd_oldest_snapshot_seconds') >= 1 } 'a snapshot that is held to be seen';
-pass 'jobqd_oldest_snapshot_seconds';
+pass 'jobqd_oldest_snapshot_seconds (S3-48)';
 $session->close;
-is value('jobqd_database_up'), 1, 'the database is up';
+is value('jobqd_database_up'), 1, 'the database is up (S1-45, S3-48)';
 cmp_ok value('jobqd_gauges_age_seconds'), '<', 60, 'the age of these values';
 $pg->query("SELECT jobq.resume('other')");
 
@@ -144,7 +145,7 @@ SKIP: {
 	my ($status) = run_program([ 'promtool', '--version' ]);
 	skip 'promtool is missing', 2 if $status;
 	my ($lint, $out, $err) = run_program([ 'promtool', 'check', 'metrics' ], in => $plain->{body});
-	is $lint, 0, 'promtool check metrics' or diag $out, $err;
+	is $lint, 0, 'promtool check metrics (S0-58)' or diag $out, $err;
 	is "$out$err", '', '… has nothing to say';
 }
 SKIP: {
@@ -240,8 +241,8 @@ pass 'and all is back with it';
 #
 $v = scrape();
 cmp_ok $v->{'process_cpu_seconds_total'}, '>', 0, "CPU seconds of all: $v->{'process_cpu_seconds_total'}";
-cmp_ok $v->{'process_resident_memory_bytes'}, '>', 1 << 20, 'resident memory of all';
-cmp_ok abs($v->{'process_start_time_seconds'} - (stat "/proc/$d->{pid}")[9]), '<', 60, 'when the master was started';
+cmp_ok $v->{'process_resident_memory_bytes'}, '>', 1 << 20, 'resident memory of all (S1-43)';
+cmp_ok abs($v->{'process_start_time_seconds'} - (stat "/proc/$d->{pid}")[9]), '<', 60, 'when the master was started (S1-18)';
 cmp_ok $v->{'process_open_fds'}, '>', 5, 'descriptors' if $> == 0 || defined $v->{'process_open_fds'};
 #
 # two nodes: each counts its own, and both know the whole

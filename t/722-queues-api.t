@@ -33,7 +33,7 @@ sub audited { return $pg->query("SELECT count(*) FROM jobq.audit WHERE actor = '
 # looking
 #
 my $r = $eye->get('/v1/queues');
-is $r->{status}, 200, 'GET /v1/queues';
+is $r->{status}, 200, 'GET /v1/queues (S0-60, S2-22)';
 is_deeply [ map { $_->{name} } @{ $r->{json}{items} } ], [ qw(bulk later old) ], '… has all of them';
 my @columns = split /\n/, $pg->query("SELECT attname FROM pg_attribute WHERE attrelid = 'jobq.queues'::regclass AND attnum > 0");
 is_deeply [ grep { !exists $r->{json}{items}[0]{$_} } @columns ], [], "… with the view's columns as keys";
@@ -63,7 +63,9 @@ is $acme->post('/v1/queues/bulk/pause', {})->{status}, 403, "nor a tenant's oper
 $r = $ops->post('/v1/queues/bulk/pause', { reason => 'a "look"' });
 is_deeply [ $r->{status}, $r->{json}{paused} ], [ 200, JSON::PP::true ], 'pause';
 is_deeply [ @{ queue('bulk') }{qw(paused pause_reason paused_by)} ], [ JSON::PP::true, 'a "look"', 'ops' ], '… with the reason, and who';
+# S2-27, S3-28
 is audited('ops', 'pause', 'queue bulk'), 1, '… and an audit row';
+# S2-28, S3-28
 is $ops->post('/v1/queues/bulk/resume')->{json}{paused}, JSON::PP::false, 'resume';
 is audited('ops', 'resume', 'queue bulk'), 1, '… and an audit row';
 $r = $ops->post('/v1/queues/bulk/pause', { type => 'mail', tenant => 'acme', for => '1h' });
@@ -105,7 +107,7 @@ wait_for { queue('bulk')->{completed} == 5 } 'five have completed';
 is_deeply $boss->post('/v1/queues/bulk/clean', { state => 'completed', older_than => '1h' })->{json}, { removed => 0 }, 'clean: none is so old';
 is_deeply $boss->post('/v1/queues/bulk/clean', { state => 'completed', dry_run => JSON::PP::true })->{json},
     { dry_run => JSON::PP::true, removed => 5 }, '… a dry run says how many';
-is_deeply $boss->post('/v1/queues/bulk/clean', { state => 'completed', older_than => '0s' })->{json}, { removed => 5 }, '… and then they go';
+is_deeply $boss->post('/v1/queues/bulk/clean', { state => 'completed', older_than => '0s' })->{json}, { removed => 5 }, '… and then they go (S1-29, S3-32, S4-26, S4-43)';
 is queue('bulk')->{completed}, 0, '… and are gone';
 is audited('boss', 'clean', 'queue bulk'), 1, '… with an audit row';
 is $boss->post('/v1/queues/bulk/clean', { state => 'ready' })->{json}{field}, 'state', 'jobs that have not ended are not cleaned: 422';
@@ -117,13 +119,13 @@ is $boss->post('/v1/queues/bulk/clean', {})->{json}{field}, 'state', 'without a 
 $pg->query("SELECT count(*) FROM jobq.enqueue_many('bulk', (SELECT jsonb_agg(jsonb_build_object('type', 't' || i % 2, 'delay', '1 day')) FROM generate_series(1, 2500) i))");
 is $ops->delete('/v1/queues/bulk/jobs?confirm=yes')->{status}, 403, 'clearing is for admins';
 $r = $boss->delete('/v1/queues/bulk/jobs');
-is "$r->{status} $r->{json}{field}", '422 confirm', 'without confirm=yes: 422';
+is "$r->{status} $r->{json}{field}", '422 confirm', 'without confirm=yes: 422 (S2-29)';
 is queue('bulk')->{scheduled}, 2500, '… and nothing is done';
 is $boss->delete('/v1/queues/bulk/jobs?confirm=no')->{status}, 422, 'confirm=no: 422';
 is_deeply $boss->delete('/v1/queues/bulk/jobs?dry_run=true&type=t1')->{json}, { dry_run => JSON::PP::true, cancelled => 1250 }, 'a dry run of a type';
 is_deeply $boss->delete('/v1/queues/bulk/jobs?confirm=yes&type=t1')->{json}, { cancelled => 1250 }, '… and that type';
 is_deeply $boss->delete('/v1/queues/bulk/jobs?confirm=yes&state=blocked')->{json}, { cancelled => 0 }, '… those of a state';
-is_deeply $boss->delete('/v1/queues/bulk/jobs?confirm=yes')->{json}, { cancelled => 1250 }, '… and the others';
+is_deeply $boss->delete('/v1/queues/bulk/jobs?confirm=yes')->{json}, { cancelled => 1250 }, '… and the others (S2-29)';
 is queue('bulk')->{scheduled}, 0, '… all are gone';
 is queue('later')->{running}, 1, '… but not what runs elsewhere';
 is $boss->delete('/v1/queues/nowhere/jobs?confirm=yes')->{status}, 404, 'of a queue that is none: 404';

@@ -36,7 +36,7 @@ wait_for { count_of('') == 12 } 'twelve have died';
 # looking
 #
 my $r = $eye->get('/v1/dead-letters');
-is $r->{status}, 200, 'GET /v1/dead-letters';
+is $r->{status}, 200, 'GET /v1/dead-letters (S2-26)';
 my @columns = split /\n/, $pg->query("SELECT attname FROM pg_attribute WHERE attrelid = 'jobq.dead_letters'::regclass AND attnum > 0");
 is_deeply [ grep { !exists $r->{json}{items}[0]{$_} } @columns ], [], "… the view's columns are its keys";
 my (@ids, $pages);
@@ -50,6 +50,7 @@ is count_of('queue=other'), 2, 'of a queue';
 is count_of('type=t1'), 8, '… of a type';
 is count_of('class=network'), 6, '… of a class';
 is count_of('tenant=acme'), 4, '… of a tenant';
+# S2-26
 is count_of('reviewed=false'), 12, '… that nobody has reviewed';
 is count_of('reviewed=true'), 0, '… or somebody';
 is $eye->get('/v1/dead-letters?queue=nowhere')->{json}{field}, 'queue', '… a queue that is none: 422';
@@ -58,12 +59,12 @@ is $eye->get('/v1/dead-letters?limit=1001')->{json}{field}, 'limit', '… too ma
 is $eye->get('/v1/dead-letters?reviewed=maybe')->{json}{field}, 'reviewed', '… neither: 422';
 is $eye->get('/v1/dead-letters?que=work')->{json}{field}, 'que', '… an unknown parameter: 422';
 my @groups = letters($eye->get('/v1/dead-letters/groups'));
-is_deeply [ sort map { "$_->{queue} $_->{type} $_->{count}" } @groups ], [ 'other t1 2', 'work t1 6', 'work t2 4' ], 'by reason';
+is_deeply [ sort map { "$_->{queue} $_->{type} $_->{count}" } @groups ], [ 'other t1 2', 'work t1 6', 'work t2 4' ], 'by reason (S2-58)';
 is scalar(letters($eye->get('/v1/dead-letters/groups?queue=other'))), 1, '… of a queue';
 my ($network) = map { $_->{fingerprint} } grep { $_->{count} == 6 } @groups;
 is count_of("fingerprint=$network"), 6, '… those of one';
 $r = $eye->get("/v1/dead-letters/$ids[0]");
-is_deeply [ @{ $r->{json} }{qw(job_id queue error)}, $r->{json}{history}[0]{outcome} ], [ $ids[0], 'other', 'boom', 'dead' ], 'one, with how its attempts ended';
+is_deeply [ @{ $r->{json} }{qw(job_id queue error)}, $r->{json}{history}[0]{outcome} ], [ $ids[0], 'other', 'boom', 'dead' ], 'one, with how its attempts ended (S2-25)';
 is $eye->get('/v1/dead-letters/999999')->{status}, 404, 'one that is none: 404';
 is $eye->get('/v1/dead-letters/first')->{status}, 404, 'an id that is none: 404';
 
@@ -72,7 +73,7 @@ is $eye->get('/v1/dead-letters/first')->{status}, 404, 'an id that is none: 404'
 #
 is $eye->post("/v1/dead-letters/$ids[0]/review", {})->{status}, 403, 'a viewer reviews nothing: 403';
 $r = $ops->post("/v1/dead-letters/$ids[0]/review", { reviewed_by => 'Ann', notes => 'the disk was "full"' });
-is_deeply [ $r->{status}, @{ $r->{json} }{qw(reviewed_by notes)} ], [ 200, 'Ann', 'the disk was "full"' ], 'review of one';
+is_deeply [ $r->{status}, @{ $r->{json} }{qw(reviewed_by notes)} ], [ 200, 'Ann', 'the disk was "full"' ], 'review of one (S2-31)';
 is $ops->post("/v1/dead-letters/$ids[1]/review")->{json}{reviewed_by}, 'ops', '… by who calls';
 is count_of('reviewed=true'), 2, '… and two are';
 is $ops->post('/v1/dead-letters/999999/review', {})->{status}, 404, '… one that is none: 404';
@@ -85,14 +86,14 @@ is $pg->query("SELECT count(*) FROM jobq.audit WHERE action = 'review' AND actor
 #
 # run again
 #
-is $ops->post("/v1/dead-letters/$ids[0]/retry", { data => {} })->{json}{retried}, 1, 'one runs again, with other data';
+is $ops->post("/v1/dead-letters/$ids[0]/retry", { data => {} })->{json}{retried}, 1, 'one runs again, with other data (S0-48, S0-49, S2-20, S2-30)';
 wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $ids[0]") eq 'completed' } 'and completes';
 is $ops->post("/v1/dead-letters/$ids[0]/retry")->{status}, 404, '… and is no dead letter any more';
 is $ops->post('/v1/dead-letters/retry', {})->{json}{field}, 'all', 'many, but which: 422';
 is_deeply $ops->post('/v1/dead-letters/retry', { queue => 'other', type => 't1', dry_run => $true })->{json}, { dry_run => $true, retried => 1 }, '… a dry run';
 is_deeply $ops->post('/v1/dead-letters/retry', { queue => 'other', type => 't1' })->{json}, { retried => 1 }, 'of a queue and type';
 wait_for { $pg->query("SELECT attempt FROM jobq.jobs WHERE id = $ids[1]") == 2 && count_of('queue=other') == 1 } 'it has run and died again';
-is_deeply $ops->post('/v1/dead-letters/retry', { fingerprint => $network, rate => 1 })->{json}, { retried => 6 }, 'of a reason, one a second';
+is_deeply $ops->post('/v1/dead-letters/retry', { fingerprint => $network, rate => 1 })->{json}, { retried => 6 }, 'of a reason, one a second (S2-59, S3-72)';
 cmp_ok $pg->query("SELECT count(*) FROM jobq.timer WHERE run_at > now() + interval '500 ms'"), '>=', 2, '… they wait for their second';
 wait_for { count_of('') == 11 } 'all are dead letters again';
 is $ops->post('/v1/dead-letters/retry', { queue => 'nowhere' })->{json}{field}, 'queue', 'of a queue that is none: 422';
@@ -123,7 +124,7 @@ is count_of(''), 8, "… and the others' stay";
 #
 # deletion
 #
-is $ops->delete("/v1/dead-letters/$u")->{status}, 204, 'one is deleted';
+is $ops->delete("/v1/dead-letters/$u")->{status}, 204, 'one is deleted (S3-31)';
 is $ops->delete("/v1/dead-letters/$u")->{status}, 404, '… once';
 is $ops->delete('/v1/dead-letters?queue=work')->{json}{field}, 'confirm', 'many: not without confirm';
 is_deeply $ops->delete('/v1/dead-letters?queue=work&dry_run=true')->{json}, { dry_run => $true, deleted => 6 }, '… a dry run';

@@ -39,7 +39,7 @@ sub state { return $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") }
 # looking
 #
 my $r = $eye->get('/v1/schedules');
-is_deeply [ map { $_->{name} } @{ $r->{json}{items} } ], [ qw(nightly skipped theirs) ], 'GET /v1/schedules';
+is_deeply [ map { $_->{name} } @{ $r->{json}{items} } ], [ qw(nightly skipped theirs) ], 'GET /v1/schedules (S1-33, S3-24)';
 my @columns = split /\n/, $pg->query("SELECT attname FROM pg_attribute WHERE attrelid = 'jobq.schedules'::regclass AND attnum > 0");
 is_deeply [ grep { !exists $r->{json}{items}[0]{$_} } @columns ], [], "… the view's columns are its keys";
 is $r->{json}{items}[0]{description}, 'Daily at 2:30', '… with what it is for';
@@ -77,21 +77,21 @@ is $ops->post('/v1/schedules', { name => 'new', every => '1h', queue => 'work' }
 is $acme->post('/v1/schedules', { name => 'new', every => '1h', queue => 'work' })->{status}, 403, "nor a tenant's admin";
 $r = $boss->post('/v1/schedules', { name => 'new', cron => '0 0 * * *', timezone => 'Asia/Tokyo', queue => 'work', type => 'a',
 	data => { a => undef, b => [1, { c => undef }] }, priority => 'high', enabled => $true, overlap => 'skip', requires_env => [ 'HOME' ], jitter => '1s' });
-is "$r->{status} $r->{headers}{location}", '201 /v1/schedules/new', 'made';
-is_deeply [ @{ $r->{json} }{qw(spec timezone origin overlap priority)} ], [ '0 0 * * *', 'Asia/Tokyo', 'sql', 'skip', 3 ], '… as it was said';
+is "$r->{status} $r->{headers}{location}", '201 /v1/schedules/new', 'made (S1-32)';
+is_deeply [ @{ $r->{json} }{qw(spec timezone origin overlap priority)} ], [ '0 0 * * *', 'Asia/Tokyo', 'sql', 'skip', 3 ], '… as it was said (S1-12)';
 is_deeply $r->{json}{data}, { a => undef, b => [1, { c => undef }] }, '… with the data, nulls and all';
 is $pg->query("SELECT count(*) FROM jobq.audit WHERE actor = 'boss' AND action = 'put' AND target = 'schedule new'"), 1, '… and an audit row';
 wait_for { my $n = schedule('new')->{next_runs}; $n && @$n == 5 && $n->[4] =~ /T00:00:00\+09:00$/ } 'a scheduler has taken it up';
 is $boss->post('/v1/schedules', { name => 'new', every => '1h', queue => 'work' })->{status}, 409, 'made twice: 409';
 $r = $boss->put('/v1/schedules/new', { every => '1h', queue => 'work', data => {} });
-is "$r->{status} $r->{json}{spec} $r->{json}{overlap}", '200 1h allow', 'PUT replaces it, the rest is default';
+is "$r->{status} $r->{json}{spec} $r->{json}{overlap}", '200 1h allow', 'PUT replaces it, the rest is default (S1-34, S1-16)';
 $r = $boss->put('/v1/schedules/other', { at => '2099-01-01T00:00:00Z', queue => 'work', description => 'once' });
-is "$r->{status} $r->{json}{spec}", '201 2099-01-01T00:00:00.000Z', 'PUT makes one, too: once';
+is "$r->{status} $r->{json}{spec}", '201 2099-01-01T00:00:00.000Z', 'PUT makes one, too: once (S2-12, S3-64)';
 is scalar(@{ schedule('other')->{next_runs} }), 1, '… which runs once';
 is scalar(@{ $eye->get('/v1/schedules?origin=sql')->{json}{items} }), 2, 'both are there';
 $r = $boss->put('/v1/schedules/ending', { cron => '0 0 * * *', ends => '2099-01-01T00:00:00Z', starts => '2098-12-30T00:00:00Z', queue => 'work' });
 wait_for { @{ schedule('ending')->{next_runs} || [] } } 'one that starts and ends has been taken up';
-is scalar(@{ schedule('ending')->{next_runs} }), 3, '… and runs no more than that';
+is scalar(@{ schedule('ending')->{next_runs} }), 3, '… and runs no more than that (S3-65)';
 for ([ { cron => '61 * * * *', queue => 'work' }, qr/minute "61"/ ], [ { every => '1h' }, qr/queue is missing/ ], [ { queue => 'work' }, qr/one of cron, every and at/ ],
     [ { every => '1h', queue => 'nowhere' }, qr/no queue "nowhere"/ ], [ { every => '1h', queue => 'work', timezone => 'Mars/X' }, qr/no time zone/ ],
     [ { every => '1h', queue => 'work', evry => 1 }, qr/did you mean "every"/ ], [ { every => '1h', queue => 'work', overlap => 'x' }, qr/none of/ ],
@@ -107,7 +107,7 @@ is $boss->put('/v1/schedules/new', { every => '2h', queue => 'work' })->{json}{o
 is $boss->put('/v1/schedules/new', { every => '3h', queue => 'work', only_if => 'select true' })->{status}, 200, '… said again or not';
 is $boss->put('/v1/schedules/nightly', { every => '1h', queue => 'work' })->{status}, 409, 'one of the configuration is not replaced: 409';
 is $boss->delete('/v1/schedules/nightly')->{status}, 409, '… nor removed';
-is $boss->delete('/v1/schedules/other')->{status}, 204, 'one made at run time is';
+is $boss->delete('/v1/schedules/other')->{status}, 204, 'one made at run time is (S1-35)';
 is $boss->delete('/v1/schedules/other')->{status}, 404, '… once';
 is $boss->put('/v1/schedules/a%20b', { every => '1h', queue => 'work' })->{status}, 422, 'a name that is none: 422';
 
@@ -118,12 +118,13 @@ is $eye->post('/v1/schedules/nightly/run')->{status}, 403, 'a viewer runs nothin
 $r = $ops->post('/v1/schedules/nightly/run');
 is scalar(@{ $r->{json}{jobs} }), 1, 'run now';
 wait_for { state($r->{json}{jobs}[0]) eq 'completed' } 'its job has completed';
-is_deeply [ map { "$_->{job_id} $_->{state}" } @{ schedule('nightly')->{runs} } ], [ "$r->{json}{jobs}[0] completed" ], '… and is its last run';
+is_deeply [ map { "$_->{job_id} $_->{state}" } @{ schedule('nightly')->{runs} } ], [ "$r->{json}{jobs}[0] completed" ], '… and is its last run (S3-26)';
+# S3-38
 is $ops->post('/v1/schedules/nowhere/run')->{status}, 404, 'one that is not there: 404';
 $r = $ops->post('/v1/schedules/nightly/pause');
-is_deeply [ $r->{status}, @{ $r->{json} }{qw(paused next_run)} ], [ 200, $true, undef ], 'pause: it has no next run';
+is_deeply [ $r->{status}, @{ $r->{json} }{qw(paused next_run)} ], [ 200, $true, undef ], 'pause: it has no next run (S3-27)';
 is_deeply schedule('nightly')->{next_runs}, [], '… none at all';
-is $ops->post('/v1/schedules/nightly/resume')->{json}{paused}, $false, 'resume';
+is $ops->post('/v1/schedules/nightly/resume')->{json}{paused}, $false, 'resume (S3-27)';
 wait_for { schedule('nightly')->{next_run} } 'it has one again';
 is $pg->query("SELECT string_agg(action, ' ' ORDER BY at) FROM jobq.audit WHERE actor = 'ops' AND target = 'schedule nightly'"), 'run pause resume', '… all in the audit';
 

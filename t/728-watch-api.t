@@ -49,13 +49,14 @@ wait_for { $pg->query('SELECT coalesce(sum(completed + failed), 0) FROM jobq.sta
 # workers and nodes
 #
 my @workers = items('/v1/workers');
-is_deeply [ map { "$_->{node} $_->{worker}" } @workers ], [ 'node held/0', map { "node work/$_" } 0 .. 2 ], 'GET /v1/workers';
+is_deeply [ map { "$_->{node} $_->{worker}" } @workers ], [ 'node held/0', map { "node work/$_" } 0 .. 2 ], 'GET /v1/workers (S0-62, S1-43)';
 is_deeply [ grep { !exists $workers[0]{$_} } columns('workers') ], [], "… the view's columns are its keys";
 is scalar(items('/v1/workers?queue=work&node=node')), 3, '… of a queue and a node';
 my $page = $eye->get('/v1/workers?limit=3')->{json};
 is_deeply [ map { $_->{worker} } items("/v1/workers?limit=3&cursor=$page->{next_cursor}") ], [ 'work/2' ], '… by pages';
 my ($node) = items('/v1/nodes');
 is_deeply [ @{$node}{qw(name alive workers busy)} ], [ "node", $true, 4, 0 ], 'GET /v1/nodes';
+# S1-18, S1-30, S1-31: since when and for how long.
 ok $node->{uptime_ms} > 0, "… with its uptime: $node->{uptime_ms} ms";
 is_deeply [ grep { !exists $node->{$_} } columns('nodes') ], [], "… and the view's columns";
 
@@ -65,14 +66,15 @@ is_deeply [ grep { !exists $node->{$_} } columns('nodes') ], [], "… and the vi
 my $r = $eye->get('/v1/stats');
 is $r->{status}, 200, 'GET /v1/stats';
 my ($work) = grep { $_->{name} eq 'work' } @{ $r->{json}{items} };
-is_deeply [ @{$work}{qw(open ready completed dead total)} ], [ $true, 0, 20, 5, 25 ], 'by queue, as it stands';
-is_deeply [ @{ $work->{window} }{qw(completed failed dead failure_rate)} ], [ 20, 5, 5, 0.3333 ], '… and as it did';
+is_deeply [ @{$work}{qw(open ready completed dead total)} ], [ $true, 0, 20, 5, 25 ], 'by queue, as it stands (S0-61, S1-28, S2-22, S4-21, S4-36)';
+is_deeply [ @{ $work->{window} }{qw(completed failed dead failure_rate)} ], [ 20, 5, 5, 0.3333 ], '… and as it did (S1-30, S1-42, S2-21, S2-22, S4-36)';
 ok $work->{window}{run_avg_ms} > 0 && $work->{window}{run_p99_ms} >= $work->{window}{run_p50_ms} && defined $work->{window}{wait_p95_ms}, '… how long jobs waited and ran';
+# S1-18, S1-30, S1-31, S1-43: how many, how long, what share of them well.
 is_deeply [ @{ $r->{json}{total}{window} }{qw(completed failure_rate success_rate)} ], [ 20, 0.3333, 0.6667 ], 'all together';
 cmp_ok $r->{json}{total}{window}{run_avg_ms}, '>', 0, "… how long they ran: $r->{json}{total}{window}{run_avg_ms} ms";
 is_deeply [ @{ $r->{json}{total} }{qw(completed dead total workers)} ], [ 20, 5, 25, 4 ], '… by state';
 is_deeply $r->{json}{dead_letters}, { total => 5, unreviewed => 5 }, '… dead letters';
-is_deeply [ @{ $r->{json}{schedules} }{qw(total active inactive)} ], [ 2, 2, 0 ], '… schedules';
+is_deeply [ @{ $r->{json}{schedules} }{qw(total active inactive)} ], [ 2, 2, 0 ], '… schedules (S1-36)';
 is_deeply { map { $_->{name} => $_->{completed} } items('/v1/stats?by=type') }, { t0 => 10, t1 => 10, bad => 0 }, 'by type';
 is_deeply { map { $_->{name} // '' => $_->{completed} } items('/v1/stats?by=tenant') }, { acme => 8, '' => 12 }, 'by tenant';
 is $eye->get('/v1/stats?by=colour')->{json}{field}, 'by', 'by something else: 422';
@@ -83,7 +85,7 @@ is $eye->get('/v1/stats?range=ages')->{json}{field}, 'range', 'a range that is n
 #
 sub sum { my ($key, @rows) = @_; my $sum = 0; $sum += $_->{$key} || 0 for @rows; return $sum }
 $r = $eye->get('/v1/metrics?range=10m&step=1m');
-is_deeply [ $r->{status}, $r->{json}{step_ms} ], [ 200, 60000 ], 'GET /v1/metrics';
+is_deeply [ $r->{status}, $r->{json}{step_ms} ], [ 200, 60000 ], 'GET /v1/metrics (S2-23, S3-30, S1-59)';
 cmp_ok abs(@{ $r->{json}{items} } - 11), '<=', 1, '… a row a step';
 is_deeply [ map { sum($_, @{ $r->{json}{items} }) } qw(completed failed dead) ], [ 20, 10, 5 ], '… and all is in it';
 is_deeply [ grep { !exists $r->{json}{items}[0]{$_} } qw(at wait_p50_ms wait_p99_ms run_p50_ms run_p99_ms ready per_second) ], [], '… with how long it took and what was ready';
@@ -100,6 +102,7 @@ is $eye->get('/v1/metrics?queue=nowhere')->{json}{field}, 'queue', 'a queue that
 my ($error) = items('/v1/errors');
 is_deeply [ @{$error}{qw(queue type class count)} ], [ qw(work bad network 10) ], 'GET /v1/errors';
 is scalar(items('/v1/errors?class=timeout')), 0, '… of a class';
+# S1-67
 is $eye->get('/v1/report?range=1h')->{json}{queues}[1]{completed}, 20, 'GET /v1/report';
 like join(' ', map { $_->{subject} } items('/v1/checkup')), qr/database/, 'GET /v1/checkup';
 
@@ -112,19 +115,19 @@ for (my $cursor = ''; defined $cursor; $cursor = $r->{json}{next_cursor}, $pages
 	$r = $eye->get("/v1/history?limit=10&cursor=$cursor");
 	push @all, map { $_->{id} } @{ $r->{json}{items} };
 }
-is_deeply \@all, [ split /\n/, $pg->query("SELECT job_id FROM jobq.attempts WHERE outcome <> 'failed' ORDER BY finished_at DESC, job_id DESC") ], "GET /v1/history, in $pages pages";
+is_deeply \@all, [ split /\n/, $pg->query("SELECT job_id FROM jobq.attempts WHERE outcome <> 'failed' ORDER BY finished_at DESC, job_id DESC") ], "GET /v1/history, in $pages pages (S3-29)";
 is scalar(items('/v1/history?state=completed&type=t1')), 10, '… of a state and a type';
 is scalar(items('/v1/history?state=failed')), 5, '… attempts that failed';
 is scalar(items('/v1/history?tenant=acme')), 8, '… of a tenant';
 is scalar(items('/v1/history?until=2001-01-01T00:00:00Z')), 0, '… of a time';
 my ($last) = items('/v1/history?state=dead&limit=1');
-is_deeply [ @{$last}{qw(queue type state error_class error attempt)} ], [ qw(work bad dead network), 'no route', 2 ], '… and what it tells';
+is_deeply [ @{$last}{qw(queue type state error_class error attempt)} ], [ qw(work bad dead network), 'no route', 2 ], '… and what it tells (S3-29, S3-47)';
 
 #
 # inventory
 #
 my $inventory = $eye->get('/v1/inventory')->{json};
-is_deeply [ map { $_->{name} } @{ $inventory->{queues} } ], [ qw(work held) ], 'GET /v1/inventory: queues';
+is_deeply [ map { $_->{name} } @{ $inventory->{queues} } ], [ qw(work held) ], 'GET /v1/inventory: queues (S0-21, S0-22)';
 is_deeply [ grep { !exists $inventory->{$_} } qw(types schedules handlers workers limits retry workflows hooks channels alerts nodes counts) ], [], "… and all else";
 is $inventory->{counts}{workers}, 4, '… counted';
 my ($status, $out) = $d->ctl('inventory', '--json');
@@ -139,7 +142,7 @@ is_deeply [ map { $_->{name} } items('/v1/alert-rules') ], [ qw(backlog dead) ],
 is_deeply [ items('/v1/alerts') ], [], 'GET /v1/alerts: none has fired';
 is $ops->put('/v1/alerts/dead', { above => 3 })->{status}, 403, 'an operator changes none: 403';
 $r = $boss->put('/v1/alerts/dead', { above => 3, for => '0s' });
-is_deeply [ $r->{status}, @{ $r->{json} }{qw(above for changed_by)} ], [ 200, 3, '0s', 'boss' ], 'a rule is changed';
+is_deeply [ $r->{status}, @{ $r->{json} }{qw(above for changed_by)} ], [ 200, 3, '0s', 'boss' ], 'a rule is changed (S2-45)';
 wait_for { items('/v1/alerts?name=dead&state=live') } 'it fires';
 my ($alert) = items('/v1/alerts?state=firing&queue=work');
 is_deeply [ @{$alert}{qw(name queue state value)} ], [ qw(dead work firing 5) ], '… with its value';

@@ -57,6 +57,7 @@ is $old->{headers}{'transfer-encoding'}, undef, 'HTTP/1.0 has no chunks';
 
 my $id = enqueue('work', type => 't');
 my @e = $all->until(ended($id));
+# S2-66
 is states($id, @e), 'ready running completed', 'a job';
 my ($ready, $running) = grep { $_->{data}{id} == $id } @e;
 is_deeply [ map { $_->{data}{attempt} } $ready, $running ], [ 0, 1 ], '… with its attempts';

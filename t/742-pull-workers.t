@@ -51,7 +51,7 @@ my $seconds = time - $from;
 pass sprintf '%d jobs are done by three programs, across a restart, in %.1f s', $jobs, $seconds;
 is $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome = 'lost' AND job_id <= 5"), 5, 'those of the one that was killed ran again';
 is $pg->query("SELECT string_agg(DISTINCT attempt::text, ' ') FROM jobq.attempts WHERE outcome = 'failed'"), '1', 'those that failed once were tried again';
-is $pg->query("SELECT count(DISTINCT (result ->> 'n')::int) FROM jobq.attempts WHERE outcome = 'completed'"), $jobs, 'each is completed with its own result';
+is $pg->query("SELECT count(DISTINCT (result ->> 'n')::int) FROM jobq.attempts WHERE outcome = 'completed'"), $jobs, 'each is completed with its own result (S1-41)';
 is $pg->query("SELECT count(*) FROM (SELECT FROM jobq.attempts WHERE outcome = 'completed' GROUP BY job_id HAVING count(*) > 1) k"), 0, '… once';
 my %did;
 $did{$_}++ for map { /^(done|late|failed|error)/ ? $1 : () } lines();

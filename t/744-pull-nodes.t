@@ -38,7 +38,7 @@ sub about { my ($node, $job, $what, %o) = @_; return $api{$node}->post("/v1/jobs
 my $id = enqueue('pull');
 my $job = lease('a', 'pull');
 is $pg->query("SELECT node FROM jobq.workers"), 'a', 'a job leased from one node';
-is about('b', $job, 'renew')->{status}, 200, '… is renewed by another';
+is about('b', $job, 'renew')->{status}, 200, '… is renewed by another (S1-73)';
 is about('b', $job, 'fail', class => 'network')->{json}{state}, 'retrying', '… and fails there, by the policy';
 is lease('b', 'pull')->{attempt}, 2, '… which has its next run';
 $pg->query("SELECT jobq.cancel($id)");

@@ -54,7 +54,7 @@ sub standard {
 }
 my $body = '{"type":"invoice.paid","data":{"n":1.50}}';
 my $r = post('standard', $body, standard($body), Authorization => 'Bearer x', Cookie => 'a=b', 'X-Twice' => 'one');
-is $r->{status}, 202, 'a signed webhook is taken';
+is $r->{status}, 202, 'a signed webhook is taken (S0-10)';
 my $id = $r->{json}{id};
 is $pg->query("SELECT queue || type FROM jobq.jobs WHERE id = $id"), 'webhooksevent', '… and is a job of its queue and type';
 my $data = data_of($id);

@@ -101,7 +101,7 @@ my $page = Dashboard->new($browser, $base);
 $page->asks_for_token;
 $page->try_token('wrong');
 my $said = $page->wait("document.querySelector('.login .bad').textContent", 'the refusal');
-pass "a wrong token: $said";
+pass "a wrong token: $said (S4-20)";
 ok $page->js("document.querySelector('#nav').hidden && document.querySelector('#search').hidden"), '… and nothing else is there';
 $page->login($token{anna});
 is $page->js('document.cookie'), '', 'the cookie is none of the script\'s';
@@ -131,6 +131,7 @@ for (@views) {
 }
 # Charts: what they show is also told and can be read.
 $page->go('#/overview');
+# S3-41, S3-62, S2-61: live figures and their charts.
 like $page->js("document.querySelector('svg[role=img]').getAttribute('aria-label')"), qr{^Throughput: completed \d\S*/\w+, at most \d\S*/\w+; failed}, 'a chart tells what it shows';
 $page->js("document.querySelector('svg[role=img]').focus()");
 $page->key('ArrowLeft');
@@ -150,6 +151,7 @@ $page->press('Pause');
 like $page->asked, qr/Pause the queue mail\?.*What runs \(1\)/s, 'a question says what and how many';
 $page->fill(reason => 'the provider is down');
 $page->press('Pause', 'dialog');
+# S3-44, S3-58
 ok $page->shows('the provider is down'), 'paused, and the reason is shown';
 is $pg->query("SELECT paused, pause_reason, paused_by FROM jobq.queues WHERE name = 'mail'"), 't|the provider is down|anna', '… in the database, and by whom';
 $page->press('Resume');
@@ -178,6 +180,7 @@ is $pg->query("SELECT reviewed_by, notes FROM jobq.dead_letters WHERE job_id = $
 $page->go("#/jobs/$dead");
 $page->press('Retry');
 wait_for { state_of($dead) eq 'completed' } 'the job to be run again';
+# S3-42, S3-47
 ok $page->shows('Attempt 2 completed'), 'a dead job is retried, and its end is shown';
 $page->go('#/dead');
 $page->press('Retry all');
@@ -190,10 +193,10 @@ $page->go('#/schedules');
 $page->press('Run now', '#main tr[data-key=nightly]');
 $page->press('Run now', 'dialog');
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'tidy'") == $before + 1 } 'a run';
-pass 'a schedule is run now';
+pass 'a schedule is run now (S3-43, S3-56)';
 $page->press('Pause', '#main tr[data-key=nightly]');
 wait_for { $pg->query("SELECT paused FROM jobq.schedules WHERE name = 'nightly'") eq 't' } 'its pause';
-pass '… and paused';
+pass '… and paused (S3-44, S3-58)';
 # A new one: the next times while it is typed.
 $page->go('#/new-schedule');
 $page->fill(rule => '61 * * * *');
@@ -205,6 +208,7 @@ ok $page->wait("[...document.querySelectorAll('[aria-live=polite] time[data-kind
 $page->fill(@$_) for [ name => 'new-year' ], [ queue => 'work' ], [ description => 'Fireworks' ];
 $page->press('Save');
 ok $page->shows('Fireworks'), 'it is made';
+# S3-63
 like $pg->query("SELECT spec, queue FROM jobq.schedules WHERE name = 'new-year'"), qr/0 12 1 1 \*.*work/, '… in the database';
 $pg->query("SELECT jobq.schedule_put('new-year', definition || '{\"jitter\": \"5m\"}') FROM jobq.schedule WHERE name = 'new-year'");
 $page->go('#/schedules/new-year/edit');
@@ -264,9 +268,11 @@ ok eval { $page->wait("document.querySelector('#link').textContent === 'live'", 
 $page->js('window.before = 1');
 my $new = $pg->query("SELECT jobq.enqueue('mail', 'breaking-news', '{\"sleep_ms\": 600000}')");
 my $begin = time;
+# S2-66, S3-41, S1-65
 ok $page->shows('breaking-news'), sprintf 'a new job is seen after %.1f s', time - $begin;
 is $page->js('window.before'), 1, '… without a reload';
 $page->go("#/jobs/$new");
+# S3-42, S3-55
 ok $page->shows('Attempt 1 runs'), 'a job that runs';
 $pg->query("SELECT jobq.cancel($new)");
 ok $page->shows('Attempt 1 cancelled'), '… is seen to be cancelled';
@@ -341,6 +347,7 @@ my $tina = Dashboard->new($browser, $base)->login($token{tina});
 is $tina->places, 'overview queues jobs history dead schedules workflows', 'a tenant\'s token sees no workers, alerts and audit';
 $tina->go('#/jobs');
 ok $tina->shows($dead), 'it sees its own jobs';
+# S4-50
 ok !$tina->has('other') && !$tina->has('breaking-news'), '… and no others';
 $tina->go('#/queues');
 is $tina->buttons, '', '… and may do nothing to a queue';
@@ -358,8 +365,9 @@ is $vera->js("fetch('v1/jobs').then(r => r.status)"), 401, 'after the log-out th
 $vera->call('Network.setBlockedURLs', { urls => ['*/v1/events*'] });
 $vera->login($token{vera});
 $vera->go('#/jobs?type=polled');
-is $vera->js("document.querySelector('#link').textContent"), 'every 10 s', 'no stream: the page says so';
+is $vera->js("document.querySelector('#link').textContent"), 'every 10 s', 'no stream: the page says so (S3-45)';
 $new = $pg->query("SELECT jobq.enqueue('mail', 'polled', run_at => now() + interval '1 hour')");
+# S3-45
 ok $vera->shows($new), '… and looks again by itself';
 $page->go("#/jobs/$new");
 $d->stop;

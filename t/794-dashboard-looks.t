@@ -61,6 +61,7 @@ for my $view (@views) {
 	my $width = $phone->js('document.documentElement.scrollWidth');
 	push @wide, "$view: $width" if $width > 390;
 }
+# S3-46
 is_deeply \@wide, [], 'a width of 390 is enough for ' . @views . ' views';
 $phone->go('#/queues');
 is $phone->js("getComputedStyle(document.querySelector('tbody td')).display"), 'block', '… where rows are cards';

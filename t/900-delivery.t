@@ -58,7 +58,7 @@ wait_for {
 	$pg->query("SELECT count(*) FROM jobq.jobs WHERE state = 'completed'") == 600
 	    || $pg->query("SELECT count(*) FROM jobq.jobs WHERE state IN ('dead', 'retrying')") > 0
 } 'the 600 jobs';
-is $pg->query("SELECT state, count(*) FROM jobq.jobs GROUP BY 1"), 'completed|600', 'all of them completed';
+is $pg->query("SELECT state, count(*) FROM jobq.jobs GROUP BY 1"), 'completed|600', 'all of them completed (S0-40, S0-45, S0-76, S4-52)';
 is $pg->query("SELECT count(*) FROM jobq.attempts"), 600, '… at the first attempt';
 
 my ($status, $out) = run_program([ 'python3', source_directory() . '/t/mails.py', $mail_dir ]);
@@ -73,7 +73,7 @@ for my $i (1 .. 300) {
 	    && ($m->{plain} // '') eq $text && ($m->{html} // '') =~ /^<p>Number $i &amp; so on<\/p>\n?$/
 	    && ($m->{from} // '') eq 'Fleet Office <noreply@example.com>';
 }
-is_deeply \@bad, [], 'subject, text, html and sender are what was sent';
+is_deeply \@bad, [], 'subject, text, html and sender are what was sent (S1-5, S4-14)';
 is_deeply \@defects, [], "Python's parser has nothing to complain of";
 my %ids = map { ($_->{id} => 1) } values %mail;
 is scalar(keys %ids), 300, 'each has a Message-ID of its own';
@@ -82,12 +82,13 @@ is scalar(grep { @{ $_->{envelope} } == 1 } values %mail), 300, 'each went to on
 my @got = json_lines($requests);
 is scalar(@got), 300, '300 requests';
 is scalar(grep { $_->{standard} } @got), 150, '150 Standard Webhooks signatures verify by Python\'s hmac';
+# S0-13, S4-51: X-Webhook-Signature.
 is scalar(grep { $_->{timestamped} } @got), 150, '150 timestamped signatures verify by Python\'s hmac';
 is scalar(grep { ($_->{headers}{'x-event-type'} // '') eq 'vehicle.moved' && ($_->{headers}{'x-event-id'} // '') =~ /^\d+$/ } @got),
-    300, 'each names its event and its id';
+    300, 'each names its event and its id (S0-13)';
 my %n = map { my $b = eval { decode_json(Encode::encode_utf8($_->{body})) } || {};
 	(($b->{n} // 0) => ($b->{name} // '')) } @got;
-is scalar(grep { ($n{$_} // '') eq "\x{dc}nit \"$_\" / \\ \x{1f697}" } 1 .. 300), 300, 'the bodies are what was enqueued';
+is scalar(grep { ($n{$_} // '') eq "\x{dc}nit \"$_\" / \\ \x{1f697}" } 1 .. 300), 300, 'the bodies are what was enqueued (S0-12, S4-17)';
 
 SKIP: {
 	my $dir = temp_directory();

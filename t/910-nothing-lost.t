@@ -71,7 +71,7 @@ wait_for { $pg->query('SELECT count(*) FROM jobq.attempts') >= $mixed + $late_jo
 
 is $pg->query('SELECT count(*) FROM ledger'), $mixed + $late_jobs, 'the ledger has all of them';
 is $pg->query("SELECT count(*) FROM ledger l LEFT JOIN jobq.jobs j USING (id) WHERE j.state IS DISTINCT FROM 'completed'"), 0,
-    'every committed job is completed';
+    'every committed job is completed (S2-54)';
 is $pg->query("SELECT count(*) FROM jobq.jobs WHERE id NOT IN (SELECT id FROM ledger)"), 0, 'and no other job is there';
 is $pg->query("SELECT count(*) FROM jobq.attempts WHERE attempt <> 1 OR outcome <> 'completed'"), 0, 'each with one attempt';
 is $pg->query(<<'SQL'), 0, 'no job was claimed twice';
@@ -79,4 +79,5 @@ SELECT count(*) FROM (SELECT job, attempt FROM jobq.claim, unnest(jobs, attempts
 	GROUP BY 1, 2 HAVING count(*) > 1) twice
 SQL
 my $shares = $pg->query('SELECT count(DISTINCT node) FROM jobq.attempts');
+# S1-74
 is $shares, 3, 'all three leaders had a share';

@@ -101,6 +101,7 @@ is join('', map { $_->answer } @observers), '', 'observers';
 my $calls = $pg->query('SELECT count(*) FROM calls');
 my $jobs = $pg->query('SELECT count(*) FROM jobq.job');
 my $looks = $pg->query('SELECT n FROM looks');
+# S1-57, S2-55, S3-10, S4-44
 is $pg->query('SELECT count(*) FROM seen'), 0, "$calls calls gave $jobs jobs, never two live of a key in $looks looks";
 cmp_ok $jobs, '<', $calls, 'most found what existed';
 cmp_ok $looks, '>', 20, 'somebody looked';

@@ -42,7 +42,7 @@ for my $i (0 .. $#order) {
 cmp_ok $kills{$_}, '>=', 1, "kill -9 of a $_ ($kills{$_} times)" for sort keys %kills;
 
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'work' AND state = 'completed'") == $jobs } 'all jobs', 120;
-pass "all $jobs jobs completed";
+pass "all $jobs jobs completed (S1-41, S1-50, S1-75)";
 is $pg->query("SELECT count(*) FROM (SELECT job_id FROM jobq.attempts WHERE outcome = 'completed' GROUP BY 1 HAVING count(*) > 1) x"),
     0, 'no completion was accepted twice';
 my $repeated = $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome <> 'completed'");
@@ -66,6 +66,6 @@ is $pg->query("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE
 
 $d->start;
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'work' AND state = 'completed'") == $jobs + 3000 } 'the rest';
-pass 'a restart finished the work';
+pass 'a restart finished the work (S1-41, S1-52)';
 is $pg->query("SELECT count(*) FROM (SELECT job_id FROM jobq.attempts WHERE outcome = 'completed' GROUP BY 1 HAVING count(*) > 1) x"),
     0, 'and again no completion was accepted twice';

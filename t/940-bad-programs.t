@@ -61,7 +61,7 @@ wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE state IN ('completed
 for my $name (sort keys %program) {
 	my ($state, $class, $error) = split /\|/, $pg->query("SELECT state, coalesce(error_class, ''), coalesce(error, '') FROM jobq.jobs WHERE id = $id{$name}"), 3;
 	is $state, $program{$name}[1], "$name ends $state";
-	is $class, $program{$name}[2], "$name: class";
+	is $class, $program{$name}[2], "$name: class (S1-49, S1-56)";
 	if ($program{$name}[1] eq 'dead') {
 		isnt $error, '', "$name: its error says: " . substr($error, 0, 100);
 	} else {
@@ -69,9 +69,9 @@ for my $name (sort keys %program) {
 	}
 }
 is $pg->query("SELECT result ->> 'fine' FROM jobq.jobs WHERE id = $id{good}"), 'true', "a program's last line is the result";
-is $pg->query("SELECT state FROM jobq.jobs WHERE id = $last"), 'completed', 'a neighbour behind all of them completed';
+is $pg->query("SELECT state FROM jobq.jobs WHERE id = $last"), 'completed', 'a neighbour behind all of them completed (S1-56)';
 is_deeply [ grep { process_title($_) =~ /sleep 777|while :/ } map { m{/proc/(\d+)} } glob '/proc/[0-9]*' ], [],
-    'no daemon and no stubborn program is left';
+    'no daemon and no stubborn program is left (S1-57)';
 wait_for { $d->pids(qr{^jobqd: worker bad/}) == 2 } 'the pool at its size';
 my ($status, $out) = $d->ctl('job', 'log', $id{flood});
 is $status, 0, 'the flooding program has a log';

@@ -51,7 +51,7 @@ is scalar(grep { exists $during{$_} } keys %before), scalar(keys %before), 'no p
 
 $pg->start;
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'gate' AND state = 'completed'") == 2 } 'the kept results';
-pass 'results finished meanwhile were written';
+pass 'results finished meanwhile were written (S1-50, S3-1)';
 is slurp("$dir/ran"), "ran\nran\n", 'without running the programs again';
 is $pg->query("SELECT count(*) FROM jobq.attempts WHERE outcome <> 'completed'"), 0, 'each at its first attempt';
 wait_for { slurp("$d->{dir}/health.json") =~ /"healthy":\s*true/ } 'health to come back';
@@ -70,7 +70,7 @@ for my $round (1 .. 5) {
 cmp_ok scalar(@told), '>=', 1000, scalar(@told) . ' jobs were accepted over five crashes';
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'work' AND state <> 'completed'") == 0 } 'the work';
 my %there = map { $_ => 1 } split /\n/, $pg->query("SELECT id FROM jobq.jobs WHERE queue = 'work' AND state = 'completed'");
-is scalar(grep { !$there{$_} } @told), 0, 'every accepted job is completed';
+is scalar(grep { !$there{$_} } @told), 0, 'every accepted job is completed (S2-54)';
 is $pg->query("SELECT count(*) FROM (SELECT job_id FROM jobq.attempts WHERE outcome = 'completed' GROUP BY 1 HAVING count(*) > 1) x"),
     0, 'no completion twice';
 my %after = $ours->();

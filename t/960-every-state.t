@@ -35,7 +35,7 @@ my $state = sub { $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") };
 my $reaches = sub {
 	my ($id, $want) = @_;
 	wait_for { $state->($id) eq $want } "job $id to be $want, it is " . $state->($id);
-	is $show->($id)->{state}, $want, "shown as $want";
+	is $show->($id)->{state}, $want, "shown as $want (S1-2, S4-41)";
 };
 
 $reaches->($enqueue->("'slow', delay => '1 hour'"), 'scheduled');
@@ -45,7 +45,7 @@ my $child = $enqueue->("'idle', after => ARRAY[$parent]");
 $reaches->($child, 'blocked');
 $reaches->($parent, 'running');
 wait_for { ($show->($parent)->{progress} // '') eq '40' } 'progress';
-is $show->($parent)->{progress_note}, 'half way', 'progress is seen while it runs';
+is $show->($parent)->{progress_note}, 'half way', 'progress is seen while it runs (S4-42)';
 $pg->query("SELECT jobq.pause('idle', 'for the test')");
 my $waits = $enqueue->("'idle'");
 $reaches->($waits, 'ready');
@@ -66,7 +66,7 @@ is $shown->{error_class}, 'network', 'its class';
 like $shown->{error}, qr/no route/, 'its error';
 is $pg->query("SELECT string_agg(attempt || ' ' || outcome || ' ' || class, ', ' ORDER BY attempt) FROM jobq.attempts WHERE job_id = $dead"),
     '1 failed network, 2 dead network', 'both attempts are in the history';
-is $pg->query("SELECT count(*) FROM jobq.dead_letters WHERE job_id = $dead"), 1, 'it is a dead letter';
+is $pg->query("SELECT count(*) FROM jobq.dead_letters WHERE job_id = $dead"), 1, 'it is a dead letter (S0-47)';
 ($status) = $d->ctl('dead', 'retry', $dead);
 is $status, 0, 'retry of the dead letter';
 wait_for { $pg->query("SELECT count(*) FROM jobq.attempts WHERE job_id = $dead") == 4 } 'two more attempts';
