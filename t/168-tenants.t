@@ -142,10 +142,10 @@ my %call = (
 	    [ 'schedule_run', "'s-acme'" ], [ 'schedule_pause', "'s-acme'" ], [ 'schedule_resume', "'s-acme'" ], [ 'schedule_remove', "'s-acme'" ],
 	    [ 'schedule_put', q{'new', '{"every": "1h", "queue": "work"}'} ], [ 'alert_ack', "'a'" ], [ 'alert_silence', "'a', now() + interval '1 hour'" ],
 	    [ 'alert_unsilence', "'a'" ], [ 'alert_set', q{'a', '{"above": "9"}'} ], [ 'alert_reset', "'a'" ], [ 'statistics_take', "'1 minute'" ],
-	    [ 'audit_verify', '' ], [ 'checkup', '' ], [ 'report', "'1 day'" ], [ 'report_json', '' ], [ 'top', 'now()' ], [ 'top_queue', "'work'" ]),
+	    [ 'audit_verify', '' ], [ 'capacity', '' ], [ 'retry_compare', "'work'" ], [ 'checkup', '' ], [ 'report', "'1 day'" ], [ 'report_json', '' ], [ 'top', 'now()' ], [ 'top_queue', "'work'" ]),
 );
 # of values alone
-my %pure = map { $_ => 1 } qw(outcome_name class_name ms us steps step_now step_us quantile histogram_count class_counts bucket_edge levels);
+my %pure = map { $_ => 1 } qw(outcome_name class_name ms us steps step_now step_us quantile histogram_count class_counts bucket_edge levels retry_half);
 my @functions = split /\n/, $pg->query(q{SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 'jobq'::regnamespace AND has_function_privilege('jobq_admin', oid, 'execute') ORDER BY 1});
 is_deeply [ grep { !$call{$_} && !$pure{$_} } @functions ], [], 'all ' . @functions . ' functions of people are looked at here';
 my $sum = "SELECT md5(string_agg(x::text, ',' ORDER BY id)) FROM (SELECT id, state, priority, data, error, attempt, progress, progress_note, run_at FROM jobq.jobs WHERE tenant = 'beta') x";

@@ -558,7 +558,8 @@ refuse(const struct line *l, const PGresult *res, int row, const char *why)
 	    .crashes = (int)pg_int(res, row, 7),
 	    .max_attempts = (int)pg_int(res, row, 8) };
 	struct run_result result = { .class = CLASS_VALIDATION, .retry_after_ms = -1 };
-	struct decision d = outcome_decide(l->queue->retry, &job, &result,
+	struct decision d = outcome_decide(
+	    conf_policy(l->queue, pg_int(res, row, 1)), &job, &result,
 	    (double)arc4random() / 4294967296.0);
 	char outcome[16], class[16], delay[24];
 
@@ -807,13 +808,13 @@ pull_ended(const struct pull_end *e)
 }
 
 const struct retry_policy *
-pull_policy(const char *queue)
+pull_policy(const char *queue, int64_t job)
 {
 	const struct conf *conf = pull->conf;
 	const struct line *l = line_of(queue);
 
 	if (l != NULL)
-		return l->queue->retry;
+		return conf_policy(l->queue, job);
 	/* Of a queue that this node does not have: what is there always. */
 	for (size_t i = 0; i < conf->npolicies; i++)
 		if (strcmp(conf->policies[i].name, "default") == 0)

@@ -47,7 +47,7 @@ struct pull_end {
 };
 /* It counts, and may open the queue's circuit breaker. */
 void pull_ended(const struct pull_end *);
-/* The retry policy of a queue, be it of this node or not. */
-const struct retry_policy *pull_policy(const char *queue);
+/* The retry policy of a job, be its queue of this node or not. */
+const struct retry_policy *pull_policy(const char *queue, int64_t job);
 
 #endif

@@ -70,8 +70,8 @@ failed(struct exchange *x, const PGresult *res, void *arg)
 static void
 decide(struct exchange *x, const PGresult *res, void *arg)
 {
-	struct job job = { .charged = (int)pg_int(res, 0, 4),
-	    .crashes = (int)pg_int(res, 0, 5),
+	struct job job = { .id = strtoll(route_value(x, "id"), NULL, 10),
+	    .charged = (int)pg_int(res, 0, 4), .crashes = (int)pg_int(res, 0, 5),
 	    .max_attempts = (int)pg_int(res, 0, 6) };
 	struct run_result result = { .class = CLASS_ERROR, .retry_after_ms = -1 };
 	const char *class = route_value(x, "class"), *queue = pg_text(res, 0, 2);
@@ -88,7 +88,7 @@ decide(struct exchange *x, const PGresult *res, void *arg)
 	if (!pull_duration(x, "retry_after", 0, UNITS_DURATION_MAX_MS,
 	    &result.retry_after_ms))
 		return;
-	d = outcome_decide(pull_policy(queue), &job, &result,
+	d = outcome_decide(pull_policy(queue, job.id), &job, &result,
 	    (double)arc4random() / 4294967296.0);
 	if (pg_true(res, 0, 3))
 		d.outcome = OUTCOME_CANCELLED;

@@ -98,6 +98,8 @@ struct queue_conf {
 	int64_t poll_ms;
 	const struct retry_policy *retry;	/* never NULL; owned by conf */
 	struct retry_policy *own_retry;	/* in place; NULL: by name */
+	char *retry_against;		/* "" or the name of another, which … */
+	const struct retry_policy *against;	/* … half of the jobs have; owned by conf */
 	char **limits; size_t nlimits;
 	char *concurrency_key; int per_key;
 	char *fair;
@@ -348,6 +350,9 @@ const char *conf_library(void);	/* libyaml and its version */
 const char *conf_default_path(void);
 
 const struct queue_conf *conf_queue(const struct conf *, const char *name);
+/* The retry policy of a job: where two are compared, jobq.retry_half() tells
+ * in SQL what this does. */
+const struct retry_policy *conf_policy(const struct queue_conf *, int64_t job);
 const struct handler_conf *conf_handler(const struct conf *, const char *name);
 const struct limit_conf *conf_limit(const struct conf *, const char *name);
 const struct channel_conf *conf_channel(const struct conf *, const char *name);

@@ -488,6 +488,8 @@ digest_queue(const struct conf *conf, struct queue_conf *q,
 	buf_put(&b, shared->data, shared->len);
 	dump_keys(&d, keys_of("queues"), q);
 	dump_keys(&d, policy_keys, q->retry);
+	if (q->against != NULL)
+		dump_keys(&d, policy_keys, q->against);
 	buf_printf(&b, "%d\n", q->priority);
 	for (size_t i = 0; i < q->ntypes; i++) {
 		dump_node(&d, q->types[i].handler->name,

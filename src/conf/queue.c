@@ -32,7 +32,11 @@ static void link_type(struct conf *, struct queue_conf *,
     struct conf_sink *);
 static const struct handler_conf *find_handler(struct conf *,
     const struct node_entry *, struct conf_sink *);
+static const struct retry_policy *policy_by_name(const struct conf *,
+    const char *name);
 static void link_retry(struct conf *, struct queue_conf *,
+    const struct node_entry *, struct conf_sink *);
+static void link_against(struct conf *, struct queue_conf *,
     const struct node_entry *, struct conf_sink *);
 static void link_priority(struct conf *, struct queue_conf *,
     const struct node_entry *, struct conf_sink *);
@@ -211,11 +215,22 @@ queue_link(struct conf *conf, struct queue_conf *q,
 {
 	link_types(conf, q, entry, sink);
 	link_retry(conf, q, entry, sink);
+	link_against(conf, q, entry, sink);
 	link_priority(conf, q, entry, sink);
 	link_limits(conf, q, entry, sink);
 	check_weights(q, node_entry(entry->value, "fair_weights"), sink);
 	shape_check(q->schema, sink);
 	encrypt_check_queue(q, entry, sink);
+}
+
+/* A bit from the middle of a random number that the id is the seed of: what is
+ * enqueued in turns, like two jobs for each order, is in both halves alike. */
+const struct retry_policy *
+conf_policy(const struct queue_conf *q, int64_t job)
+{
+	bool second = job % 2147483647 * 1583458089 % 2147483647 / 32768 % 2 != 0;
+
+	return second && q->against != NULL ? q->against : q->retry;
 }
 
 static void
@@ -309,6 +324,15 @@ find_handler(struct conf *conf, const struct node_entry *entry,
 	return handler;
 }
 
+static const struct retry_policy *
+policy_by_name(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->npolicies; i++)
+		if (strcmp(conf->policies[i].name, name) == 0)
+			return &conf->policies[i];
+	return NULL;
+}
+
 static void
 link_retry(struct conf *conf, struct queue_conf *q,
     const struct node_entry *entry, struct conf_sink *sink)
@@ -326,11 +350,22 @@ link_retry(struct conf *conf, struct queue_conf *q,
 	}
 	if (by != NULL)
 		name = by->value->text;
-	for (size_t i = 0; i < conf->npolicies; i++)
-		if (strcmp(conf->policies[i].name, name) == 0)
-			q->retry = &conf->policies[i];
+	q->retry = policy_by_name(conf, name);
 	if (q->retry == NULL)
 		complain_missing(sink, by, "retry", "policy", name,
+		    conf->policies, conf->npolicies, sizeof(*conf->policies));
+}
+
+static void
+link_against(struct conf *conf, struct queue_conf *q,
+    const struct node_entry *entry, struct conf_sink *sink)
+{
+	if (*q->retry_against == '\0')
+		return;
+	q->against = policy_by_name(conf, q->retry_against);
+	if (q->against == NULL)
+		complain_missing(sink, node_entry(entry->value, "retry_against"),
+		    "retry_against", "policy", q->retry_against,
 		    conf->policies, conf->npolicies, sizeof(*conf->policies));
 }
 

@@ -260,6 +260,7 @@ static const struct key queue_keys[] = {
 	{ "poll", KEY_DURATION, Q(poll_ms), "1s", 10, HOUR },
 	{ "retry", KEY_CUSTOM, .read = queue_read_retry,
 	    .dump = queue_dump_retry, .free = queue_free_retry },
+	{ "retry_against", KEY_TEXT, Q(retry_against), "" },
 	{ "limits", KEY_WORDS, Q(limits) },
 	{ "concurrency_key", KEY_TEXT, Q(concurrency_key), "",
 	    .check = check_path_or_tenant },

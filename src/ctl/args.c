@@ -63,6 +63,7 @@ static const struct option options[] = {
 	{ "actor", 0, "WHO", "only what this one did" },
 	{ "action", 0, "WORD", "only this: cancel, retry, pause" },
 	{ "since", 0, "TIME", "not before this time: 2026-12-01T10:00:00Z" },
+	{ "growth", 0, "FACTOR", "as if so many times as much came; 1" },
 	{ "head", 0, "HASH", "and an entry has this hash, which the log told" },
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(*options))

@@ -133,6 +133,8 @@ int queue_drain(struct ctl *, const struct args *);
 int queue_clear(struct ctl *, const struct args *);
 int queue_clean(struct ctl *, const struct args *);
 int queue_remove(struct ctl *, const struct args *);
+int queue_compare(struct ctl *, const struct args *);
+int capacity_run(struct ctl *, const struct args *);
 int dead_list(struct ctl *, const struct args *);
 int dead_show(struct ctl *, const struct args *);
 int dead_retry(struct ctl *, const struct args *);

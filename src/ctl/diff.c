@@ -434,6 +434,8 @@ because(struct diff *d, const struct queue_conf *q)
 	}
 	if (q->own_retry == NULL)
 		reason(list, d, "retry", q->retry->name);
+	if (q->against != NULL)
+		reason(list, d, "retry", q->against->name);
 	for (size_t i = 0; i < q->nlimits; i++)
 		reason(list, d, "limits", q->limits[i]);
 	if (!json_is_true(json_object_get(d->same, DIGEST_SHARED))) {

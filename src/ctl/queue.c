@@ -1,5 +1,6 @@
 /*
- * jobqctl queue: list, show, pause, resume, drain, clear, clean, remove.
+ * jobqctl queue: list, show, pause, resume, drain, clear, clean, remove,
+ * compare; jobqctl capacity.
  */
 #include "config.h"
 
@@ -230,6 +231,35 @@ queue_remove(struct ctl *ctl, const struct args *a)
 	if (!confirm(a, "remove queue %s and its schedules?", params[0]))
 		return CTL_FAILED;
 	return act(ctl, a, "SELECT jobq.queue_remove($1)", 1, params, "removed");
+}
+
+int
+queue_compare(struct ctl *ctl, const struct args *a)
+{
+	const char *params[] = { a->operands[0], args_get(a, "since") };
+	int status = ctl_find_queue(ctl, params[0]);
+
+	if (status != CTL_DONE)
+		return status;
+	return ctl_list(ctl, ctl_query(ctl, ctl->json ?
+	    "SELECT row_to_json(c) FROM jobq.retry_compare($1, $2::timestamptz) c" :
+	    "SELECT policy, jobs, recovered, dead, share, low, high, attempts, "
+	    "after_p50_ms, after_p95_ms, verdict "
+	    "FROM jobq.retry_compare($1, $2::timestamptz)", 2, params), "");
+}
+
+int
+capacity_run(struct ctl *ctl, const struct args *a)
+{
+	const char *growth = args_get(a, "growth");
+	const char *params[] = { args_get(a, "since"), growth == NULL ? "1" : growth };
+
+	return ctl_list(ctl, ctl_query(ctl, ctl->json ?
+	    "SELECT row_to_json(c) FROM jobq.capacity($1::timestamptz, $2::float8) c" :
+	    "SELECT queue, slots, per_second, per_second_peak, run_avg_ms, busy, busy_peak, "
+	    "utilization, wait_p95_ms_peak, slots_wanted "
+	    "FROM jobq.capacity($1::timestamptz, $2::float8)", 2, params),
+	    "no queues");
 }
 
 /* The operand, or "*" for --all; NULL: said what is wrong. */

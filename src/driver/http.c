@@ -446,7 +446,8 @@ static mono_t
 token_since(const struct driver_ctx *ctx, const struct job *job)
 {
 	return job->attempt <= 1 ? 0 : mono_now() - MONO_MS *
-	    outcome_least_delay_ms(ctx->queue->retry, CLASS_AUTH, job->charged);
+	    outcome_least_delay_ms(conf_policy(ctx->queue, job->id), CLASS_AUTH,
+	    job->charged);
 }
 
 static void

@@ -326,7 +326,7 @@ end_lease(struct monitor *m, const PGresult *res, int row)
 	if (!cancelled && timed_out && q == NULL)
 		return;
 	if (!cancelled && timed_out)
-		d = outcome_decide(q->retry, &job, &result,
+		d = outcome_decide(conf_policy(q, pg_int(res, row, 1)), &job, &result,
 		    (double)arc4random() / 4294967296.0);
 	why = xasprintf(timed_out ? "the worker %s took longer than its time-out" :
 	    "the worker %s did not renew its lease", worker);

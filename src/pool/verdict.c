@@ -46,7 +46,8 @@ decide(struct pool *pool, struct lease *l)
 	double unit = l->result.class == CLASS_NONE ? 0 :
 	    (double)arc4random() / 4294967296.0;
 
-	return outcome_decide(pool->queue->retry, &l->job, &l->result, unit);
+	return outcome_decide(conf_policy(pool->queue, l->job.id), &l->job,
+	    &l->result, unit);
 }
 
 static void

@@ -31,7 +31,8 @@ put_end(struct batch *b, const struct direct *d, const struct finished *f,
     bool with_result)
 {
 	const struct run_result *r = &f->result;
-	struct decision decision = outcome_decide(d->queue->retry, &f->job, r,
+	struct decision decision = outcome_decide(
+	    conf_policy(d->queue, f->job.id), &f->job, r,
 	    (double)arc4random() / 4294967296.0);
 	struct ending e = {
 		.job = f->job.id, .attempt = f->job.attempt,

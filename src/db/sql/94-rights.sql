@@ -18,7 +18,7 @@ begin
 		    'schedule_resume', 'schedule_put', 'schedule_remove', 'schedule_outcome', 'ready_of', 'why',
 		    'statistics_take', 'statistics_range', 'checkup', 'report', 'report_json',
 		    'alert_ack', 'alert_silence', 'alert_unsilence', 'alert_set', 'alert_reset',
-		    'inventory', 'top', 'top_queue', 'ended_share', 'audit_verify')
+		    'inventory', 'top', 'top_queue', 'ended_share', 'audit_verify', 'capacity', 'retry_compare')
 	loop
 		execute format('alter function %s security definer set search_path = pg_catalog, pg_temp', f);
 	end loop;
