@@ -8,6 +8,7 @@ use Bench;
 use Jobqd;
 use Time::HiRes qw(sleep time);
 
+# The memory of all its processes: S1-39.
 our %commands = (
 	idle => { order => 8, run => \&idle, does => 'what nothing costs: transactions, CPU, memory, wake-ups' },
 );
