@@ -29,7 +29,7 @@ is state($pg, $child), 'blocked', 'a job waits for two (S1-64, S2-64, S3-71)';
 my @got = claim($pg, $pool, $q);
 is_deeply \@got, [ map { "$_:1" } @p ], 'and is not claimed';
 finish_ok($pg, $pool, $got[0]);
-is state($pg, $child), 'blocked', 'one has completed';
+is state($pg, $child), 'blocked', 'one has completed (S0-75)';
 finish_ok($pg, $pool, $got[1]);
 is state($pg, $child), 'ready', 'both have';
 finish_ok($pg, $pool, claim($pg, $pool, $q));

@@ -43,6 +43,7 @@ is ids("queue = 'work' AND fingerprint = '$print'"), join(',', @timeouts), 'the 
 is q1("jobq.review($timeouts[0], 'ann', 'known')"), 't', 'review of one (S2-31)';
 is q1("jobq.review(999, 'ann')"), 'f', '… of none';
 is q1("jobq.review_dead(array(SELECT job_id FROM jobq.dead_letters WHERE fingerprint = '$print'), 'bob', 'all of them')"), 4, 'review of all of a kind';
+# S2-5: dead letters are for somebody to look at.
 is q1("string_agg(DISTINCT reviewed_by || ': ' || notes, ',') FROM jobq.dead_letters WHERE reviewed_at IS NOT NULL"), 'bob: all of them', '… who and what';
 is q1("string_agg(count || '/' || reviewed, ' ' ORDER BY last_job_id) FROM jobq.dead_groups"), '3/3 1/0 1/1', '… counted in the groups';
 is q1("jobq.review($refused, NULL)"), 't', 'nobody named';

@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Test::More tests => 13;
+use Test::More tests => 14;
 
 my $pg = Jobqd::Postgres->new;
 $pg->query('CREATE ROLE owner LOGIN; GRANT CREATE ON DATABASE jobq TO owner');
@@ -25,7 +25,9 @@ wait_for { $pg->query("SELECT to_regclass('jobq.meta') IS NOT NULL") eq 't' } 't
 wait_for { !grep { process_title($_) } @pids } 'all three';
 is join('', map { slurp("$dir/$_.log") } 1 .. 3) =~ /error|fail/i ? 1 : 0, 0, 'several at once do not disturb each other'
     or diag map { slurp("$dir/$_.log") } 1 .. 3;
-is $pg->query('SELECT count(*) FROM jobq.meta'), 1, 'the schema was made once (S2-47)';
+is $pg->query('SELECT count(*) FROM jobq.meta'), 1, 'the schema was made once';
+is $pg->query(q{SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relnamespace = 'jobq'::regnamespace AND relkind IN ('r', 'p') AND relname IN ('job', 'meta', 'schedule')}),
+    'job meta schedule', 'S2-47: jobs, the version, schedules';
 my ($status, undef, $error) = migrate('jobq');
 is $status, 0, 'again: nothing to do' or diag $error;
 is $pg->query('SELECT name FROM jobq.queues'), 'work', 'the queues are registered';

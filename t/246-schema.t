@@ -22,7 +22,7 @@ my @id = map { $pg->query("SELECT jobq.enqueue('work', data => '$_')") } '{"name
 my $again = $pg->query("SELECT jobq.enqueue('retried')");
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE state IN ('completed', 'dead')") == 6 } 'the jobs';
 is $pg->query("SELECT string_agg(state, ' ' ORDER BY id) FROM jobq.jobs WHERE queue = 'work'"), 'completed dead dead dead completed', 'those that fit are run (S1-55)';
-is_deeply [ sort map { s{.*/}{}r } glob "$dir/*" ], [qw(a c)], '… and no other reaches its handler';
+is_deeply [ sort map { s{.*/}{}r } glob "$dir/*" ], [qw(a c)], '… and no other reaches its handler (S1-55)';
 is $pg->query("SELECT string_agg(error_class || ': ' || error, E'\\n' ORDER BY id) FROM jobq.jobs WHERE queue = 'work' AND state = 'dead'"), <<'TEXT' =~ s/\n\z//r, 'their errors say what is wrong';
 validation: data.name is of type integer; the queue's schema asks for string
 validation: data.name is missing; the queue's schema asks for string

@@ -243,7 +243,7 @@ PY
 	utime time - 60, time - 60, "$dir/reports/$left";
 	report(report_type => 'stations');
 	wait_for { !-e "$dir/reports/$left" } 'the file to be removed';
-	pass '… leaves a file that the next one removes';
+	pass '… leaves a file that the next one removes (S1-57)';
 }
 
 # Mail.

@@ -34,7 +34,7 @@ sub goes { my ($subject) = @_; wait_for { problem($subject) eq '' } "$subject to
 wait_for { my $h = health(); $h->{healthy} && $h->{queues}{work}{workers} == 2 } 'it to be healthy';
 wait_for { !@{ health()->{problems} } } 'no problems';
 pass 'nothing is wrong';
-like $d->wait_log(qr/monitor\b.*: health healthy=true ready=0 running=0 dead_letters=0 problems=-$/m), qr/ info /, 'one line in the log sums it up';
+like $d->wait_log(qr/monitor\b.*: health healthy=true ready=0 running=0 dead_letters=0 problems=-$/m), qr/ info /, 'one line in the log sums it up (S1-48)';
 wait_for {
 	$pg->query("SELECT string_agg(subject, ' ') FROM jobq.checkup() WHERE level = 'ok'") eq 'database durability workers leases scheduler snapshots size'
 } 'all to be well';

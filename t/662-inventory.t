@@ -28,7 +28,7 @@ my %queue = map { $_->{name} => $_ } @{ $all->{queues} };
 is_deeply [ @{ $queue{'teams-outbound'} }{qw(attempts expire_ms limits)} ], [ 5, 3600000, ['teams-api'] ], 'a queue with what it is told';
 my ($thumb) = grep { $_->{name} eq 'attachments/thumbnail' } @{ $all->{types} };
 # S1-69, S1-10
-is_deeply [ @$thumb{qw(queue type handler driver)} ], [qw(attachments thumbnail thumbnail exec)], 'a type with its handler';
+is_deeply [ @$thumb{qw(queue type handler driver)} ], [qw(attachments thumbnail thumbnail exec)], 'a type with its handler (S4-9)';
 
 # S0-23: the baseline of the report, numbers alone.
 spew("$dir/phase0.json", '{"counts": {"queues": 4, "types": 9}}');

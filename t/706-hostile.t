@@ -61,6 +61,7 @@ for (1 .. 500) {
 	my $r = $api->request('POST', '/v1/jobs', body => join '', map { $pieces[rand @pieces] } 1 .. 1 + rand 40);
 	$status{ $r->{status} }++;
 }
+# S1-55
 is_deeply [grep { !/^(?:201|400|422)$/ } keys %status], [], 'random bodies: ' . join ', ', map { "$status{$_} × $_" } sort keys %status;
 %status = ();
 for (1 .. 300) {

@@ -27,11 +27,36 @@ $d->start;
 sub q1 { return $pg->query("SELECT $_[0]") }
 sub done { my ($w) = @_; wait_for { q1("state FROM jobq.workflows WHERE id = $w") ne 'running' } 'the workflow'; return q1("state FROM jobq.workflows WHERE id = $w") }
 
+# What other systems' variables say of Redis is not for jobqd.
+{
+	my $effective = sub { my ($s, $out, $err) = run_program([ jobqd_program(), '-T', '-c', $d->{conf} ], env => {@_}); return "$s$out$err" };
+	is $effective->(map { ("${_}HOST" => 'nowhere', "${_}PORT" => 'x', "${_}PASSWORD" => "\$\{x", "${_}DB" => -1, "${_}URL" => 'redis://nowhere') } qw(REDIS_ QUEUE_REDIS_)),
+	    $effective->(), 'S0-63, S3-53, S4-10: variables of Redis change nothing';
+}
+
 # An id that the application has made: it finds the job, and makes no second one.
 my $id = q1("jobq.enqueue('work', 'export', unique_key => 'job_1234567890', tags => '{job_1234567890}', delay => '1 hour')");
 is q1("jobq.enqueue('work', 'export', unique_key => 'job_1234567890')"), $id, 'S1-4: "job_1234567890" is as good as an id: once';
 my ($status, $out) = $d->ctl('jobs', '--tag', 'job_1234567890', '--json');
 is_deeply [ map { $_->{id} } @{ decode_json($out) } ], [$id], '… and finds its job';
+
+# Names of another system: a view has them, and its words for states.
+$pg->query(<<'SQL');
+CREATE VIEW tracker_job AS
+SELECT id, type, data, priority, CASE state WHEN 'running' THEN 'processing' WHEN 'dead' THEN 'failed'
+    WHEN 'completed' THEN state WHEN 'retrying' THEN state WHEN 'cancelled' THEN state ELSE 'pending' END AS status, created_at, started_at,
+    finished_at AS completed_at, greatest(attempt - 1, 0) AS retry_count, max_attempts - 1 AS max_retries, error, result, tenant AS company_id,
+    data ->> 'user_id' AS user_id, tags
+FROM jobq.jobs
+SQL
+my @words = map { q1("jobq.enqueue('work', 'export', '{\"user_id\": \"u-7\"}', tenant => 'c-1', max_attempts => 4, tags => '{t}'$_)") } '', ", delay => '1 hour'";
+wait_for { q1("state FROM jobq.jobs WHERE id = $words[0]") eq 'completed' } 'one to complete';
+my $row = decode_json(q1("row_to_json(j) FROM tracker_job j WHERE id = $words[0]"));
+is_deeply [ sort keys %$row ], [ sort qw(id type data priority status created_at started_at completed_at retry_count max_retries error result company_id user_id tags) ],
+    'S1-1: a job by the names that another system has for it';
+is_deeply [ @$row{qw(status retry_count max_retries company_id user_id)} ], [ 'completed', 0, 3, 'c-1', 'u-7' ], '… and what they say';
+q1("jobq.cancel($words[1])");
+is q1("string_agg(status, ' ' ORDER BY id) FROM tracker_job"), 'pending completed cancelled', 'S1-2: … the states, too';
 
 # The third failure calls for something else.
 my $bad = q1(q{jobq.workflow('renewal', '{"exit": "69", "id": "sub-1"}')});
