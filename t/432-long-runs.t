@@ -16,8 +16,8 @@ handlers:
   null: {driver: noop}
   sleep: {driver: exec, argv: [sleep, "{{data.seconds}}"]}
 queues:
-  report: {handler: sleep, workers: 1, lease: 1s, timeout: 5m}
-  mixed: {handler: null, workers: 1, concurrency: 5, lease: 1s, timeout: 5m}
+  report: {handler: sleep, workers: 1, lease: 4s, timeout: 5m}
+  mixed: {handler: null, workers: 1, concurrency: 5, lease: 4s, timeout: 5m}
   low: {handler: null, workers: 2, priority: low, timeout: 1h, cancel: {grace: 1s}}
   medium: {handler: null, workers: 1, priority: normal}
   high: {handler: null, workers: 1, priority: high}
@@ -26,9 +26,9 @@ my %node = map { $_ => Jobqd::Daemon->new(pg => $pg, name => $_, config => $conf
 $_->start for values %node;
 sub q1 { return $pg->query("SELECT $_[0]") }
 
-# Ten times as long as the lease, with another node that would take it.
-my $program = q1(q{jobq.enqueue('report', data => '{"seconds": "10"}')});
-my $inside = q1(q{jobq.enqueue('mixed', 'long', '{"sleep_ms": 10000}')});
+# Much longer than the lease, with another node that would take it.
+my $program = q1(q{jobq.enqueue('report', data => '{"seconds": "20"}')});
+my $inside = q1(q{jobq.enqueue('mixed', 'long', '{"sleep_ms": 20000}')});
 wait_for { q1("count(*) FROM jobq.jobs WHERE id IN ($program, $inside) AND state = 'running'") == 2 } 'both to run';
 
 # A long job in a worker blocks none of its neighbours.
@@ -49,8 +49,8 @@ for my $queue (qw(high medium)) {
 }
 
 wait_for { q1("count(*) FROM jobq.jobs WHERE id IN ($program, $inside) AND state = 'completed'") == 2 } 'both to end';
-is q1("string_agg(attempt || ' ' || outcome || ' ' || (finished_at - started_at >= interval '9.9 s'), ', ') FROM jobq.attempts WHERE job_id IN ($program, $inside)"),
-    '1 completed true, 1 completed true', 'S0-5, S0-6, S1-40: two runs of 10 s with leases of 1 s, each by its only attempt';
+is q1("string_agg(attempt || ' ' || outcome || ' ' || (finished_at - started_at >= interval '19.9 s'), ', ') FROM jobq.attempts WHERE job_id IN ($program, $inside)"),
+    '1 completed true, 1 completed true', 'S0-5, S0-6, S1-40: two runs of 20 s with leases of 4 s, each by its only attempt';
 unlike $_->log, qr/leases? lost|has not renewed/, "$_->{name}: no lease was lost" for values %node;
 $pg->query(q{SELECT jobq.clear('low'); SELECT jobq.cancel(id) FROM jobq.jobs WHERE queue = 'low' AND state = 'running'});
 is $_->stop, 0, "$_->{name} ends well" for values %node;
