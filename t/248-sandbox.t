@@ -136,6 +136,46 @@ SKIP: {
 	}
 }
 
+# A program that is kept for many jobs has the same limits, for as long as it lives.
+sub kept {
+	my $work = work_dir();
+	spew("$work/kept.py", <<'PY');
+import json, os, sys
+for line in sys.stdin:
+    m = json.loads(line)
+    if "hello" in m:
+        print(json.dumps({"ready": {}}), flush=True)
+    elif "job" in m:
+        out = {"id": m["job"]["id"]}
+        if m["job"]["data"]["do"] == "hog":
+            x = []
+            while True:
+                x.append(bytearray(1000000))
+        if m["job"]["data"]["do"] == "look":
+            try:
+                open(m["job"]["data"]["path"]).read()
+                out["result"] = "read"
+            except PermissionError:
+                out["result"] = os.environ["TMPDIR"]
+        print(json.dumps({"done": out}), flush=True)
+PY
+	chmod 0644, "$work/kept.py";
+	my $conf = spew("$work/kept.yml", <<"YAML");
+handlers: {kept: {driver: worker, argv: [python3, $work/kept.py], env: {PATH: '/usr/bin:/bin'}}}
+queues: {programs: {handler: kept, sandbox: {isolate: true, memory: 64MiB@{[ $has_landlock ? ", read: [$work/kept.py]" : '' ]}}}}
+YAML
+	chmod 0644, $conf;
+	my @jobs = map { { id => $_->[0], type => 't', attempt => 1, data => { do => $_->[1], path => "$work/kept.yml" } } } [ 1, 'look' ], [ 2, 'look' ], [ 3, 'hog' ], [ 4, 'look' ];
+	my ($status, $out, $err) = run_program([ @as, $runner, $conf, 'programs' ], env => { TMPDIR => "$work/tmp" }, in => join '', map { $json->encode({ job => $_ }) . "\n" } @jobs);
+	my %r = map { $_->{id} => $_ } map { $json->decode($_)->{result} || () } split /\n/, $out;
+	ok $r{3} && $r{3}{class} eq 'resource' && $r{3}{message} =~ /sandbox\.memory: /, "$who: driver worker: a hog of memory: class resource (" . ($r{3}{message} // '') . ')' or diag $out, $err;
+SKIP: {
+		skip "$lacks", 2 unless $has_landlock;
+		like $r{$_}{result} // '', qr{^\Q$work\E/tmp/}, "$who: … job $_ reads no configuration, and has a TMPDIR" for 1, 4;
+	}
+	is_deeply [ glob "$work/tmp/jobqd-*" ], [], "$who: … which is gone";
+}
+
 # What attacks the daemon and its other programs.
 sub neighbours {
 	my $victim = background([ 'sleep', "8$mark" ], as => [ @as ]);
@@ -183,6 +223,7 @@ for my $user ($> == 0 ? ('root', 'ordinary user') : ('ordinary user')) {
 	bomb() unless $user eq 'root';	# nothing but a control group would hold it
 	scratch();
 	files();
+	kept();
 	neighbours();
 	calls();
 }

@@ -79,12 +79,10 @@ open_worker(struct driver_ctx *ctx, struct err *e)
 	struct kept *k = xcalloc(1, sizeof(*k));
 
 	k->ctx = ctx;
-	if (ctx->queue->sandbox != NULL) {
-		k->limited = true;
-		if (sandbox_limits(ctx->queue->sandbox, &k->limits, e) < 0) {
-			free(k);
-			return -1;
-		}
+	k->sandbox = sandbox_new(ctx->loop, ctx->queue, e);
+	if (k->sandbox == NULL) {
+		free(k);
+		return -1;
 	}
 	k->in_flight = at_once(options);
 	if (k->in_flight > ctx->queue->concurrency)
@@ -129,11 +127,12 @@ static void
 start(struct kept *k)
 {
 	struct strings argv = { 0 }, env = { 0 };
-	struct spawn s = { .directory = "/",
-	    .limits = k->limited ? &k->limits : NULL };
+	struct spawn s = { .directory = "/" };
 	struct err e = { .code = ERR_NONE };
 	int rc = command_make_fixed(k->ctx, &argv, &env, &e);
 
+	if (rc == 0)
+		rc = sandbox_prepare(k->sandbox, &env, &s.limits, &e);
 	if (rc == 0) {
 		s.argv = argv.v;
 		s.envp = env.v;
@@ -141,6 +140,10 @@ start(struct kept *k)
 		    NULL);
 		rc = program_start(&k->program, k->ctx->loop, &s, &talk_ops,
 		    k, &e);
+		if (rc == 0)
+			sandbox_watch(k->sandbox, k->program.pid);
+		else
+			sandbox_release(k->sandbox);
 	}
 	strings_clear(&argv);
 	strings_clear(&env);
@@ -237,7 +240,8 @@ judge(struct flight *f, size_t n, int status, const char *how)
 		r.message = xasprintf(n > 1 ? "its program ended while it ran other "
 		    "jobs, too: %s" : "its program left: %s", how);
 	} else {
-		r.class = by_itself ? program_death_class(status) : k->broken;
+		r.class = k->limited ? CLASS_RESOURCE :
+		    by_itself ? program_death_class(status) : k->broken;
 		r.message = xasprintf("its program %s: %s", by_itself ? "ended" :
 		    "was killed", how);
 	}
@@ -288,7 +292,9 @@ worker_program_ended(void *arg, int status, const struct rusage *usage)
 	struct kept *k = arg;
 	char *how = how_it_ended(k, status), *why;
 
-	(void)usage;
+	k->limited = k->why == KILL_NOT &&
+	    sandbox_judge(k->sandbox, status, usage, &how);
+	sandbox_release(k->sandbox);
 	take_back(k);
 	if (status != 0 || k->running > 0)
 		log_info("program ended", "handler=%s running=%zu reason=%s",
@@ -299,7 +305,7 @@ worker_program_ended(void *arg, int status, const struct rusage *usage)
 	k->state = KEPT_KILLED;		/* not yet for the jobs that come now */
 	if (!k->ready) {
 		why = xasprintf("its program was not ready: %s", how);
-		start_failed(k, CLASS_ERROR, why);
+		start_failed(k, k->limited ? CLASS_RESOURCE : CLASS_ERROR, why);
 		free(why);
 	} else {
 		if (k->useful)
@@ -381,6 +387,7 @@ close_worker(struct driver_ctx *ctx)
 	while (!RB_EMPTY(&k->flights))
 		flight_free(RB_MIN(flights, &k->flights));
 	program_clear(&k->program);
+	sandbox_free(k->sandbox);
 	orders_free(k->orders);
 	timer_free(k->timer);
 	timer_free(k->flush);

@@ -66,8 +66,8 @@ enum kill_why { KILL_NOT, KILL_BROKEN, KILL_FOR_JOB };
 /* Opened once in a worker. */
 struct kept {
 	struct driver_ctx *ctx;
-	struct spawn_limits limits;
-	bool limited;
+	struct sandbox *sandbox;
+	bool limited;			/* its last program ended by that */
 	int64_t in_flight, start_ms;
 
 	enum kept_state state;
