@@ -12,7 +12,9 @@ A job's data is {"do": [STEP, ...]}; a step is a list:
     ["later", SECONDS, STEP, ...]   the other steps after a while
     ["await", NAME]       the other steps when {"cancel"} came for the job
     ["file", PATH, TEXT]  a line appended to a file
+    ["sh", TEXT]          what a shell is to do; @id, @token and @attempt are the job's
     ["spin", SECONDS]     so much processor time
+    ["grow", MIB]         so much memory
     ["die", SIGNAL]       ["exit", STATUS]  ["close", FD]
     ["daemon", SECONDS]   leaves a process behind that has its pipes
     ["fork", SECONDS]     starts a process
@@ -27,6 +29,7 @@ import json, os, signal, sys, threading, time
 options = dict(a.partition("=")[::2] for a in sys.argv[1:])
 lock = threading.Lock()
 waiting = {}
+memory = []
 
 
 def out(data):
@@ -56,6 +59,14 @@ def step(job, what, *args):
         fd = os.open(args[0], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
         os.write(fd, args[1].replace("@id", str(job["id"])).encode() + b"\n")
         os.close(fd)
+    elif what == "sh":
+        text = args[0]
+        for name in ("id", "token", "attempt"):
+            text = text.replace("@" + name, str(job[name]))
+        if os.system(text) != 0:
+            raise RuntimeError(text)
+    elif what == "grow":
+        memory.append(b"x" * (args[0] << 20))
     elif what == "spin":
         until = time.process_time() + args[0]
         while time.process_time() < until:
