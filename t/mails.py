@@ -17,6 +17,7 @@ for name in sorted(glob.glob(sys.argv[1] + "/*")):
         "file": name.rsplit("/", 1)[1],
         "from": str(message["From"]), "to": str(message["To"]),
         "subject": str(message["Subject"]), "id": str(message["Message-ID"]),
+        "case": message["X-Case"] and str(message["X-Case"]), "headers": message.keys(),
         "envelope": [str(v) for v in message.get_all("X-Rcpt-Args", [])],
         "defects": [str(d) for part in message.walk() for d in part.defects],
     }

@@ -1,7 +1,8 @@
 """Compare jobqd's mails with what Python's email package reads in them.
 
-    python3 mime_oracle.py PROGRAM COUNT SEED
+    python3 mime_oracle.py PROGRAM COUNT SEED [SCRIPT]
 
+With SCRIPT, t/mail_npm.js, what npm's mailparser reads in them.
 PROGRAM is t/unit/mail_text. COUNT random mails: names, subjects, headers,
 texts and attachments of many alphabets, lengths and line ends. Prints each
 difference and ends with "N compared, M differ".
@@ -157,15 +158,48 @@ def differences(data, want, answer):
     return found
 
 
+def npm_differences(data, want, read):
+    """What mailparser makes of blanks at the ends of names and texts is its own affair."""
+    found = []
+
+    def same(what, got, expected):
+        if got != expected:
+            found.append(f"{what}: got {got!r}, want {expected!r}")
+
+    def trimmed(pairs):
+        return [(name.strip(), address.lower()) for name, address in pairs]
+
+    same("subject", (read.get("subject") or "").strip(), want["subject"].strip())
+    for key in ("to", "cc", "reply_to"):
+        same(key, trimmed(read[key]), trimmed(want.get(key, [])))
+    if "header" in want:
+        same("X-Random", (read.get("random") or "").strip(), want["header"].strip())
+    for kind, key in (("plain", "text"), ("html", "html")):
+        same(kind, lines(read.get(kind) or ""), lines(data.get(key, "")))
+    got = [(name, base64.b64decode(content), (cid or "").strip("<>") or None, disposition == "inline")
+           for name, _, content, cid, disposition in read["attachments"]]
+    same("attachments", got, want.get("attachments", []))
+    return found
+
+
+def read_by_npm(script, answers):
+    text = "".join(json.dumps(answer["mail"]) + "\n" for answer in answers)
+    out = subprocess.run(["node", script, "parse"], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
+    return [json.loads(one) for one in out.decode().split("\n") if one]
+
+
 def main():
     program, count, rng = sys.argv[1], int(sys.argv[2]), random.Random(int(sys.argv[3]))
+    compare = npm_differences if len(sys.argv) > 4 else differences
     mails = [make(rng) for _ in range(count)]
     text = "".join(json.dumps(d, ensure_ascii=rng.random() < 0.5) + "\n" for d, _ in mails)
     out = subprocess.run([program], input=text.encode(), stdout=subprocess.PIPE, check=True).stdout
     answers = [json.loads(one) for one in out.decode().split("\n") if one]
+    if len(sys.argv) > 4:
+        answers = read_by_npm(sys.argv[4], answers)
     differ = 0
     for (data, want), answer in zip(mails, answers, strict=True):
-        found = differences(data, want, answer)
+        found = compare(data, want, answer)
         if found:
             differ += 1
             print(json.dumps(data)[:300], *(one[:1000] for one in found), sep="\n    ")
