@@ -5,8 +5,9 @@ tests.
 
 Appends one JSON line to FILE for each mail (or what else was said until RSET
 or the end): the number of its session, the commands, who was accepted, the
-mail once it is confirmed, whether it was encrypted. refuse…@ gets 550, defer…@
-451, deferonce…@ 451 the first time, a sender refuse…@ 550.
+mail, or as unconfirmed one that was not confirmed, the version of TLS.
+refuse…@ gets 550, defer…@ 451, deferonce…@ 451 the first time, a sender
+refuse…@ 550.
 
     tls CERT KEY       STARTTLS          smtps CERT KEY    from the first byte
     auth USER PASSWORD [ways: AUTH_WAYS=…]: PLAIN, LOGIN, CRAM-MD5, XOAUTH2
@@ -213,10 +214,11 @@ class Session(socketserver.BaseRequestHandler):
             if count > 65536 and not looked:
                 looked = True
                 self.trouble("body")
+        self.record["unconfirmed"] = b"\r\n".join(lines).decode("utf-8")
         if self.trouble("end"):
             self.write()
             return
-        self.record["mail"] = b"\r\n".join(lines).decode("utf-8")
+        self.record["mail"] = self.record.pop("unconfirmed")
         self.say("250 2.0.0 queued as %d" % self.number)
         self.write()
         self.mails += 1
