@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
+use Encode;
 use JSON::PP;
 use Test::More;
 
@@ -194,6 +195,19 @@ for my $c (@cases) {
 	is_deeply $plain->{mails}[1]{rcpt}, ['good@x.example'], '… the next one after it';
 	is_deeply [ map { $_->{class} } @{ $large->{results} } ], [ 'validation', '' ], 'a mail larger than SIZE is not sent';
 	like $large->{result}{message}, qr/the mail has \d+ bytes, 127\.0\.0\.1 takes 20000/, '… and the message says so';
+}
+
+# Addresses beyond ASCII: with SMTPUTF8, and to no other server.
+{
+	my @beyond = map { decode_utf8($_) } 'Jörg <jörg@x.example>', 'info@日本.example', 'дима@x.example';
+	my ($takes, $not) = run_cases(map { { server => $_, jobs => [ { to => \@beyond }, { to => 'a@x.example', cc => 'B <b@x.example>' } ] } } [], ['plain']);
+	is_deeply $takes->{mails}[0]{rcpt}, [ map { /<(.*)>/ ? $1 : $_ } @beyond ], 'addresses beyond ASCII, with SMTPUTF8' or diag $takes->{result}{message};
+	like $takes->{mails}[0]{from}, qr/^MAIL FROM:<\S+> SIZE=\d+ BODY=8BITMIME SMTPUTF8\z/, '… which is said';
+	my ($to) = $takes->{mails}[0]{mail} =~ /^To: (.*?)\r?\n\S/ms;
+	like $to // '', qr/<j\x{f6}rg\@x\.example>,\r?\n info\@\x{65e5}\x{672c}\.example/, '… and stand in the headers';
+	unlike $takes->{mails}[1]{from}, qr/UTF8/, '… other mails go without';
+	is_deeply [ map { $_->{class} } @{ $not->{results} } ], [ 'validation', '' ], 'a server without SMTPUTF8: validation';
+	like $not->{result}{message}, qr/takes no addresses beyond ASCII/, '… and the message says so';
 }
 
 # TLS that is no good: refused where it is required, done without where not.

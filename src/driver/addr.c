@@ -16,10 +16,17 @@
 #define DOMAIN_MAX 253
 #define LABEL_MAX 63
 
+/* What is beyond ASCII is looked at as a whole: check_characters(). */
+static bool
+is_beyond(char c)
+{
+	return (unsigned char)c >= 0x80;
+}
+
 static bool
 is_atext(char c)
 {
-	return isalnum((unsigned char)c) ||
+	return isalnum((unsigned char)c) || is_beyond(c) ||
 	    (c != '\0' && strchr("!#$%&'*+-/=?^_`{|}~", c) != NULL);
 }
 
@@ -40,7 +47,7 @@ is_label(const char *s, size_t len)
 	if (len == 0 || len > LABEL_MAX || s[0] == '-' || s[len - 1] == '-')
 		return false;
 	for (size_t i = 0; i < len; i++)
-		if (!isalnum((unsigned char)s[i]) && s[i] != '-')
+		if (!isalnum((unsigned char)s[i]) && s[i] != '-' && !is_beyond(s[i]))
 			return false;
 	return true;
 }
@@ -91,19 +98,48 @@ refuse(const char *text, size_t len, const char *why, struct err *e)
 	return err_set(e, "\"%s\" %s", shown, why);
 }
 
+/* UTF-8 without control characters, of which there are some past ASCII too. */
+static int
+check_characters(const char *s, size_t len, struct err *e)
+{
+	for (size_t i = 0, n; i < len; i += n) {
+		const unsigned char *c = (const unsigned char *)s + i;
+
+		n = utf8_length(s + i, len - i);
+		if (n == 0)
+			return refuse(s, len, "is not UTF-8", e);
+		if (c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0))
+			return refuse(s, len, "has a control character", e);
+	}
+	return 0;
+}
+
+/* Blanks and marks that nobody sees, of which some readers make nothing, so
+ * that two addresses look and work like one. */
+static bool
+has_invisible(const char *s, size_t len)
+{
+	static const char *const all[] = {
+		"\xc2\xa0", "\xc2\xad", "\xe2\x80", "\xe2\x81", "\xe3\x80\x80",
+		"\xef\xbb\xbf", "\xef\xb8",
+	};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (memmem(s, len, all[i], strlen(all[i])) != NULL)
+			return true;
+	return false;
+}
+
 static int
 check_address(const char *s, size_t len, struct err *e)
 {
 	const char *at = memrchr(s, '@', len);
 
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)s[i] >= 0x80)
-			return refuse(s, len, "has a character outside ASCII "
-			    "(write the domain as xn--…)", e);
 	if (at == NULL || len > ADDR_MAX || !is_local(s, (size_t)(at - s)) ||
-	    !is_domain(at + 1, (size_t)(s + len - at - 1)))
+	    !is_domain(at + 1, (size_t)(s + len - at - 1)) ||
+	    has_invisible(s, len))
 		return refuse(s, len, "is no mail address", e);
-	return 0;
+	return check_characters(s, len, e);
 }
 
 static void
@@ -145,18 +181,18 @@ read_name(const char *s, size_t len)
 static int
 check_name(const char *s, size_t len, struct err *e)
 {
-	size_t i = 0, n;
-
 	if (len > ADDR_NAME_MAX)
 		return refuse(s, len, "is too long for a name", e);
-	for (; i < len; i += n) {
-		n = utf8_length(s + i, len - i);
-		if (n == 0)
-			return refuse(s, len, "is not UTF-8", e);
-		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			return refuse(s, len, "has a control character", e);
-	}
-	return 0;
+	return check_characters(s, len, e);
+}
+
+bool
+addr_is_ascii(const struct addr *a)
+{
+	for (const char *p = a->address; *p != '\0'; p++)
+		if (is_beyond(*p))
+			return false;
+	return true;
 }
 
 static int

@@ -592,6 +592,7 @@ deliver_to_server(struct delivery *d, struct email *m, const struct buf *text,
 	struct mail_order order = {
 		.from = d->letter.mail.from.address,
 		.recipients = d->recipients, .n = d->n, .message = text,
+		.utf8 = d->letter.beyond_ascii,
 		.deadline = mono_now() +
 		    (ms > 4 * MARGIN_MS ? ms - MARGIN_MS : ms) * MONO_MS,
 	};

@@ -492,7 +492,17 @@ make_message_id(const struct job *job, const struct addr *from)
 	for (size_t i = 0; i < 16; i++)
 		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 	return xasprintf("<%" PRId64 ".%s@%s>", job->id, hex,
-	    strrchr(from->address, '@') + 1);
+	    addr_is_ascii(from) ? strrchr(from->address, '@') + 1 :
+	    "jobqd.invalid");
+}
+
+static bool
+are_ascii(const struct addrs *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		if (!addr_is_ascii(&list->v[i]))
+			return false;
+	return true;
 }
 
 int
@@ -515,6 +525,8 @@ letter_read(struct letter *l, const struct letter_options *options,
 	json_decref(data);
 	if (rc < 0)
 		return -1;
+	l->beyond_ascii = !addr_is_ascii(&l->mail.from) ||
+	    !are_ascii(&l->recipients) || !are_ascii(&l->mail.reply_to);
 	l->mail.date = now;
 	l->mail.message_id = make_message_id(job, &l->mail.from);
 	return 0;

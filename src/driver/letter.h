@@ -31,6 +31,7 @@ struct letter_options {
 struct letter {
 	struct mail mail;
 	struct addrs recipients;	/* of to, cc and bcc, each once */
+	bool beyond_ascii;		/* some address is, and so the headers are */
 };
 
 /*

@@ -43,7 +43,7 @@ struct mail_link {
 	struct stream stream;
 	bool tls_failed;	/* of the last handshake: next time without, if it may */
 	/* What the server offers. */
-	bool pipelining, starttls, sizes;
+	bool pipelining, starttls, sizes, utf8;
 	size_t size_max;	/* bytes of a mail, 0: no limit known */
 	char auth[256];
 	/* How it stands. */
@@ -374,6 +374,8 @@ on_offer(struct mail_link *link, const char *line)
 		link->pipelining = true;
 	} else if (behind(line, "STARTTLS") != NULL) {
 		link->starttls = true;
+	} else if (behind(line, "SMTPUTF8") != NULL) {
+		link->utf8 = true;
 	} else if ((value = behind(line, "SIZE")) != NULL) {
 		link->sizes = true;
 		link->size_max = strtoul(value, NULL, 10);
@@ -420,7 +422,7 @@ greet(struct talk *t)
 	struct reply r;
 	struct err e;
 
-	link->pipelining = link->starttls = link->sizes = false;
+	link->pipelining = link->starttls = link->sizes = link->utf8 = false;
 	link->size_max = 0;
 	link->auth[0] = '\0';
 	own_name(t, name, sizeof(name));
@@ -430,7 +432,7 @@ greet(struct talk *t)
 	    &e) < 0)
 		return end_gone(t, "EHLO", &e);
 	if (r.code >= 500) {
-		link->pipelining = link->starttls = link->sizes = false;
+		link->pipelining = link->starttls = link->sizes = link->utf8 = false;
 		snprintf(line, sizeof(line), "HELO %s", name);
 		if (command(t, line, &r, &e) < 0)
 			return end_gone(t, "HELO", &e);
@@ -594,7 +596,8 @@ put_step(struct talk *t, size_t k, struct err *e)
 	if (t->link->sizes)
 		snprintf(size, sizeof(size), " SIZE=%zu", o->message->len);
 	if (k == 0)
-		snprintf(line, sizeof(line), "MAIL FROM:<%s>%s\r\n", o->from, size);
+		snprintf(line, sizeof(line), "MAIL FROM:<%s>%s%s\r\n", o->from, size,
+		    o->utf8 ? " BODY=8BITMIME SMTPUTF8" : "");
 	else if (k <= t->ntried)
 		snprintf(line, sizeof(line), "RCPT TO:<%s>\r\n",
 		    o->recipients[t->tried[k - 1]].address);
@@ -824,16 +827,20 @@ reuse(struct talk *t)
 	return true;
 }
 
+/* What this server does not take, so that it need not be asked. */
 static bool
-is_too_large(struct talk *t)
+is_beyond_server(struct talk *t)
 {
 	size_t size = t->order->message->len, max = t->link->size_max;
 
-	if (max == 0 || size <= max)
-		return false;
-	end_with(t, CLASS_VALIDATION, "the mail has %zu bytes, %s takes %zu",
-	    size, t->server->host, max);
-	return true;
+	if (max > 0 && size > max)
+		end_with(t, CLASS_VALIDATION, "the mail has %zu bytes, %s takes "
+		    "%zu", size, t->server->host, max);
+	else if (t->order->utf8 && !t->link->utf8)
+		end_with(t, CLASS_VALIDATION, "%s takes no addresses beyond ASCII "
+		    "(SMTPUTF8); a domain can be written as xn--…",
+		    t->server->host);
+	return t->end->class != CLASS_NONE;
 }
 
 static void
@@ -845,7 +852,7 @@ deliver(struct talk *t)
 
 		if (!reused && begin(t) != FINE)
 			return;
-		if (is_too_large(t))
+		if (is_beyond_server(t))
 			return;
 		do
 			rc = transact(t);

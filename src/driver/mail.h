@@ -71,6 +71,7 @@ struct mail_order {
 	struct recipient *recipients;
 	size_t n;
 	const struct buf *message;	/* lines of at most 998 bytes that end in CR LF */
+	bool utf8;			/* addresses and headers are beyond ASCII */
 	mono_t deadline;
 };
 

@@ -1,7 +1,7 @@
 /*
  * A mail as text: see mime.h.
  *
- * Nothing but ASCII leaves here. Boundaries begin with "=_", which base64
+ * Nothing but ASCII leaves here, but for addresses. Boundaries begin with "=_", which base64
  * and quoted-printable cannot contain, and plain text that does is sent as
  * quoted-printable: so no part can end another.
  */

@@ -1,6 +1,7 @@
 /*
- * A mail as text: headers and MIME parts, ASCII only, lines of at most 998
- * bytes that end in CR LF. Pure: what goes in was checked before.
+ * A mail as text: headers and MIME parts, ASCII only but for addresses that
+ * are not (RFC 6532), lines of at most 998 bytes that end in CR LF. Pure: what
+ * goes in was checked before.
  */
 #ifndef DRIVER_MIME_H
 #define DRIVER_MIME_H

@@ -18,6 +18,8 @@ test_addr_good(void **state)
 		{ "a <b> <a@b>", "a <b>", "a@b" },
 		{ "a@[192.0.2.1]", NULL, "a@[192.0.2.1]" },
 		{ "a@[IPv6:2001:db8::1]", NULL, "a@[IPv6:2001:db8::1]" },
+		{ "\xc3\xbc@b", NULL, "\xc3\xbc@b" },
+		{ "J <a@\xe6\x97\xa5.example>", "J", "a@\xe6\x97\xa5.example" },
 		{ "!#$%&'*+-/=?^_`{|}~@b", NULL, "!#$%&'*+-/=?^_`{|}~@b" },
 	};
 	struct addr a;
@@ -33,6 +35,12 @@ test_addr_good(void **state)
 			assert_string_equal(a.name, all[i].name);
 		addr_clear(&a);
 	}
+	assert_int_equal(addr_parse("\xc3\x9c <a@b>", &a, &e), 0);
+	assert_true(addr_is_ascii(&a));
+	addr_clear(&a);
+	assert_int_equal(addr_parse("a@\xc3\xbc.b", &a, &e), 0);
+	assert_false(addr_is_ascii(&a));
+	addr_clear(&a);
 }
 
 static void
@@ -43,7 +51,9 @@ test_addr_bad(void **state)
 		".a@b", "a.@b", "a..b@c", "a@-b", "a@b-", "a@b..c", "a@.b",
 		"a@b.", "<a@b", "a@b>", "A <a@b> B", "\"a\"@b", "a@b,c@d",
 		"a@b\r\nRCPT TO:<c@d>", "a\n@b", "A\r\nBcc: x <a@b>",
-		"A\x7f <a@b>", "a@b\x01", "\xc3\xbc@b", "a@\xc3\xbc.example",
+		"A\x7f <a@b>", "a@b\x01", "\xc3@b", "a@\xc3.example",
+		"a\xc2\x85@b", "a@\xed\xa0\x80.b", "A\xc2\x9b <a@b>",
+		"a@b\xef\xbb\xbf", "a\xe2\x80\xa8@b", "a\xc2\xa0@b",
 		"\xff <a@b>", "a@[", "a@[]", "a@[1]x", "a@[1 2]", "a@b_c",
 	};
 	char longest[400];
