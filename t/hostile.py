@@ -108,6 +108,23 @@ class Handler(socketserver.StreamRequestHandler):
             first = Handler.refused == 1
         return self.send(whole("401 X", b"")) if first else self.do_guarded()
 
+    # Fails N times, then answers well after MS; and says in FILE how many were
+    # here and how many had been answered well when a request came.
+    failed, inside, well = {}, {}, {}
+
+    def do_recovers(self, name, n, ms):
+        with lock:
+            self.failed[name] = self.failed.get(name, 0) + 1
+            bad = self.failed[name] <= int(n)
+            self.inside[name] = self.inside.get(name, 0) + (not bad)
+            out.write(json.dumps({"line": "x /came/%s" % name, "bad": bad, "inside": self.inside[name],
+                                  "well": self.well.get(name, 0)}) + "\n")
+        time.sleep(0 if bad else int(ms) / 1000)
+        with lock:
+            self.inside[name] -= not bad
+            self.well[name] = self.well.get(name, 0) + (not bad)
+        return self.send(whole("503 X" if bad else "200 X", b""))
+
     def do_reset(self):
         self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         return False

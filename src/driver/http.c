@@ -23,9 +23,12 @@
 #include "os/loop.h"
 
 #define FILE_SIZE_MAX (INT64_C(1) << 30)	/* of what is saved, if the handler does not say */
+#define PATIENCE_MS 5000		/* how long slow start holds one up, at most */
 #define MESSAGE_BODY 200		/* of an answer, in a failure's message */
 
 static void transfer_done(struct transfer *, CURLcode);
+static void go_on(struct http *);
+static void on_pace_timer(void *);
 
 /*
  * Options
@@ -54,7 +57,7 @@ check(const struct node *options, struct conf_sink *sink)
 		"allow_private", "timeout", "connect_timeout", "ca_file",
 		"keep_body", "keep_headers", "query", "payload", "body", "form",
 		"multipart", "upload", "save_to", "directory", "max_size",
-		"tls", NULL
+		"tls", "slow_start", NULL
 	};
 	int64_t ms = 0, size = 1;
 	bool yes = false;
@@ -68,6 +71,7 @@ check(const struct node *options, struct conf_sink *sink)
 	if (node_get(options, "tls") != NULL)
 		check_tls(node_entry(options, "tls"), sink);
 	node_bool(options, "allow_private", &yes, sink);
+	node_bool(options, "slow_start", &yes, sink);
 	node_duration_ms(options, "timeout", &ms, sink);
 	node_duration_ms(options, "connect_timeout", &ms, sink);
 	node_str(options, "ca_file", &text, sink);
@@ -99,6 +103,8 @@ collect(struct http *h)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &t);
 		transfer_done(t, code);
 	}
+	/* Not from within libcurl: nothing can be added to it there. */
+	go_on(h);
 }
 
 static void
@@ -244,6 +250,14 @@ mask(const struct transfer *t, struct buf *b)
 		auth_mask_secret(h->hidden.v[i], b->data, b->len);
 }
 
+/* Of those, less would be more. */
+static enum pace_end
+pace_end_of(enum job_class class)
+{
+	return class == CLASS_NETWORK || class == CLASS_TIMEOUT ||
+	    class == CLASS_RATE_LIMIT ? PACE_BAD : PACE_GOOD;
+}
+
 static void
 job_done(struct transfer *t, CURLcode code)
 {
@@ -271,6 +285,7 @@ job_done(struct transfer *t, CURLcode code)
 		r.class = class_of_error(t, code);
 		r.message = error_message(t, code);
 	}
+	pace_leave(&t->http->pace, &t->ticket, pace_end_of(r.class));
 	transfer_free(t);
 	run_end(run, &r);
 }
@@ -380,7 +395,7 @@ open_http(struct driver_ctx *ctx, struct err *e)
 {
 	const struct node *options = ctx->handler->options;
 	struct http *h = xcalloc(1, sizeof(*h));
-	bool usable;
+	bool usable, slow_start = true;
 
 	h->ctx = ctx;
 	ctx->state = h;
@@ -399,6 +414,10 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	usable = auth_open(&h->auth, node_get(options, "auth"), e) == 0 &&
 	    sign_open(h, node_get(options, "sign"), e) == 0;
 	h->timer = timer_new(ctx->loop, on_timer, h);
+	h->pace_timer = timer_new(ctx->loop, on_pace_timer, h);
+	node_bool(options, "slow_start", &slow_start, NULL);
+	pace_init(&h->pace, slow_start && ctx->queue->concurrency > 1 ?
+	    ctx->queue->concurrency : 0);
 	curl_global_init(CURL_GLOBAL_DEFAULT);
 	h->multi = curl_multi_init();
 	if (h->multi == NULL)
@@ -427,6 +446,8 @@ close_http(struct driver_ctx *ctx)
 	if (h->multi != NULL)
 		curl_multi_cleanup(h->multi);
 	timer_free(h->timer);
+	timer_free(h->pace_timer);
+	pace_clear(&h->pace);
 	auth_close(&h->auth);
 	for (char **s = h->secrets; s != NULL && *s != NULL; s++)
 		auth_wipe(*s);
@@ -450,6 +471,88 @@ token_since(const struct driver_ctx *ctx, const struct job *job)
 	    job->charged);
 }
 
+/* With a token, which may have to be fetched first. */
+static void
+send_out(struct transfer *t)
+{
+	struct http *h = t->http;
+
+	if (auth_is_ready(&h->auth, token_since(h->ctx, t->run->job))) {
+		transfer_start(t);
+		return;
+	}
+	TAILQ_INSERT_TAIL(&h->waiting, t, link);
+	if (h->fetch == NULL)
+		fetch_token(h);
+}
+
+/* False: it was deferred, as nobody is to go there now. */
+static bool
+is_open(struct transfer *t, const char *destination)
+{
+	struct run *run = t->run;
+
+	if (run_goes_to(run, destination))
+		return true;
+	transfer_free(t);
+	run_defer(run);
+	return false;
+}
+
+static void
+set_pace_timer(struct http *h)
+{
+	mono_t due = pace_due(&h->pace), now = mono_now();
+
+	if (due == PACE_NEVER)
+		timer_stop(h->pace_timer);
+	else
+		timer_set(h->pace_timer, due > now ? due - now : 0);
+}
+
+/* False: not, or not now. */
+static bool
+goes_to(struct transfer *t, const char *destination)
+{
+	struct http *h = t->http;
+	int64_t ms = t->run->timeout_ms / 4;
+
+	if (!is_open(t, destination))
+		return false;
+	if (h->pace.max == 0 || pace_enter(&h->pace, &t->ticket, destination,
+	    mono_now(), MONO_MS * (ms < PATIENCE_MS ? ms : PATIENCE_MS)))
+		return true;
+	set_pace_timer(h);
+	return false;
+}
+
+/* Whoever waited and has its turn. */
+static void
+go_on(struct http *h)
+{
+	struct pace_ticket *ticket;
+	char destination[BREAKER_NAME_MAX + 1];
+
+	if (TAILQ_EMPTY(&h->pace.waiting))
+		return;
+	while ((ticket = pace_next(&h->pace, mono_now())) != NULL) {
+		struct transfer *t = (struct transfer *)ticket;
+
+		/* A breaker may have opened meanwhile. */
+		request_destination(t->request.url, destination,
+		    sizeof(destination));
+		if (is_open(t, destination))
+			send_out(t);
+	}
+	set_pace_timer(h);
+}
+
+static void
+on_pace_timer(void *arg)
+{
+	go_on(arg);
+}
+
 static void
 run_http(struct driver_ctx *ctx, struct run *run)
 {
@@ -470,18 +573,9 @@ run_http(struct driver_ctx *ctx, struct run *run)
 		return;
 	}
 	if (request_destination(t->request.url, destination,
-	    sizeof(destination)) && !run_goes_to(run, destination)) {
-		transfer_free(t);
-		run_defer(run);
+	    sizeof(destination)) && !goes_to(t, destination))
 		return;
-	}
-	if (auth_is_ready(&h->auth, token_since(ctx, run->job))) {
-		transfer_start(t);
-		return;
-	}
-	TAILQ_INSERT_TAIL(&h->waiting, t, link);
-	if (h->fetch == NULL)
-		fetch_token(h);
+	send_out(t);
 }
 
 static void
@@ -490,11 +584,15 @@ cancel(struct driver_ctx *ctx, struct run *run, enum job_class why)
 	struct transfer *t = run->state;
 	struct http *h = ctx->state;
 
-	if (t->easy == NULL)
+	if (t->easy != NULL)
+		pace_leave(&h->pace, &t->ticket,
+		    why == CLASS_TIMEOUT ? PACE_BAD : PACE_NONE);
+	else if (!t->ticket.waiting)
 		TAILQ_REMOVE(&h->waiting, t, link);
 	transfer_free(t);
 	run_fail(run, why == CLASS_NONE ? CLASS_ERROR : why,
 	    "stopped before the answer came");
+	go_on(h);
 }
 
 static const char *

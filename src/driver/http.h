@@ -17,6 +17,7 @@
 #include "driver/auth.h"
 #include "driver/driver.h"
 #include "driver/output.h"
+#include "driver/pace.h"
 #include "driver/request.h"
 #include "driver/upload.h"
 
@@ -30,10 +31,11 @@ struct files {
 
 /* A request on its way: of a job, or for the token (run NULL). */
 struct transfer {
+	struct pace_ticket ticket;	/* first: of slow start */
 	struct http *http;
 	struct run *run;
 	struct request request;
-	CURL *easy;			/* NULL: waits for the token */
+	CURL *easy;			/* NULL: waits, for its turn or for the token */
 	struct curl_slist *headers;
 	char error[CURL_ERROR_SIZE];
 	struct answer answer;
@@ -60,6 +62,9 @@ struct http {
 	const char *cert, *key;		/* files that we show; NULL: none */
 	const char *directory;		/* of files; NULL: none */
 	int64_t max_size;		/* of one that is saved */
+
+	struct pace pace;		/* of the destinations; max 0: no slow start */
+	struct timer *pace_timer;	/* until somebody's patience ends */
 
 	struct auth auth;
 	struct transfer *fetch;		/* for the token, NULL: none on its way */

@@ -139,6 +139,19 @@ tell_progress(void *arg, curl_off_t down_all, curl_off_t down, curl_off_t up_all
 	return 0;
 }
 
+static int
+on_connected(void *arg, char *peer, char *own, int peer_port, int own_port)
+{
+	struct transfer *t = arg;
+
+	(void)peer;
+	(void)own;
+	(void)peer_port;
+	(void)own_port;
+	pace_connected(&t->http->pace, &t->ticket);
+	return CURL_PREREQFUNC_OK;
+}
+
 /*
  * Files
  */
@@ -211,6 +224,7 @@ transfer_free(struct transfer *t)
 		curl_multi_remove_handle(t->http->multi, t->easy);
 		curl_easy_cleanup(t->easy);
 	}
+	pace_leave(&t->http->pace, &t->ticket, PACE_NONE);
 	curl_slist_free_all(t->headers);
 	files_free(t->files);
 	request_clear(&t->request);
@@ -343,6 +357,10 @@ set_options(struct transfer *t)
 	 * need no memory to speak of. */
 	curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING, "gzip, deflate");
 	curl_easy_setopt(c, CURLOPT_USERAGENT, PACKAGE_NAME "/" PACKAGE_VERSION);
+	if (t->ticket.host != NULL) {
+		curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_connected);
+		curl_easy_setopt(c, CURLOPT_PREREQDATA, t);
+	}
 	if (strncasecmp(t->request.url, "https:", 6) == 0)
 		set_tls(h, c);
 	if ((t->run != NULL && h->auth.kind == AUTH_BASIC) ||
