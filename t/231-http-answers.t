@@ -102,6 +102,25 @@ sub class_of { my ($one) = @_; return $one->{class} || 'completed' }
 	cmp_ok $big[1]{peak_kb}, '<', 60 << 10, sprintf '… in %.1f MiB', $big[1]{peak_kb} / 1024;
 }
 
+# Several kinds of patience.
+{
+	my $got = ask('timeout: 20s, answer_timeout: 300ms', 'mute', 'late/5000', 'late/1', 'interim', 'body_endless');
+	is join(' ', map { class_of($got->{$_}) } 'mute', 'late/5000', 'late/1', 'interim', 'body_endless'), 'timeout timeout completed completed completed', 'answer_timeout';
+	is $got->{mute}{message}, "$base: no answer within 300 ms", '… says so';
+	$got = ask('timeout: 2s, answer_timeout: 300ms', 'drip');
+	like $got->{drip}{message}, qr/timed out after 2\d\d\d milliseconds/, '… and not of one that has begun: that is for timeout';
+	$got = ask('timeout: 20s, stall_timeout: 1s', 'stall', 'mute', 'late/100', 'bytes/200000/length/slow');
+	is join(' ', map { class_of($got->{$_}) } 'stall', 'mute', 'late/100', 'bytes/200000/length/slow'), 'timeout timeout completed completed', 'stall_timeout';
+}
+
+# Private networks that are allowed.
+{
+	my %want = ('[127.0.0.0/8]' => 'completed', '[10.0.0.0/8, 127.0.0.1]' => 'completed', '["::1", 10.0.0.0/8]' => 'validation', '[]' => 'validation');
+	is_deeply { map { $_ => class_of(run_jobs("allow_networks: $_", job(1, url => "$base/status/200", payload => {}))->{1}) } keys %want }, \%want, 'allow_networks';
+	my $r = run_jobs('allow_networks: [127.0.0.0/8], timeout: 3s', job(1, url => 'http://169.254.169.254/latest/meta-data/', payload => {}), job(2, url => "http://[::ffff:127.0.0.1]:$port/status/200", payload => {}));
+	is_deeply [ $r->{1}{class}, $r->{1}{message} =~ /private address/ ? 1 : 0 ], [ 'validation', 1 ], '… and no others';
+}
+
 # Where nothing answers.
 {
 	my $closed = free_port();

@@ -26,7 +26,6 @@
 #define PATIENCE_MS 5000		/* how long slow start holds one up, at most */
 #define MESSAGE_BODY 200		/* of an answer, in a failure's message */
 
-static void transfer_done(struct transfer *, CURLcode);
 static void go_on(struct http *);
 static void on_pace_timer(void *);
 
@@ -50,6 +49,26 @@ check_tls(const struct node_entry *entry, struct conf_sink *sink)
 }
 
 static void
+check_networks(const struct node_entry *entry, struct conf_sink *sink)
+{
+	const struct node *list = entry->value;
+
+	if (list->kind != NODE_LIST)
+		conf_complain(sink, entry->file, entry->line, entry->column,
+		    "allow_networks: needs a list of networks, such as 10.1.0.0/16");
+	for (size_t i = 0; list->kind == NODE_LIST && i < list->count; i++) {
+		const struct node_entry *item = &list->entries[i];
+		const char *wrong = item->value->kind != NODE_SCALAR ?
+		    "needs a network, such as 10.1.0.0/16" :
+		    network_parse(item->value->text, NULL);
+
+		if (wrong != NULL)
+			conf_complain(sink, item->file, item->line, item->column,
+			    "allow_networks: %s", wrong);
+	}
+}
+
+static void
 check(const struct node *options, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
@@ -57,7 +76,8 @@ check(const struct node *options, struct conf_sink *sink)
 		"allow_private", "timeout", "connect_timeout", "ca_file",
 		"keep_body", "keep_headers", "query", "payload", "body", "form",
 		"multipart", "upload", "save_to", "directory", "max_size",
-		"tls", "slow_start", NULL
+		"tls", "slow_start", "allow_networks", "answer_timeout",
+		"stall_timeout", NULL
 	};
 	int64_t ms = 0, size = 1;
 	bool yes = false;
@@ -74,6 +94,10 @@ check(const struct node *options, struct conf_sink *sink)
 	node_bool(options, "slow_start", &yes, sink);
 	node_duration_ms(options, "timeout", &ms, sink);
 	node_duration_ms(options, "connect_timeout", &ms, sink);
+	node_duration_ms(options, "answer_timeout", &ms, sink);
+	node_duration_ms(options, "stall_timeout", &ms, sink);
+	if (node_get(options, "allow_networks") != NULL)
+		check_networks(node_entry(options, "allow_networks"), sink);
 	node_str(options, "ca_file", &text, sink);
 	node_size(options, "max_size", &size, sink);
 	if (size < 1) {
@@ -103,7 +127,8 @@ collect(struct http *h)
 		curl_easy_getinfo(msg->easy_handle, CURLINFO_PRIVATE, &t);
 		transfer_done(t, code);
 	}
-	/* Not from within libcurl: nothing can be added to it there. */
+	/* Whoever could go on since somebody is connected; not in that callback,
+	 * from which nothing can be added to libcurl. */
 	go_on(h);
 }
 
@@ -196,7 +221,7 @@ error_message(const struct transfer *t, CURLcode code)
 	request_where(t->request.url, where, sizeof(where));
 	if (t->refused_address)
 		return xasprintf("%s: is at a private address; the handler's "
-		    "allow_private would let it", where);
+		    "allow_networks or allow_private would let it", where);
 	if (t->cut != CLASS_NONE)
 		return xasprintf("%s: %s", where, t->why.msg);
 	if (code == CURLE_FILESIZE_EXCEEDED)
@@ -308,7 +333,8 @@ token_done(struct transfer *t, CURLcode code)
 	curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
 	if (code != CURLE_OK) {
 		class = class_of_error(t, code);
-		err_set(&e, "%s", t->error[0] ? t->error : curl_easy_strerror(code));
+		err_set(&e, "%s", t->cut != CLASS_NONE ? t->why.msg :
+		    t->error[0] ? t->error : curl_easy_strerror(code));
 		if (t->refused_address)
 			err_set(&e, "it is at a private address");
 	} else if (status != 200) {
@@ -354,13 +380,16 @@ fetch_token(struct http *h)
 	transfer_start(t);
 }
 
-static void
+void
 transfer_done(struct transfer *t, CURLcode code)
 {
+	struct http *h = t->http;
+
 	if (t->run != NULL)
 		job_done(t, code);
 	else
 		token_done(t, code);
+	go_on(h);
 }
 
 /*
@@ -377,6 +406,18 @@ hide_headers(struct http *h, const struct node *headers)
 		if (conf_names_secret(headers->entries[i].key))
 			strings_take(&h->hidden,
 			    xstrdup(headers->entries[i].value->text));
+}
+
+static void
+read_networks(struct http *h, const struct node *list)
+{
+	if (list == NULL)
+		return;
+	h->networks = xreallocarray(NULL, list->count, sizeof(*h->networks));
+	for (size_t i = 0; i < list->count; i++)
+		if (network_parse(list->entries[i].value->text,
+		    &h->networks[h->nnetworks]) == NULL)
+			h->nnetworks++;
 }
 
 static int
@@ -403,6 +444,9 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_bool(options, "allow_private", &h->allow_private, NULL);
 	node_duration_ms(options, "timeout", &h->timeout_ms, NULL);
 	node_duration_ms(options, "connect_timeout", &h->connect_ms, NULL);
+	node_duration_ms(options, "answer_timeout", &h->answer_ms, NULL);
+	node_duration_ms(options, "stall_timeout", &h->stall_ms, NULL);
+	read_networks(h, node_get(options, "allow_networks"));
 	answer_keep_init(&h->keep, options);
 	hide_headers(h, node_get(options, "headers"));
 	node_str(options, "ca_file", &h->ca_file, NULL);
@@ -454,6 +498,7 @@ close_http(struct driver_ctx *ctx)
 	free(h->secrets);
 	answer_keep_clear(&h->keep);
 	strings_clear(&h->hidden);
+	free(h->networks);
 	free(h);
 	curl_global_cleanup();
 	ctx->state = NULL;

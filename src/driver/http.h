@@ -20,6 +20,7 @@
 #include "driver/pace.h"
 #include "driver/request.h"
 #include "driver/upload.h"
+#include "os/address.h"
 
 /* Files that are sent, and the one that is received. */
 struct files {
@@ -43,6 +44,7 @@ struct transfer {
 	enum job_class cut;		/* we ended it; CLASS_NONE: no, or the status counts */
 	struct err why;			/* of cut */
 	mono_t token_at;		/* auth.token_at when it began */
+	struct timer *answer_timer;	/* until the answer must begin; NULL: none */
 	struct files *files;		/* NULL: it has to do with none */
 	TAILQ_ENTRY(transfer) link;	/* while it waits for the token */
 };
@@ -54,7 +56,10 @@ struct http {
 	CURLM *multi;
 	struct timer *timer;
 	bool allow_private;
+	struct network *networks;	/* private ones that are allowed all the same */
+	size_t nnetworks;
 	int64_t timeout_ms, connect_ms;	/* 0: the job's */
+	int64_t answer_ms, stall_ms;	/* 0: none */
 	struct answer_keep keep;
 	struct strings hidden;		/* values of headers that no result may have */
 	char **secrets;			/* to sign with; NULL: none of the handler */
@@ -80,6 +85,8 @@ void transfer_free(struct transfer *);
 enum job_class transfer_open_files(struct transfer *, struct err *e);
 /* Its request goes out. */
 void transfer_start(struct transfer *);
+/* It is over: http.c ends its job. Not from within libcurl. */
+void transfer_done(struct transfer *, CURLcode);
 /* Whether the answer went, or goes, to a file. */
 bool transfer_is_saved(const struct transfer *);
 

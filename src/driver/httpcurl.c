@@ -17,6 +17,7 @@
 #include "driver/below.h"
 #include "driver/http.h"
 #include "driver/netaddr.h"
+#include "os/loop.h"
 
 #define CONNECT_MS 10000
 #define TOKEN_MS 30000			/* to fetch an OAuth token */
@@ -32,13 +33,27 @@ static void files_free(struct files *);
  * While it is on its way
  */
 
+static bool
+is_allowed(const struct http *h, const struct sockaddr *to)
+{
+	struct address address;
+
+	if (h->allow_private || !netaddr_is_private(to))
+		return true;
+	address = address_of(to);
+	for (size_t i = 0; i < h->nnetworks; i++)
+		if (network_has(&h->networks[i], &address))
+			return true;
+	return false;
+}
+
 static curl_socket_t
 make_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
 	struct transfer *t = arg;
 
 	(void)purpose;
-	if (!t->http->allow_private && netaddr_is_private(&to->addr)) {
+	if (!is_allowed(t->http, &to->addr)) {
 		t->refused_address = true;
 		return CURL_SOCKET_BAD;
 	}
@@ -225,6 +240,7 @@ transfer_free(struct transfer *t)
 		curl_easy_cleanup(t->easy);
 	}
 	pace_leave(&t->http->pace, &t->ticket, PACE_NONE);
+	timer_free(t->answer_timer);
 	curl_slist_free_all(t->headers);
 	files_free(t->files);
 	request_clear(&t->request);
@@ -294,6 +310,25 @@ set_method(struct transfer *t)
 }
 
 static void
+on_no_answer(void *arg)
+{
+	struct transfer *t = arg;
+	struct http *h = t->http;
+	const struct upload *u = t->files != NULL ? &t->files->upload : NULL;
+
+	if (t->answer.head_seen > 0)
+		return;
+	/* The other side has still to hear all of it. */
+	if (u != NULL && u->at < u->size) {
+		timer_set(t->answer_timer, h->answer_ms * MONO_MS);
+		return;
+	}
+	t->cut = CLASS_TIMEOUT;
+	err_set(&t->why, "no answer within %lld ms", (long long)h->answer_ms);
+	transfer_done(t, CURLE_OPERATION_TIMEDOUT);
+}
+
+static void
 set_times(struct transfer *t)
 {
 	struct http *h = t->http;
@@ -308,6 +343,15 @@ set_times(struct transfer *t)
 	curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)ms);
 	curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS,
 	    (long)(connect_ms < ms ? connect_ms : ms));
+	if (h->stall_ms > 0) {
+		curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		curl_easy_setopt(t->easy, CURLOPT_LOW_SPEED_TIME,
+		    (long)((h->stall_ms + 999) / 1000));
+	}
+	if (h->answer_ms > 0) {
+		t->answer_timer = timer_new(h->ctx->loop, on_no_answer, t);
+		timer_set(t->answer_timer, h->answer_ms * MONO_MS);
+	}
 }
 
 /* Files are read at every new connection: others may take their place. */

@@ -41,7 +41,7 @@ struct block6 {
 
 static const struct block6 private6[] = {
 	{ { 0x00, 0x64, 0xff, 0x9b, 0x00, 0x01 }, 48 },	/* NAT64, local use */
-	{ { 0x01, 0x00 }, 64 },				/* discard */
+	{ { 0x01, 0x00 }, 48 },				/* discard, dummy */
 	{ { 0x20, 0x01, 0x00, 0x00 }, 23 },		/* assignments, Teredo */
 	{ { 0x20, 0x01, 0x0d, 0xb8 }, 32 },		/* documentation */
 	{ { 0x3f, 0xff }, 20 },				/* documentation */

@@ -116,6 +116,13 @@ static const struct {
 	    "x.yml:1:45: oauth2: client_id is missing\n"
 	    "x.yml:1:68: params: needs a map of names and texts\n"
 	    "x.yml:1:71: credentials: \"cookie\" is not header or body\n" },
+	{ HTTP("allow_networks: [10.1.0.0/16, \"fd00::/8\"], answer_timeout: 5s, stall_timeout: 30s, slow_start: off"), "" },
+	{ HTTP("allow_networks: 10.1.0.0/16, stall_timeout: x"),
+	    "x.yml:1:30: allow_networks: needs a list of networks, such as 10.1.0.0/16\n"
+	    "x.yml:1:59: stall_timeout: \"x\" is not a duration like 500ms, 30s, 5m, 1h or 1d\n" },
+	{ HTTP("allow_networks: [10.1.0.0/33, [a]]"),
+	    "x.yml:1:47: allow_networks: what is behind the / is a number of bits, at most 32 of IPv4 and 128 of IPv6\n"
+	    "x.yml:1:60: allow_networks: needs a network, such as 10.1.0.0/16\n" },
 	{ HTTP("sign: {secret: []}"),
 	    "x.yml:1:37: secret: needs 1 to 10 of them\n" },
 	{ HTTP("sign: {secret: [a, \"{{data.b}}\"]}"),
