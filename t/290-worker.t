@@ -196,6 +196,10 @@ sub talk {
 	is classes($r, 1, 2), 'error error', 'a program that ends before it is ready';
 	is $r->{2}{message}, 'its program was not ready: exit status 4: no such module', '… says why';
 	like $r->{output}{1}, qr/no such module/, '… also in the output of the job that waited';
+	configure(argv => '[sh, -c, "echo words >&2; kill -9 $$"]');
+	$r = run_jobs(map { job($_, done()) } 1 .. 2);
+	is $r->{2}{message}, 'its program was not ready: killed by SIGKILL: words', '… or is killed before that';
+	is scalar(() = $r->{output}{1} =~ /words/g), 3, '… three times';
 	configure(options => ['never-ready'], handler => 'start_timeout: 300ms');
 	$r = run_jobs(job(1, done()));
 	is "$r->{1}{class}: $r->{1}{message}", 'error: its program was not ready: it was not ready within 300 ms', 'one that is never ready';

@@ -35,6 +35,7 @@
 #define RECENT_MAX 4096			/* of stderr, for messages */
 #define AGAIN_FIRST (200 * MONO_MS)	/* before a start after a failure, doubled … */
 #define AGAIN_MAX (10 * MONO_SECOND)	/* … up to here */
+#define KILLED_MAX 3			/* starts in a row that end by a signal */
 #define KILLED (1 * MONO_SECOND)	/* to be dead, of one that is killed */
 
 static void want_program(struct kept *);
@@ -112,7 +113,7 @@ failed_once_more(struct kept *k)
 	k->not_before = mono_now() + (wait < AGAIN_MAX ? wait : AGAIN_MAX);
 }
 
-/* There was no program for the jobs that wait for it. */
+/* There is no program for the jobs that wait for it. */
 static void
 start_failed(struct kept *k, enum job_class class, const char *why)
 {
@@ -303,7 +304,11 @@ worker_program_ended(void *arg, int status, const struct rusage *usage)
 	lines_clear(&k->lines);
 	capture_reset(&k->recent);
 	k->state = KEPT_KILLED;		/* not yet for the jobs that come now */
-	if (!k->ready) {
+	if (!k->ready && WIFSIGNALED(status) && k->why == KILL_NOT &&
+	    k->failures + 1 < KILLED_MAX) {
+		/* By the kernel, as memory is short, or by a person. */
+		failed_once_more(k);
+	} else if (!k->ready) {
 		why = xasprintf("its program was not ready: %s", how);
 		start_failed(k, k->limited ? CLASS_RESOURCE : CLASS_ERROR, why);
 		free(why);
