@@ -204,8 +204,8 @@ SKIP: {
 	is $r->{2}{text}, "thread\nsub\n", "$who: … threads and programs are not";
 	$try = 'python3 -c "' . "import socket\nfor f in socket.AF_INET, socket.AF_INET6, socket.AF_UNIX, socket.AF_NETLINK:\n try: socket.socket(f); print('socket', f)\n except OSError: pass\na, b = socket.socketpair(); a.send(b'pair'); print(b.recv(9).decode())\"; ls /sys/class/net >/dev/null; echo end";
 	is box('network: false', $try)->{1}{text}, "pair\nend\n", "$who: without network there is no socket to be had";
-	$r = box('files: 100', 'grep NoNewPrivs /proc/self/status; ulimit -c');
-	is $r->{1}{text}, "NoNewPrivs:\t1\n0\n", "$who: no set-user-ID program gives anything, no core is dumped";
+	$r = box('files: 100', 'grep NoNewPrivs /proc/self/status; ulimit -c; cat /proc/self/oom_score_adj');
+	is $r->{1}{text}, "NoNewPrivs:\t1\n0\n500\n", "$who: no set-user-ID program gives anything, no core is dumped, who is killed first";
 	}
 	my ($fds) = box('isolate: true, files: 64', 'ls /proc/self/fd | tr "\n" " "')->{1}{text};
 	like $fds, qr/^0 1 2 3 (?:\d+ )?$/, "$who: no descriptor of the worker's";

@@ -38,6 +38,7 @@ struct sandbox {
 	struct timer *look;
 	mono_t next;
 	uint64_t cpu_before;
+	struct cgroup_met met_before;
 	bool all_files;			/* it was seen with as many as it may have */
 	char *verdict;			/* why it was killed */
 };
@@ -76,6 +77,7 @@ set_limits(struct sandbox *s)
 	l->limits[l->nlimits++].value = 0;
 	l->no_network = !box->network;
 	l->no_privileges = true;
+	l->first_killed = true;
 	l->few_capabilities = box->isolate;
 }
 
@@ -250,6 +252,7 @@ sandbox_watch(struct sandbox *s, pid_t pid)
 		return;
 	s->pid = pid;
 	watched++;
+	s->met_before = cgroup_met();
 	if (box->memory == 0 && box->cpu_ms == 0 && box->processes == 0 &&
 	    box->files == 0)
 		return;
@@ -358,9 +361,11 @@ had_all_memory(const struct sandbox *s, const struct rusage *usage)
 {
 	int64_t most = s->box->memory;
 
-	return most > 0 && ((cgroup_met() & CGROUP_MEMORY) ||
-	    (!(s->enforced & CGROUP_MEMORY) &&
-	    usage->ru_maxrss * INT64_C(1024) >= most / 8 * 7));
+	if (most == 0)
+		return false;
+	return s->enforced & CGROUP_MEMORY ?
+	    cgroup_met().memory > s->met_before.memory :
+	    usage->ru_maxrss * INT64_C(1024) >= most / 8 * 7;
 }
 
 /* NULL: by none. */
@@ -380,7 +385,8 @@ limit_met(struct sandbox *s, int status, const struct rusage *usage)
 		return too_much_time(box);
 	if (had_all_memory(s, usage))
 		return too_much_memory(box);
-	if (box->processes > 0 && (cgroup_met() & CGROUP_PROCESSES))
+	if (box->processes > 0 &&
+	    cgroup_met().processes > s->met_before.processes)
 		return too_many_processes(box);
 	if (s->all_files)
 		return xasprintf("sandbox.files: it had all of its %d", box->files);

@@ -251,11 +251,13 @@ number_in(const char *file, const char *word)
 	return at != NULL ? strtoull(at + strlen(word), NULL, 10) : 0;
 }
 
-unsigned
+struct cgroup_met
 cgroup_met(void)
 {
-	return (number_in("memory.events", "\noom_kill ") > 0 ? CGROUP_MEMORY : 0) |
-	    (number_in("pids.events", "\nmax ") > 0 ? CGROUP_PROCESSES : 0);
+	return (struct cgroup_met){
+		.memory = number_in("memory.events", "\noom_kill "),
+		.processes = number_in("pids.events", "\nmax "),
+	};
 }
 
 uint64_t

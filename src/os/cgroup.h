@@ -36,8 +36,12 @@ unsigned cgroup_limit(const struct cgroup_limits *);
 /* The same without a change. */
 unsigned cgroup_enforces(void);
 
-/* Which limits were met in this process's group, as such a set. */
-unsigned cgroup_met(void);
+/* How often limits were met in this process's group: killed for memory, refused
+ * a process. It may have had programs before. */
+struct cgroup_met {
+	uint64_t memory, processes;
+};
+struct cgroup_met cgroup_met(void);
 /* Processor time of all that was in it, in µs; 0: that cannot be told. */
 uint64_t cgroup_cpu_us(void);
 

@@ -31,6 +31,7 @@
 #define RULES_FD 5		/* in the child: Landlock's, if there are any */
 #define FREE_FD 8		/* above every number with a meaning */
 #define CPU_GRACE 5		/* seconds */
+#define OOM_SCORE "500"		/* of -1000 … 1000 */
 
 enum step {
 	STEP_FDS, STEP_LIMIT, STEP_NETWORK, STEP_USER, STEP_PRIVILEGES,
@@ -122,6 +123,19 @@ drop_capabilities(void)
 			prctl(PR_CAPBSET_DROP, cap, 0, 0, 0);
 }
 
+/* That of a service may be protected from it. If we may not, no harm is done. */
+static void
+be_killed_first(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (write(fd, OOM_SCORE, sizeof(OOM_SCORE) - 1) < 0)
+		errno = 0;
+	close(fd);
+}
+
 static void
 apply_limits(const struct spawn_limits *l, int report)
 {
@@ -139,6 +153,8 @@ apply_limits(const struct spawn_limits *l, int report)
 	    !l->filter_refuses_network &&
 	    unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
 		report_failure(report, STEP_NETWORK);
+	if (l->first_killed)
+		be_killed_first();
 	if (l->few_capabilities)
 		drop_capabilities();
 	if (l->user && (setgroups((size_t)l->ngroups, l->groups) < 0 ||

@@ -35,6 +35,7 @@ struct spawn_limits {
 	gid_t gid;
 	gid_t groups[SPAWN_GROUPS];
 	int ngroups;
+	bool first_killed;		/* when memory is short, before others */
 	bool no_network;		/* an empty network of its own */
 	bool no_privileges;		/* set-uid programs give none */
 	bool few_capabilities;		/* as root: those about files and users */
