@@ -50,6 +50,36 @@ says(const PQconninfoOption *options, const char *key)
 }
 
 /*
+ * What libpq says of an url that it cannot read, the first line: it repeats the
+ * url, or what follows a mistake, which may be the password.
+ */
+static void
+bad_url(const char *url, const char *why, struct err *e)
+{
+	size_t len = strcspn(why, "\n");
+	struct buf b = { 0 };
+
+	for (const char *p = why, *end; p < why + len; p = end) {
+		char *piece;
+
+		if (*p != '"' || (end = strchr(p + 1, '"')) == NULL) {
+			end = p + 1;
+			buf_put(&b, p, 1);
+			continue;
+		}
+		end++;
+		piece = xstrndup(p + 1, (size_t)(end - p) - 2);
+		if (strlen(piece) > 1 && strstr(url, piece) != NULL)
+			buf_str(&b, "***");
+		else
+			buf_put(&b, p, (size_t)(end - p));
+		free(piece);
+	}
+	err_code(e, ERR_CONFIG, "bad database url: %s", b.data ? b.data : "");
+	buf_clear(&b);
+}
+
+/*
  * The conninfo to connect with: url (a conninfo or URI) with what jobqd wants
  * where it says nothing of it: keepalives that notice a dead server within
  * some 12 s, the encoding, the application's name. Caller frees. NULL with e
@@ -63,11 +93,7 @@ conninfo_of(const char *url, const char *application_name, struct err *e)
 	char *reason = NULL;
 
 	if ((options = PQconninfoParse(url, &reason)) == NULL) {
-		const char *why = reason ? reason : "out of memory";
-
-		/* Not the url itself: it may hold a password. */
-		err_code(e, ERR_CONFIG, "bad database url: %.*s",
-		    (int)strcspn(why, "\n"), why);
+		bad_url(url, reason ? reason : "out of memory", e);
 		PQfreemem(reason);
 		return NULL;
 	}
