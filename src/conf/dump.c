@@ -257,6 +257,14 @@ put_key(struct dump *d, const char *key)
 	buf_char(d->out, ':');
 }
 
+static bool
+ends_in(const char *key, const char *end)
+{
+	size_t len = strlen(key), n = strlen(end);
+
+	return len >= n && strcasecmp(key + len - n, end) == 0;
+}
+
 /* Whether what stands under this key is to be kept from people's eyes. */
 bool
 conf_names_secret(const char *key)
@@ -265,17 +273,18 @@ conf_names_secret(const char *key)
 	    "token", "bearer", "credential", "authorization", "cookie",
 	    "api_key", "api-key", "apikey", "admin_key", "access_key",
 	    "private_key" };
-	static const char *const ends[] = { "_file", "_url", "_id", "_dir" };
-	size_t len = strlen(key);
+	static const char *const harmless[] = { "_file", "_url", "_id", "_dir" };
+	/* Of variables: STRIPE_KEY, DB_PASS. */
+	static const char *const ends[] = { "_key", "_pass", "_pwd", "_pw", "_dsn" };
 
-	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++) {
-		size_t n = strlen(ends[i]);
-
-		if (len >= n && strcasecmp(key + len - n, ends[i]) == 0)
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
+		if (ends_in(key, harmless[i]))
 			return false;
-	}
 	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++)
 		if (strcasestr(key, words[i]) != NULL)
+			return true;
+	for (size_t i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (ends_in(key, ends[i]))
 			return true;
 	return false;
 }
