@@ -147,6 +147,50 @@ read_queues(struct conf *conf, struct conf_sink *sink)
 	}
 }
 
+/*
+ * Secrets that drivers, and the monitor of channels, read when they need them:
+ * whether they can. Of a program's environment and of headers all names are
+ * somebody else's.
+ */
+static void
+check_secrets(const struct conf *conf, const struct node *map,
+    struct conf_sink *sink)
+{
+	static const char *const names[] = { "password", "client_secret",
+	    "bearer", "secret", "webhook", "url" };
+	enum { SINGLE = 3 };	/* so many of them are never a list or a map */
+
+	for (size_t i = 0; i < map->count; i++) {
+		const struct node_entry *entry = &map->entries[i];
+
+		if (entry->value->kind == NODE_MAP &&
+		    strcmp(entry->key, "env") != 0 &&
+		    strcmp(entry->key, "headers") != 0)
+			check_secrets(conf, entry->value, sink);
+	}
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		char *key = xasprintf("%s_file", names[i]), *secret;
+		const struct node_entry *file = node_entry(map, key);
+		const struct node *given = node_get(map, names[i]);
+		const char *user = NULL;
+
+		free(key);
+		if (file == NULL && (i >= SINGLE || given == NULL ||
+		    given->kind == NODE_SCALAR))
+			continue;
+		secret = node_secret(map, names[i], sink);
+		if (secret != NULL) {
+			user = hidden_from_user(conf, file->value->text);
+			explicit_bzero(secret, strlen(secret));
+		}
+		if (user != NULL)
+			conf_complain(sink, file->file, file->line, file->column,
+			    "%s: the user %s cannot read %s", file->key, user,
+			    file->value->text);
+		free(secret);
+	}
+}
+
 static void
 add_key(struct hook_conf *h, const char *text)
 {
@@ -273,6 +317,10 @@ conf_files(struct conf *conf, char **complaints)
 	read_tokens(conf, &sink);
 	read_hooks(conf, &sink);
 	read_queues(conf, &sink);
+	for (size_t i = 0; i < conf->nhandlers; i++)
+		check_secrets(conf, conf->handlers[i].options, &sink);
+	if (conf->channels != NULL)
+		check_secrets(conf, conf->channels, &sink);
 	put_stamp(conf->api.tls_cert, &stamps);
 	put_stamp(conf->api.tls_key, &stamps);
 	put_tokens(conf, &stamps);
