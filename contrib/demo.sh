@@ -104,10 +104,12 @@ cat >"$work/environment" <<END
 export TZ=UTC PYTHONDONTWRITEBYTECODE=1
 export FLEET_USER='$FLEET_USER' FLEET_GROUP='$(id -gn "$FLEET_USER")'
 export FLEET_RUN='$run' FLEET_LOG='$run/jobqd.log' FLEET_LOGS='$run'
-export FLEET_STATE='$state' FLEET_PROGRAMS='$source/contrib/demo'
+export FLEET_STATE='$state' FLEET_PROGRAMS='$source/etc/examples'
+export PYTHONPATH='$source/etc/examples'
+export ENABLE_TEAMS_SYNC=false ENABLE_OUTLOOK_SYNC=false ENABLE_WEBHOOK_RENEWAL=false
 export DB_HOST='$run/postgres' DB_PORT=5432
 export DB_NAME=jobq DB_USER=jobq DB_PASSWORD=
-export MAIL_SERVER='file:$state/mail' WEBHOOK_ALLOW_PRIVATE=true
+export MAIL_SERVER='file:$state/mail' FLEET_API=off WEBHOOK_ALLOW_PRIVATE=true
 END
 . "$work/environment"
 # The fleet's own configuration, but for where its database is. It stands where
@@ -154,7 +156,7 @@ until_true 120 grep -q ': ready' "$FLEET_LOG" || {
 	fail "jobqd did not get ready"
 }
 
-sql -f "$source/contrib/demo/fleet.sql" >/dev/null
+sql -f "$source/etc/examples/fleet.sql" >/dev/null
 sql -c 'SELECT json_object_agg(id, secret) FROM subscriber' >"$state/secrets.json"
 python3 "$source/contrib/demo/receiver.py" "$state" >"$run/receiver.log" 2>&1 &
 receiver=$!
@@ -204,7 +206,7 @@ Look around, in another terminal:
   command line   $work/jobqctl status
                  $work/jobqctl job show $repeated     a delivery that was repeated
                  $work/jobqctl schedule next
-  enqueue more   $work/jobqctl enqueue notification hello '{"to": "me"}' --wait
+  enqueue more   $work/jobqctl enqueue report report_generation '{"report_type": "fleet_summary"}' --wait
   database       psql '$database'
                  SELECT jobq.enqueue('email', data => '{"to": "you@example.com", "subject": "Hello", "text": "Hello"}');
 

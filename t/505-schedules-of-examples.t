@@ -44,7 +44,7 @@ like $pg->query("SELECT to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI')"
 # time; a name with = does not fire again, its last run stays.
 my @cases = (
 	[ 'fleet', { DB_HOST => $pg->{dir}, DB_NAME => 'fleet', DB_USER => 'jobq', FLEET_USER => $user, FLEET_GROUP => $group,
-	    FLEET_PROGRAMS => source_directory() . '/contrib/demo', SAMSARA_API_TOKEN => 'x' },
+	    SAMSARA_API_TOKEN => 'x', (map { $_ => 'http://127.0.0.1:1' } qw(GRAPH_URL GRAPH_TOKEN_URL SAMSARA_URL PUSH_URL)) },
 	    '2026-09-14T00:50:00Z',
 	    [ '2026-09-14T00:50:30Z', 'teams-sync' ],	# S0-27
 	    [ '2026-09-14T00:51:00Z', 'push-notification-scheduler', 'telematics-ingestion' ],	# S0-41, S0-43
@@ -78,7 +78,7 @@ for my $case (@cases) {
 	my ($name, $env, $start, @steps) = @$case;
 	local @ENV{ keys %$env } = values %$env;
 	# Alone: mail into files, nobody to ask, no address for two nodes to share.
-	local @ENV{qw(MAIL_SERVER TRACKER_API RTO_API)} = ('file:' . temp_directory(), 'off', 'off');
+	local @ENV{qw(MAIL_SERVER FLEET_API TRACKER_API RTO_API)} = ('file:' . temp_directory(), ('off') x 3);
 	local @ENV{qw(TRACKER_REPORTS TRACKER_EXPORTS)} = (temp_directory()) x 2;
 	my ($status, undef, $err) = run_program([ jobqd_program(), '-t', '-c', "$examples/$name.yml" ]);
 	is $status, 0, "$name.yml passes -t" or diag $err;
@@ -89,7 +89,7 @@ for my $case (@cases) {
 	# Two nodes, of which one leads.
 	my @nodes;
 	for my $node ("$name-a", "$name-b") {
-		local @ENV{qw(FLEET_RUN TRACKER_RUN RTO_RUN FLEET_STATE FLEET_LOGS)} = (temp_directory()) x 5;
+		local @ENV{qw(FLEET_RUN TRACKER_RUN RTO_RUN FLEET_STATE FLEET_LOGS FLEET_PROGRAMS)} = (temp_directory()) x 6;
 		local $ENV{HOSTNAME} = $node;
 		my $d = Jobqd::Daemon->new(pg => $pg, name => $node, config => slurp("$examples/$name.yml"));
 		push @nodes, $d;
@@ -117,7 +117,8 @@ for my $case (@cases) {
 			    . 'AND j.id = s.last_job_id AND j.type = s.type AND j.queue = s.queue'), 1, '… and made its job';
 			$seen{$schedule} = 1;
 		}
-		$twice += $ask->('SELECT count(*) FROM (SELECT FROM jobq.jobs GROUP BY type, run_at HAVING count(*) > 1) t');
+		$twice += $ask->('SELECT count(*) FROM (SELECT FROM jobq.jobs j JOIN jobq.schedules s ON s.type = j.type AND s.queue = j.queue '
+		    . 'GROUP BY j.type, j.tenant, j.run_at HAVING count(*) > 1) t');
 	}
 	is_deeply [ sort keys %seen ], [ split /\n/, $ask->('SELECT name FROM jobq.schedules ORDER BY name COLLATE "C"') ],
 	    "$name: these were all its schedules";

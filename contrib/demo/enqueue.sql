@@ -28,8 +28,8 @@ SELECT count(jobq.enqueue('attachments', 'thumbnail',
 FROM vehicle;
 
 -- What otherwise runs at night: once now, whoever asks again meanwhile.
-SELECT jobq.enqueue('metrics', 'daily_metrics', unique_key => 'daily', tags => '{demo}') AS refresh;
-SELECT jobq.enqueue('maintenance', 'cleanup',
+SELECT jobq.enqueue('report', 'daily_metrics', unique_key => 'daily', tags => '{demo}') AS refresh;
+SELECT jobq.enqueue('attachments', 'cleanup',
 	'{"directory": "exports", "older_than_days": 30}', tags => '{demo}') AS cleanup;
 
 COMMIT;

@@ -1,7 +1,7 @@
 """pictures.py DIRECTORY COUNT: pictures for the demo to make thumbnails of."""
 import sys
 
-import png
+import fleet_png as png
 
 WIDTH, HEIGHT = 320, 200
 

@@ -11,7 +11,7 @@ import glob
 import json
 import sys
 
-import png
+import fleet_png as png
 
 directory = sys.argv[1]
 failed = False
@@ -41,7 +41,7 @@ for path in glob.glob(f"{directory}/mail/*.eml"):
 wanted = collections.Counter(
     (j["data"]["to"], j["data"]["subject"], j["data"]["text"].rstrip("\n"))
     for j in sent["email_notification"])
-say(mails == wanted, f"{sum((mails & wanted).values())} of {sum(wanted.values())} mails "
+say(not wanted - mails, f"{sum((mails & wanted).values())} of {sum(wanted.values())} mails "
     f"on disk as they were sent")
 
 received = lines("received.jsonl")
@@ -70,7 +70,7 @@ small = sum(size(f"{directory}/thumbnails/{job['data']['picture']}") == (96, 60)
 say(small == len(sent["thumbnail"]), f"{small} of {len(sent['thumbnail'])} thumbnails, 96x60")
 
 for job in sent["daily_metrics"]:
-    r = job["result"] or {}
+    r = (job["result"] or {"rows": [{}]})["rows"][0]
     say(r.get("utilization", 0) > 0 and r.get("roi", 0) > 0,
         f"nightly refresh: {r.get('utilization')} rows of utilization, {r.get('roi')} of ROI")
 for job in sent["cleanup"]:

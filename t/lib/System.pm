@@ -92,9 +92,7 @@ sub fire {
 	my ($self, $name) = @_;
 	my ($status, $out, $err) = $self->{daemon}->ctl('schedule', 'run', $name, '--json');
 	Test::More::is($status, 0, "schedule run $name") or Test::More::diag($err);
-	my @jobs = $self->ended(split /\n/, $self->ask("SELECT j.id FROM jobq.jobs j JOIN jobq.schedules s
-	    ON s.name = '$name' AND j.queue = s.queue AND j.type = s.type WHERE j.created_at =
-	    (SELECT created_at FROM jobq.jobs WHERE id = s.last_job_id) ORDER BY 1"));
+	my @jobs = $self->ended(@{ $bytes->decode($out)->{jobs} });
 	Test::More::is(join(' ', map { $_->{state} } @jobs), join(' ', ('completed') x @jobs), '… and its jobs are done')
 	    or Test::More::diag($bytes->encode([ map { $_->{error} } @jobs ]));
 	return wantarray ? @jobs : $jobs[0];

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-import png
+import fleet_png as png
 
 
 def progress(pct, note):
