@@ -1,5 +1,5 @@
-# What the tests of the examples share: a web service that answers as it is told,
-# the end of a job, the delays between its attempts.
+# For tests of examples that set their database up themselves: what System.pm has, as
+# functions of it; and a web service that answers as it is told.
 #
 #	my $web = Example::Service->new(['POST', '^/send', [{ status => 503 }, { status => 201 }]]);
 #	my $job = ended($pg, $id);
@@ -12,6 +12,7 @@ use warnings;
 use Exporter qw(import);
 use Jobqd;
 use JSON::PP ();
+use System;
 use Test::More;
 
 our @EXPORT = qw(example enqueue ended job_is watch_delays delays schedule_runs mails service);
@@ -26,23 +27,16 @@ sub example {
 	return $path;
 }
 
+sub system_of { return bless { pg => $_[0] }, 'System' }
+
 # Enqueue, with more arguments of jobq.enqueue() as SQL, and return the id.
 sub enqueue {
 	my ($pg, $queue, $type, $data, %more) = @_;
-	my $text = $json->encode($data) =~ s/'/''/gr;
-	return $pg->query("SELECT jobq.enqueue('$queue', '$type', '$text'" . join('', map { ", $_ => $more{$_}" } sort keys %more) . ')');
+	return system_of($pg)->enqueue($queue, $type, $data, join ', ', map { "$_ => $more{$_}" } sort keys %more);
 }
 
 # The job's row when it has ended.
-sub ended {
-	my ($pg, $id) = @_;
-	my $job;
-	wait_for {
-		$job = $json->decode($pg->query("SELECT row_to_json(j) FROM jobq.jobs j WHERE id = $id"));
-		$job->{state} =~ /^(?:completed|dead|cancelled)$/;
-	} "the end of job $id";
-	return $job;
-}
+sub ended { my ($pg, $id) = @_; return scalar system_of($pg)->ended($id) }
 
 # That it ends so; returns its row.
 sub job_is {
@@ -53,31 +47,11 @@ sub job_is {
 }
 
 # From now on it is written down what is stored as the time of a next attempt.
-sub watch_delays {
-	my ($pg) = @_;
-	$pg->query(<<'SQL');
-CREATE TABLE public.waited (job bigint, attempt int, run_at timestamptz);
-CREATE FUNCTION public.note_wait() RETURNS trigger LANGUAGE plpgsql AS
-    $$ BEGIN INSERT INTO public.waited VALUES (new.job, new.attempt - 1, new.run_at); RETURN NULL; END $$;
-CREATE TRIGGER note_wait AFTER INSERT ON jobq.timer FOR EACH ROW EXECUTE FUNCTION public.note_wait();
-SQL
-}
+sub watch_delays { system_of($_[0])->note_delays }
 
-# Let a job fail until it is dead: the delays that it was given before its next
+# Let a job fail until it has ended: the delays that it was given before its next
 # attempts, in seconds. It is not waited for them.
-sub delays {
-	my ($pg, $id) = @_;
-	wait_for {
-		$pg->query(<<"SQL");
-SELECT jobq.retry(id) FROM jobq.jobs WHERE id = $id AND state = 'retrying' AND run_at > clock_timestamp() + interval '100 ms'
-SQL
-		$pg->query("SELECT state FROM jobq.jobs WHERE id = $id") eq 'dead';
-	} "job $id to be dead";
-	return map { $_ + 0 } split /\n/, $pg->query(<<"SQL");
-SELECT round(extract(epoch FROM w.run_at - a.finished_at), 2)
-FROM public.waited w JOIN jobq.attempts a ON a.job_id = w.job AND a.attempt = w.attempt WHERE w.job = $id ORDER BY w.attempt
-SQL
-}
+sub delays { my ($pg, $id) = @_; return map { $_ / 1000 } system_of($pg)->delays($id) }
 
 # Run a schedule by hand; the rows of its jobs when they have ended.
 sub schedule_runs {

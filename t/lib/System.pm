@@ -42,13 +42,18 @@ sub new {
 sub start {
 	my ($self) = @_;
 	$self->{daemon}->start;
-	$self->ask(<<'SQL') unless $self->{notes}++;
+	$self->note_delays unless $self->{notes}++;
+	return $self;
+}
+
+sub note_delays {
+	my ($self) = @_;
+	$self->ask(<<'SQL');
 CREATE TABLE public.waited (job bigint, attempt int, run_at timestamptz);
 CREATE FUNCTION public.note_wait() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
     $$ BEGIN INSERT INTO public.waited VALUES (new.job, new.attempt - 1, new.run_at); RETURN NULL; END $$;
 CREATE TRIGGER note_wait AFTER INSERT ON jobq.timer FOR EACH ROW EXECUTE FUNCTION public.note_wait();
 SQL
-	return $self;
 }
 
 sub ask { my ($self, $sql) = @_; return $self->{pg}->query($sql) }
