@@ -25,6 +25,7 @@ $db->query("SET jobq.actor = 'ann'");
 q1("jobq.pause('work', 'broken')");
 is q1("paused || pause_reason || paused_by || (paused_at > now() - '1 min'::interval) || (paused_until IS NULL) FROM jobq.queues WHERE name = 'work'"), 'truebrokenanntruetrue', 'paused: why, by whom, since when';
 put();
+# S2-27, S3-28, S3-58
 is_deeply [ claim($db, $pool, $q) ], [], '… nothing is claimed';
 q1("jobq.pause('work', 'still')");
 is q1($holds), 'work,-,-,still,ann,f', '… again, for another reason';
@@ -115,7 +116,7 @@ is q1("error FROM jobq.jobs WHERE id = $id{retrying}"), 'cleared by ann', '… b
 is q1("count(*) FROM jobq.clear_plan('work')"), 1, 'the plan of a few jobs is one piece';
 is q1("jobq.clear_jobs('other', p) FROM jobq.clear_plan('work') p"), 0, '… which is not for another queue';
 is q1("jobq.clear_jobs('work', ARRAY[$id{running}, $id{ready}, 999999])"), 0, '… and nothing that runs, has ended, or is not there';
-is q1("jobq.clear('work')"), 3, 'all that waits';
+is q1("jobq.clear('work')"), 3, 'all that waits (S2-29, S3-32)';
 is q1($states), 'running cancelled cancelled cancelled blocked cancelled cancelled cancelled', '… and not what runs, nor what waits for that';
 is_deeply [ claim($db, $pool, $q) ], [], '… is claimed no more';
 is q1('(SELECT count(*) FROM jobq.timer) + (SELECT count(*) FROM jobq.waits WHERE job <> ' . $id{child} . ")"), 0, '… nor waits for anything';

@@ -39,7 +39,7 @@ finish_ok($pg, $pool, claim($pg, $pool, $q, 10));
 finish_failed($pg, $pool, $_, 3, error => 'no such thing: ' . (split /:/)[0]) for claim($pg, $pool, $q, 10);
 $pg->query("SELECT jobq.enqueue('work', delay => '1 hour', tenant => 'acme') FROM generate_series(1, 3)");
 my $work = ask("queue('work')");
-is_deeply [ @{$work}{qw(completed dead ready scheduled running estimated)} ], [ 10, 10, 20, 3, 0, JSON::PP::false ], 'a queue, counted';
+is_deeply [ @{$work}{qw(completed dead ready scheduled running estimated)} ], [ 10, 10, 20, 3, 0, JSON::PP::false ], 'a queue, counted (S2-22, S4-21)';
 my ($view) = JSON::PP->new->decode($pg->query("SELECT row_to_json(q) FROM jobq.queues q WHERE name = 'work'"));
 is_deeply [ map { $work->{$_} } sort keys %$view ], [ map { $view->{$_} } sort keys %$view ], '… as the view has it, key by key';
 is_deeply [ map { $_->{name} } pages('queues(1, CURSOR)') ], [ qw(mail slow work) ], 'queues, page by page';

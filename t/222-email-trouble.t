@@ -173,7 +173,7 @@ for my $c (@cases) {
 	}
 	my ($kept) = run_cases({ server => ['leave', 2], jobs => [ ({}) x 7 ] });
 	is_deeply [ map { $_->{class} } @{ $kept->{results} } ], [ ('') x 7 ], 'a kept one: no attempt fails';
-	is join(' ', map { $_->{session} } @{ $kept->{mails} }), join(' ', map { $_ + $kept->{mails}[0]{session} } 0, 0, 1, 1, 2, 2, 3), '… and each mail arrives once';
+	is join(' ', map { $_->{session} } @{ $kept->{mails} }), join(' ', map { $_ + $kept->{mails}[0]{session} } 0, 0, 1, 1, 2, 2, 3), '… and each mail arrives once (S1-5, S4-14)';
 }
 
 # Recipients.

@@ -93,6 +93,7 @@ sub class_of { my ($one) = @_; return $one->{class} || 'completed' }
 	my $began = time;
 	my ($got, $all) = ask('timeout: 3s', sort keys %want);
 	# What curl takes and what it refuses here is the same to us: no crash, no hang.
+	# S0-12
 	is_deeply { map { $_ => class_of($got->{$_}) } keys %want }, \%want, sprintf('%d hostile answers at once, over in %.1f s', scalar(keys %want), time - $began);
 	is_deeply $all->{exit}, { status => 0, signal => 0 }, 'the worker is fine';
 	is scalar(grep { length($_->{message} || '') > 600 || ($_->{message} || '') =~ /[\r\n\0]/ } values %$got), 0, 'each message is one line, and no long one';

@@ -93,7 +93,7 @@ $by{form} = sent('', url => $base, form => { n => 5 }, secret => [ $new, $old ])
 $by{parts} = sent('', url => $base, multipart => { n => 5 }, secret => [ $new, $old ]);
 is join(' ', map { scalar(split ' ', $by{$_}{headers}{'webhook-signature'} || '') } sort keys %by), '2 2 2 2 2 2 2', 'two secrets, two signatures: ' . join ', ', sort keys %by;
 my $got = sent('sign: {scheme: timestamped-hmac, secret: "{{data.keys}}"}', url => $base, payload => { n => 4 }, keys => [ 'one', 'two' ]);
-is $got->{headers}{'x-webhook-signature'}, hmac_sha256_hex("$got->{headers}{'x-webhook-timestamp'}.$got->{body}", 'one'), 'timestamped-hmac has room for the first';
+is $got->{headers}{'x-webhook-signature'}, hmac_sha256_hex("$got->{headers}{'x-webhook-timestamp'}.$got->{body}", 'one'), 'timestamped-hmac has room for the first (S0-13, S4-51)';
 my $r = run_jobs('allow_private: true', job(1, url => $base, payload => {}, secret => []), job(2, url => $base, payload => {}, secret => [ $new, 5 ]), job(3, url => $base, payload => {}, secret => [ $new, 'whsec_%' ]),
     job(4, url => $base, payload => {}, secret => [ ($new) x 11 ]), job(5, url => $base, payload => {}, secret => [ $new, '' ]));
 is classes($r, 1 .. 5), 'completed validation validation validation validation', 'an empty list signs nothing; one that is bad in part makes no request';

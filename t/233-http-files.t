@@ -31,7 +31,7 @@ sub left_over { return grep { !/plan|empty|away|link|big|saved/ } map { s{.*/}{}
 	is classes($r, 1 .. 4), 'completed completed completed completed', 'downloads' or diag explain $r;
 	is_deeply $r->{1}{result}, { status => 200, file => 'saved/2026/11/a.pdf', bytes => 1000, type => 'application/pdf', headers => { 'content-type' => 'application/pdf; x=y' } },
 	    'the result says where, and what it is';
-	is slurp("$dir/files/saved/2026/11/a.pdf"), substr($pattern x 4, 0, 1000), 'the file is what was sent';
+	is slurp("$dir/files/saved/2026/11/a.pdf"), substr($pattern x 4, 0, 1000), 'the file is what was sent (S0-9, S2-9)';
 	is sha256_hex(slurp("$dir/files/saved/\xc3\xbc.pdf")), sha256_hex(substr($pattern x 3000, 0, 700_000)), '… in chunks, too';
 	is -s "$dir/files/saved/none", 0, '… and nothing is an empty file';
 	is substr(slurp("$dir/files/saved/as-it-is"), 0, 2), "\x1f\x8b", 'what is compressed is saved as it is';
@@ -80,7 +80,7 @@ sub left_over { return grep { !/plan|empty|away|link|big|saved/ } map { s{.*/}{}
 	    job(2, url => "$base/status/200", upload => 'empty', method => 'POST', contentType => 'text/plain'), map { job($_ + 3, url => "$base/status/200", upload => $bad[$_], contentType => 'a/b') } 0 .. $#bad);
 	is classes($r, 1 .. @bad + 2), join(' ', 'completed', 'completed', ('validation') x @bad), 'uploads, and what is none' or diag explain $r;
 	my %got = map { ((split ' ', $_->{line})[0] => $_) } json_lines($requests);
-	is_deeply [ $got{PUT}{headers}{'content-type'}, decode_base64($got{PUT}{body}) ], [ 'application/pdf', $pattern x 5 ], 'a file is put, with its type';
+	is_deeply [ $got{PUT}{headers}{'content-type'}, decode_base64($got{PUT}{body}) ], [ 'application/pdf', $pattern x 5 ], 'a file is put, with its type (S0-9, S2-9)';
 	is_deeply [ @{ $got{POST} }{qw(bytes)}, $got{POST}{headers}{'content-length'} ], [ 0, 0 ], '… or posted, though it is empty';
 	is scalar(keys %got), 2, '… and nobody hears of the others';
 	spew($requests, '');

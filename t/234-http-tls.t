@@ -71,7 +71,7 @@ my $ca = "allow_private: true, ca_file: $dir/ca.pem";
 		client => run_jobs("$ca, tls: {cert: $dir/client.pem, key: $dir/client.key}", job(1, url => "https://127.0.0.1:$port{mutual}/client", payload => {})),
 	);
 	is_deeply { map { $_ => classes($by{$_}, 1) } keys %by }, { none => 'network', stranger => 'network', client => 'completed' }, 'a server that wants a certificate' or diag explain \%by;
-	is_deeply [ map { $_->{who} } grep { $_->{path} eq '/client' } requests() ], ['jobqd of the fleet'], '… sees ours';
+	is_deeply [ map { $_->{who} } grep { $_->{path} eq '/client' } requests() ], ['jobqd of the fleet'], '… sees ours (S0-12)';
 }
 
 # What -t says of the files.

@@ -76,7 +76,7 @@ YAML
 $d->start;
 my $id = $pg->query("SELECT jobq.enqueue('renewed', 'x', '{\"url\": \"$base/guarded_later\", \"payload\": {}}')");
 wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $id") =~ /completed|dead/ } 'the job whose token is refused';
-is $pg->query("SELECT state, attempt FROM jobq.jobs WHERE id = $id"), 'completed|2', 'a token that is refused once: the second attempt has another';
+is $pg->query("SELECT state, attempt FROM jobq.jobs WHERE id = $id"), 'completed|2', 'a token that is refused once: the second attempt has another (S2-18)';
 is $pg->query("SELECT outcome || coalesce(':' || nullif(class, ''), '') FROM jobq.attempts WHERE job_id = $id ORDER BY attempt") =~ s/\n/ /gr, 'failed:auth completed', '… after one of class auth';
 for my $type (qw(renewed basic bearer file)) {
 	$pg->query("SELECT jobq.enqueue('echoes', '$type', '{\"url\": \"$base/$_\", \"payload\": {}}')") for qw(echo echo_with/500 echo_with/404);

@@ -56,6 +56,7 @@ YAML
 
 sub failed_by {
 	my ($r, $key, $what) = @_;
+	# S1-49, S1-56: a limit was met, and which.
 	ok +($r->{class} || '') eq 'resource' && $r->{message} =~ /^sandbox\.$key: /,
 	    sprintf "%s: %s: class resource (%s; %.1f s)", $who, $what, $r->{message} // '', ($r->{run_us} || 0) / 1e6 or diag explain $r;
 }
@@ -81,7 +82,7 @@ sub limits {
 	failed_by($r->{8}, 'memory', 'memory of three processes together');
 	failed_by($r->{9}, 'cpu_time', 'a spinner that ignores the signal is killed');
 	is_deeply $r->{10}{result}, { well => JSON::PP::true }, "$who: the next job of the same worker goes well";
-	is scalar(left()), 0, "$who: nothing of them is left";
+	is scalar(left()), 0, "$who: nothing of them is left (S1-56, S1-57)";
 	is_deeply [ glob work_dir() . '/tmp/*' ], [], "$who: … no temporary file either";
 	$r = box('memory: 400MiB', 'node -e "console.log(JSON.stringify({ok: 1}))"') if `node -v 2>&1` =~ /^v/;
 	is_deeply $r->{1}{result}, { ok => 1 }, "$who: a runtime that reserves far more addresses than it uses memory" if $r->{1} && !$r->{2};
@@ -271,7 +272,7 @@ YAML
 	my @ids = map { $pg->query('SELECT jobq.enqueue(\'attack\', data => jsonb_build_object(\'sh\', convert_from(decode(\'' . unpack('H*', $_) . '\', \'hex\'), \'UTF8\')))') } @texts;
 	$pg->query("SELECT jobq.enqueue('good') FROM generate_series(1, 50)");
 	wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE state NOT IN ('completed', 'dead')") == 0 } 'all jobs', 90;
-	is $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'good' AND state = 'completed'"), 50, 'the neighbours of seven attacks complete';
+	is $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'good' AND state = 'completed'"), 50, 'the neighbours of seven attacks complete (S1-56)';
 	is $pg->query("SELECT count(DISTINCT result->>'pid') FROM jobq.jobs WHERE queue = 'good'"), 1, '… in one worker, which nobody killed';
 	is $pg->query("SELECT string_agg(coalesce(error_class, 'completed'), ' ' ORDER BY id) FROM jobq.jobs WHERE queue = 'attack'"),
 	    'completed completed completed completed resource resource completed', '… the attacks are told apart'

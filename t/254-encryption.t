@@ -94,7 +94,7 @@ for my $refused ("jobq.enqueue('payroll', data => '{\"iban\": \"none\"}')", "job
 	my ($status, undef, $err) = $pg->try_query("SELECT $refused");
 	like $err, qr/data is not encrypted, queue "payroll" takes nothing else.*HINT:  Encrypt it/s, 'data that is not encrypted is refused: ' . substr $refused, 0, 60;
 }
-is $pg->query('SELECT count(*) FROM jobq.job'), 0, '… and nothing is stored';
+is $pg->query('SELECT count(*) FROM jobq.job'), 0, '… and nothing is stored (S1-54)';
 my $empty = $pg->query("SELECT jobq.enqueue('payroll')");
 wait_end($empty, 'completed');
 is seen($empty), '{}', 'no data at all is fine';
@@ -297,7 +297,7 @@ my %text = (
 like $text{'the database'}, qr/\$enc/, 'the dump has the envelopes';
 for my $where (sort keys %text) {
 	cmp_ok length $text{$where}, '>', 100, "$where: " . length($text{$where}) . ' bytes';
-	unlike $text{$where}, qr/$mark/, '… in which nothing is readable that was encrypted'
+	unlike $text{$where}, qr/$mark/, '… in which nothing is readable that was encrypted (S1-54)'
 	    or diag map { substr($_, 0, 300) . "\n" } grep { /$mark/ } split /\n/, $text{$where};
 	unlike $text{$where}, qr/\Q$k1\E/, '… nor any key';
 }

@@ -129,7 +129,7 @@ sub run { return ended(enqueue('sql', @_)) }
 	is $pg->query('SELECT (SELECT count(*) FROM vw_asset_roi_summary), (SELECT n FROM vw_asset_daily_utilization)'), '3|3', '… both';
 	$job = run('both');
 	is $job->{error_class}, 'validation', 'a second statement fails';
-	is $pg->query("SELECT count(*) FROM seen WHERE what = 'half'"), 0, '… and the first has not been';
+	is $pg->query("SELECT count(*) FROM seen WHERE what = 'half'"), 0, '… and the first has not been (S1-52)';
 	$job = run('vacuum');
 	is $job->{state}, 'completed', 'autocommit runs what no transaction may' or diag $job->{error};
 }
@@ -140,7 +140,7 @@ sub run { return ended(enqueue('sql', @_)) }
 		'40001' => 'error', P0001 => 'error', '08001' => 'network', '57P03' => 'network');
 	for my $state (sort keys %class) {
 		my $job = run('states', { state => $state });
-		is $job->{error_class}, $class{$state}, "SQLSTATE $state";
+		is $job->{error_class}, $class{$state}, "SQLSTATE $state (S1-49)";
 		like $job->{error}, qr/state \Q$state\E/, '… with the server\'s words' if $state eq '22003';
 	}
 	like run('bad')->{error}, qr/no_such_table/, 'a table that is missing is named';

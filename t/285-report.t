@@ -254,7 +254,7 @@ sub mails { return map { slurp("$dir/mail/$_") } grep { /\.eml$/ } files("$dir/m
 	ok $job->{result}{mail_job}, 'S4-19: notifyEmail gives a job of mail';
 	is ended($job->{result}{mail_job})->{state}, 'completed', '… which is sent';
 	my ($mail) = mails();
-	like $mail, qr/^To: .*boss\@example\.com/m, '… to whom it is for';
+	like $mail, qr/^To: .*boss\@example\.com/m, '… to whom it is for (S0-31, S4-19)';
 	my ($file) = $mail =~ /filename="?[^"\n]*stations-$id-[^\n]*"?.*?\r?\n\r?\n([A-Za-z0-9+\/=\r\n]+)/s;
 	is decode_base64($file || ''), slurp($job->{result}{file}), '… with the file attached';
 	is $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'email'"), 1, '… once';

@@ -183,10 +183,10 @@ sub talk {
 	configure();
 	$r = run_jobs(job(1, [ 'fork', $mark ], [ 'daemon', $mark ], [ 'die', 11 ]), job(2, done()));
 	is classes($r, 1, 2), 'crash completed', 'one that leaves others behind, with its pipes open';
-	is living(qr/^sleep $mark/), 0, '… and none of them lives';
+	is living(qr/^sleep $mark/), 0, '… and none of them lives (S1-57)';
 	configure_many();
 	$r = run_jobs((map { job($_, [ 'later', 1000 ]) } 1 .. 5), job(6, [ 'later', 0.3, [ 'die', 9 ] ]));
-	is classes($r, 1 .. 6), join(' ', ('lost') x 6), 'it dies with several in flight: nobody is charged';
+	is classes($r, 1 .. 6), join(' ', ('lost') x 6), 'it dies with several in flight: nobody is charged (S1-56)';
 }
 
 # It does not start.

@@ -52,7 +52,7 @@ sub wait_title { my ($like) = @_; wait_for { $d->pids($like) } "a process $like"
 	wait_for { -e "$dir/runs" && (() = slurp("$dir/runs") =~ /\n/g) == 4 } 'four jobs to be in flight';
 	my $bad = enqueue('many', [ 'die', 9 ]);
 	ended(@others, $bad);
-	is attempts($bad), '1:lost/lost 2:failed/crash 3:dead/crash', 'a job that kills its program: lost with others, then charged alone';
+	is attempts($bad), '1:lost/lost 2:failed/crash 3:dead/crash', 'a job that kills its program: lost with others, then charged alone (S1-56)';
 	is attempts($_), '1:lost/lost 2:completed', "… job $_ of the others is not" for @others;
 	is $pg->query("select error from jobq.jobs where id = $bad"), 'its program ended: killed by SIGKILL', '… with the reason';
 	is $pg->query("select signal from jobq.attempts where job_id = $bad and attempt = 3"), '9', '… and the signal';
@@ -118,7 +118,7 @@ sub wait_title { my ($like) = @_; wait_for { $d->pids($like) } "a process $like"
 	my $sh = qq{psql -qXd '@{[ $pg->url ]}' -c "begin; insert into effect values (\$JOBQ_ID); select jobq.complete(\$JOBQ_ID, '\$JOBQ_TOKEN'); commit" >/dev/null; kill -9 \$\$};
 	my $program = $pg->query("select jobq.enqueue('programs', 't', jsonb_build_object('sh', " . quoted($sh) . '))');
 	ended($id, $program);
-	is $pg->query("select result from jobq.jobs where id = $id"), '{"own": 1}', 'a program completes its job in its own transaction';
+	is $pg->query("select result from jobq.jobs where id = $id"), '{"own": 1}', 'a program completes its job in its own transaction (S1-52)';
 	is attempts($id), '1:completed', '… and what it says then is not stored';
 	is attempts($program), '1:completed', '… also one that is started for the job, whatever becomes of it';
 	is $pg->query("select string_agg(n::text, ' ') from (select count(*) n from effect group by job) e"), '1 1', '… each effect once';
@@ -195,6 +195,6 @@ sub wait_title { my ($like) = @_; wait_for { $d->pids($like) } "a process $like"
 	cmp_ok scalar(@left), '>', 0, 'there are programs';
 	$d->stop;
 	is attempts($id) . ' ' . state($id), ' ready', 'a job that runs when jobqd stops is handed back';
-	is scalar(grep { -e "/proc/$_" } @left), 0, '… and no program is left';
+	is scalar(grep { -e "/proc/$_" } @left), 0, '… and no program is left (S1-57)';
 }
 done_testing;

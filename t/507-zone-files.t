@@ -51,7 +51,7 @@ my $d = Jobqd::Daemon->new(pg => $pg, config => $config);
 $d->start;
 sub hour { return $pg->query("SELECT to_char(next_run AT TIME ZONE '$_[0]', 'HH24:MI') FROM jobq.schedules WHERE next_run IS NOT NULL") }
 wait_for { hour('Europe/Berlin') eq '09:00' } 'the next run';
-pass 'nine o\'clock in Berlin';
+pass 'nine o\'clock in Berlin (S1-62)';
 my $from = $d->log_size;
 $d->signal('HUP');
 like $d->wait_log(qr/: reload/, $from), qr/: reload changed=nothing/, 'a reload without a change';

@@ -152,6 +152,7 @@ my $dead = $json->('enqueue', 'work', '{"fail": "error"}')->{id};
 wait_for { count('dead') == 1 } 'a dead letter';
 my $completed = count('completed');
 is $ok->(qw(queue clean work --state completed --older-than 1d)), "queue work: 0 jobs removed\n", 'clean: nothing is a day old';
+# S3-32, S4-26, S4-43
 is $ok->(qw(queue clean work --state completed --older-than 0)), "queue work: $completed jobs removed\n", '… all of them';
 is_deeply $json->(qw(queue clean work --state dead --older-than 0s)), { name => 'work', removed => 1 }, '… dead ones, as JSON';
 is $ok->(qw(queue clean work --state cancelled --older-than 0)), "queue work: 102303 jobs removed\n", '… and many';

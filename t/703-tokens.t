@@ -151,7 +151,7 @@ my $web = api(undef, headers => { Host => $host });
 $r = $web->post('/v1/session', { token => 'ops' });
 is $r->{status}, 204, 'login by the token in the body';
 my $cookie = $r->{headers}{'set-cookie'};
-like $cookie, qr/^jobqd=[^;]+; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/, '… gives a cookie for twelve hours';
+like $cookie, qr/^jobqd=[^;]+; Path=\/; Max-Age=43200; HttpOnly; SameSite=Strict$/, '… gives a cookie for twelve hours (S4-20)';
 is $web->post('/v1/session', { token => 'wrong' })->{status}, 401, '… by a wrong one: 401';
 is api('ops')->post('/v1/session')->{status}, 204, '… by Authorization';
 is $web->post('/v1/session', { token => 'ops' }, headers => { Origin => 'http://evil.example' })->{status}, 403, '… not from another page';

@@ -131,7 +131,7 @@ sub through {
 	#
 	my $r = $http->get('/healthz');
 	is $r->{status}, 200, "$name: a request";
-	ok $r->{headers}{'strict-transport-security'}, '… by TLS only';
+	ok $r->{headers}{'strict-transport-security'}, '… by TLS only (S1-54)';
 	my $c = $http->connect;
 	$c->send("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
 	my $head = $c->answer('HEAD');

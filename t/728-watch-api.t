@@ -87,12 +87,14 @@ sub sum { my ($key, @rows) = @_; my $sum = 0; $sum += $_->{$key} || 0 for @rows;
 $r = $eye->get('/v1/metrics?range=10m&step=1m');
 is_deeply [ $r->{status}, $r->{json}{step_ms} ], [ 200, 60000 ], 'GET /v1/metrics (S2-23, S3-30, S1-59)';
 cmp_ok abs(@{ $r->{json}{items} } - 11), '<=', 1, '… a row a step';
+# S3-61, S3-62
 is_deeply [ map { sum($_, @{ $r->{json}{items} }) } qw(completed failed dead) ], [ 20, 10, 5 ], '… and all is in it';
 is_deeply [ grep { !exists $r->{json}{items}[0]{$_} } qw(at wait_p50_ms wait_p99_ms run_p50_ms run_p99_ms ready per_second) ], [], '… with how long it took and what was ready';
 is sum('completed', items('/v1/metrics?range=1h&type=t1')), 10, 'of a type';
 is sum('completed', items('/v1/metrics?range=1h&tenant=acme')), 8, '… of a tenant';
 my %by;
 $by{ $_->{name} } += $_->{completed} for items('/v1/metrics?range=1h&by=type');
+# S3-60, S3-62: by type, over time.
 is_deeply \%by, { t0 => 10, t1 => 10, bad => 0 }, '… by type';
 is $eye->get('/v1/metrics?range=24h')->{json}{step_ms}, 300000, 'a day has steps of five minutes';
 is $eye->get('/v1/metrics?range=7d')->{json}{step_ms}, 3600000, '… a week of an hour';

@@ -122,5 +122,5 @@ is $page->{dialogs}, 0, '… none has opened a dialog';
 is_deeply [ grep { !/^\Q$base\E\/|^data:image/ } @{ $page->{requests} } ], [], '… none has asked for anything';
 is_deeply $page->{trouble}, [], '… and the console has nothing to say';
 $page->go("#/jobs/$dead[0]");
-ok $page->has($bad[0]), 'they are shown as they are';
+ok $page->has($bad[0]), 'they are shown as they are (S2-61)';
 done_testing;

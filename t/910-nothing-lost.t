@@ -74,6 +74,7 @@ is $pg->query("SELECT count(*) FROM ledger l LEFT JOIN jobq.jobs j USING (id) WH
     'every committed job is completed (S2-54)';
 is $pg->query("SELECT count(*) FROM jobq.jobs WHERE id NOT IN (SELECT id FROM ledger)"), 0, 'and no other job is there';
 is $pg->query("SELECT count(*) FROM jobq.attempts WHERE attempt <> 1 OR outcome <> 'completed'"), 0, 'each with one attempt';
+# S1-52
 is $pg->query(<<'SQL'), 0, 'no job was claimed twice';
 SELECT count(*) FROM (SELECT job, attempt FROM jobq.claim, unnest(jobs, attempts) u(job, attempt)
 	GROUP BY 1, 2 HAVING count(*) > 1) twice
