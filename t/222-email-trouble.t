@@ -52,9 +52,9 @@ sub run_cases {
 	wait_port($_) for map { $_->{port} } grep { $_->{server} } @cases;
 	my ($status, $out, $err) = run_program([ $runner, "$dir/conf.yml", 'mail' ],
 	    in => join '', map { $json->encode($_) . "\n" } @jobs);
-	diag $err if $status != 0;
 	for my $line (split /\n/, $out) {
 		my $o = $json->decode($line);
+		is_deeply $o->{exit}, { status => 0, signal => 0 }, 'the worker lived' or diag $err if $o->{exit};
 		push @{ $owner{ $o->{result}{id} }{results} }, $o->{result} if $o->{result};
 	}
 	for my $c (@cases) {
@@ -195,6 +195,19 @@ for my $c (@cases) {
 	is_deeply $plain->{mails}[1]{rcpt}, ['good@x.example'], '… the next one after it';
 	is_deeply [ map { $_->{class} } @{ $large->{results} } ], [ 'validation', '' ], 'a mail larger than SIZE is not sent';
 	like $large->{result}{message}, qr/the mail has \d+ bytes, 127\.0\.0\.1 takes 20000/, '… and the message says so';
+}
+
+# Nonsense for an answer: the worker lives, and who is said to have a mail has it.
+{
+	my @noisy = run_cases(map { { server => [ 'noise', $_, 'tls', @pem ], handler => 'timeout: 100ms', jobs => [ ({}) x 100 ] } } 1 .. 3);
+	my @results = map { @{ $_->{results} } } @noisy;
+	my %has = map { $_ => 1 } map { @{ $_->{rcpt} } } map { @{ $_->{mails} } } @noisy;
+	my @done = grep { $_->{class} eq '' } @results;
+	is scalar @results, 300, '300 mails to a server of which a fifth is nonsense';
+	is_deeply [ grep { !/^(?:|network|validation|auth)$/ } map { $_->{class} } @results ], [], '… each has ended';
+	is_deeply [ grep { my ($r) = $_; grep { !$has{$_} } keys %{ $r->{result}{recipients} } } @done ], [],
+	    sprintf '… %d of them delivered, which have arrived', scalar @done;
+	cmp_ok scalar @done, '>', 20, '… and were enough';
 }
 
 # Addresses beyond ASCII: with SMTPUTF8, and to no other server.

@@ -8,18 +8,19 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use JSON::PP;
-use Test::More tests => 19;
+use Test::More tests => 20;
 
 my $dir = temp_directory();
-my %port = map { $_ => free_port() } qw(fine shaky lossy drops);
+my %port = map { $_ => free_port() } qw(fine shaky lossy drops short);
 my $script = source_directory() . '/t/smtp_server.py';
 background([ 'python3', $script, $port{fine}, "$dir/fine",
 	'--', $port{shaky}, "$dir/shaky", 'drop', 'mail', 'times', 40, 'leave', 7,
 	'--', $port{lossy}, "$dir/lossy", 'drop', 'end', 'times', 1,
-	'--', $port{drops}, "$dir/drops", 'say', 'greeting', '421 4.3.2 too busy', 'times', 3 ], log => "$dir/log");
+	'--', $port{drops}, "$dir/drops", 'say', 'greeting', '421 4.3.2 too busy', 'times', 3,
+	'--', $port{short}, "$dir/short" ], log => "$dir/log");
 wait_port($_) for values %port;
 
-my $handlers = join '', map { "  $_: {driver: email, from: \"Fleet <fleet\@x.example>\", server: \"smtp://127.0.0.1:$port{$_}\"}\n" } sort keys %port;
+my $handlers = join '', map { "  $_: {driver: email, from: \"Fleet <fleet\@x.example>\", server: \"smtp://127.0.0.1:$port{$_}\"" . ($_ eq 'short' ? ', connection_idle: 200ms' : '') . "}\n" } sort keys %port;
 my $queues = join '', map { "  $_: {handler: $_, workers: 2, retry: quick, breaker: off}\n" } sort keys %port;
 my $pg = Jobqd::Postgres->new;
 my $d = Jobqd::Daemon->new(pg => $pg, config => <<"YAML");
@@ -86,5 +87,11 @@ sub message_id { return $_[0]{mail} =~ /^Message-ID: (<\S+>)\r?$/m ? $1 : '' }
 	is_deeply [ sort @rcpt ], [ sort map { "m$_\@x.example" } 1 .. 200 ], '… each once';
 	my $failed = $pg->query("SELECT count(*) FROM jobq.attempts a JOIN jobq.jobs j ON j.id = a.job_id WHERE j.queue = 'shaky' AND a.class = 'network'");
 	cmp_ok $failed, '<=', 40, "… with $failed attempts that failed, no more than were dropped";
+}
+# A connection that is not used is given back.
+{
+	ended(enqueue('short', to => 'a@x.example'));
+	wait_for { grep { "@{ $_->{commands} }" eq 'QUIT' } json_lines("$dir/short") } 'the end of a connection';
+	pass 'a connection is ended by QUIT when nobody has used it for connection_idle';
 }
 $d->stop;

@@ -19,6 +19,7 @@ refuse…@ 550.
     limit N            recipients of a mail; the others get 452 4.5.3
     size N             bytes of a mail   plain             knows no extension
     helo               knows no EHLO     handshake         fails at it
+    noise SEED         a fifth of its answers are nonsense
 
 Phases: greeting ehlo starttls auth mail rcpt data body end quit. At body it
 stops reading; what it says there comes after 64 KiB of the mail.
@@ -27,6 +28,7 @@ import base64
 import hmac
 import json
 import os
+import random
 import socket
 import socketserver
 import ssl
@@ -35,7 +37,7 @@ import sys
 import threading
 
 TAKES = {"tls": 2, "smtps": 2, "auth": 2, "stall": 1, "drop": 1, "reset": 1, "say": 2, "times": 1,
-         "leave": 1, "limit": 1, "size": 1, "plain": 0, "helo": 0, "handshake": 0}
+         "leave": 1, "limit": 1, "size": 1, "plain": 0, "helo": 0, "handshake": 0, "noise": 1}
 ACTIONS = ("stall", "drop", "reset", "say")
 ways = os.environ.get("AUTH_WAYS", "PLAIN LOGIN")
 lock = threading.Lock()
@@ -43,7 +45,15 @@ lock = threading.Lock()
 
 class Session(socketserver.BaseRequestHandler):
     def say(self, text):
-        self.request.sendall(text.encode() + b"\r\n")
+        data = text.encode() + b"\r\n"
+        rng = self.server.noise
+        if rng and rng.random() < 0.2:
+            code = rng.choice([b"", b"2", b"25", b"199", b"250", b"354", b"421", b"450", b"550", b"600", b"2x0", b"-50"])
+            data = rng.choice([
+                b"", code + b"\r\n", code + b" \xff\xfe\0\1\x1b[31m\r\n", rng.randbytes(rng.choice([1, 100, 5000])) + b"\r\n",
+                code + b" " + b"x" * rng.choice([511, 2047, 2048, 70000]) + b"\r\n", (code + b"-more\r\n") * rng.choice([3, 300]),
+                b"250-a\r\n550 b\r\n", code + b"\n", data + data, data[:-2], data.replace(b"\r\n", b"\n"), b"\r\n" + data])
+        self.request.sendall(data)
 
     def line(self):
         while (end := self.data.find(b"\r\n", self.at)) < 0:
@@ -237,6 +247,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             count = 1 + TAKES[words[0]]
             self.options[words[0]] = words[1:count]
             words = words[count:]
+        self.noise = random.Random(int(self.options["noise"][0])) if "noise" in self.options else None
         self.left = int(self.options["times"][0]) if "times" in self.options else -1
         super().__init__(("127.0.0.1", int(port)), Session, False)
         # So that a mail of some megabytes is not in the kernel's hands at once.
