@@ -10,6 +10,7 @@ use Time::HiRes qw(sleep time);
 
 our %commands = (
 	webhooks => { order => 12, run => \&webhooks, does => 'signed webhooks to a server that answers after 100 ms' },
+	mails    => { order => 12, run => \&mails, does => 'mails by one worker to smtp-sink, connections kept and not' },
 	crash    => { order => 13, run => \&crash, does => 'from the death of a worker to the second start of its jobs' },
 );
 
@@ -89,6 +90,47 @@ sub webhooks {
 	result(name => '… all processes after it, shared', value => $middle->('pss') / 1024, unit => 'MiB');
 	result(name => "… CPU of @{[number($jobs)]}", value => $middle->('daemon') + $middle->('server'), unit => 's',
 	    note => sprintf 'worker %.2f, all of jobqd %.2f, PostgreSQL %.2f', map { $middle->($_) } qw(worker daemon server));
+	$pg->stop;
+	return;
+}
+
+#
+# mails
+#
+
+# One drain of small mails, by one worker.
+sub drain_mails {
+	my ($pg, $port, $jobs, $more) = @_;
+	my (undef, $d) = Bench::stack(<<"YAML", pg => $pg);
+handlers: {mail: {driver: email, from: noreply\@example.com, server: "smtp://127.0.0.1:$port"$more}}
+queues:   {mail: {handler: mail, workers: 1, recycle: {jobs: 0}}}
+YAML
+	$pg->query("SELECT jobq.pause('mail')");
+	$pg->query(<<"SQL");
+SELECT jobq.enqueue_many('mail', jsonb_agg(jsonb_build_object('type', 'mail', 'data', jsonb_build_object(
+	'to', 'user' || i || '\@example.com', 'subject', 'mail ' || i, 'text', repeat('hello ', 20)))))
+FROM generate_series(1, $jobs) i;
+SQL
+	settle($pg);
+	my $cost = cost_of($pg, $d, sub { drained($pg, 'mail', $jobs) });
+	my $dead = $pg->query("SELECT count(*) FROM jobq.jobs WHERE state <> 'completed'");
+	die "$dead of the mails did not arrive\n" if $dead;
+	$d->stop;
+	return $cost->{value};
+}
+
+sub mails {
+	my $jobs = option('mails') || 5_000;
+	my ($sink) = grep { -x } '/usr/sbin/smtp-sink', '/usr/lib/postfix/sbin/smtp-sink';
+	die "smtp-sink is missing: apt-get install postfix\n" unless $sink;
+	my $port = free_port();
+	background([ $sink, ($> == 0 ? ('-u', 'nobody') : ()), "127.0.0.1:$port", 100 ]);
+	wait_port($port);
+	my $pg = Bench::server();
+	for ([ 'mails by one worker', '' ], [ '… a connection for each', ', connection_mails: 1' ]) {
+		my ($name, $more) = @$_;
+		result(name => $name, value => $jobs / median(map { drain_mails($pg, $port, $jobs, $more) } 1 .. $runs), unit => 'jobs/s');
+	}
 	$pg->stop;
 	return;
 }
