@@ -417,7 +417,7 @@ make_result(const struct delivery *d, const struct mail_end *end)
 
 	buf_str(&b, "{\"message_id\": ");
 	buf_json(&b, id, strlen(id));
-	if (end->class == CLASS_NONE && end->answer[0] != '\0') {
+	if (end->class == CLASS_NONE && end->answer[0] == '2') {
 		buf_str(&b, ", \"response\": ");
 		buf_json(&b, end->answer, strlen(end->answer));
 	}
