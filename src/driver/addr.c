@@ -98,32 +98,33 @@ refuse(const char *text, size_t len, const char *why, struct err *e)
 	return err_set(e, "\"%s\" %s", shown, why);
 }
 
-/* UTF-8 without control characters, of which there are some past ASCII too. */
+/* UTF-8 without ASCII's control characters. */
 static int
 check_characters(const char *s, size_t len, struct err *e)
 {
 	for (size_t i = 0, n; i < len; i += n) {
-		const unsigned char *c = (const unsigned char *)s + i;
-
 		n = utf8_length(s + i, len - i);
 		if (n == 0)
 			return refuse(s, len, "is not UTF-8", e);
-		if (c[0] < 0x20 || c[0] == 0x7f || (c[0] == 0xc2 && c[1] < 0xa0))
+		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
 			return refuse(s, len, "has a control character", e);
 	}
 	return 0;
 }
 
-/* Blanks and marks that nobody sees, of which some readers make nothing, so
- * that two addresses look and work like one. */
+/* Control characters past ASCII, blanks and marks that nobody sees, of which
+ * some readers make nothing, so that two addresses look and work like one. */
 static bool
 has_invisible(const char *s, size_t len)
 {
 	static const char *const all[] = {
-		"\xc2\xa0", "\xc2\xad", "\xe2\x80", "\xe2\x81", "\xe3\x80\x80",
-		"\xef\xbb\xbf", "\xef\xb8",
+		"\xc2\xad", "\xe2\x80", "\xe2\x81", "\xe3\x80\x80", "\xef\xbb\xbf",
+		"\xef\xb8",
 	};
 
+	for (size_t i = 0; i + 1 < len; i++)
+		if (s[i] == '\xc2' && (unsigned char)s[i + 1] <= 0xa0)
+			return true;
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (memmem(s, len, all[i], strlen(all[i])) != NULL)
 			return true;

@@ -15,6 +15,7 @@ test_addr_good(void **state)
 		{ "Doe, J <a@b>", "Doe, J", "a@b" },
 		{ "J\xc3\xbcrgen <a@b>", "J\xc3\xbcrgen", "a@b" },
 		{ "\"\" <a@b>", NULL, "a@b" },
+		{ "A\xc2\x9c <a@b>", "A\xc2\x9c", "a@b" },
 		{ "a <b> <a@b>", "a <b>", "a@b" },
 		{ "a@[192.0.2.1]", NULL, "a@[192.0.2.1]" },
 		{ "a@[IPv6:2001:db8::1]", NULL, "a@[IPv6:2001:db8::1]" },
@@ -52,7 +53,7 @@ test_addr_bad(void **state)
 		"a@b.", "<a@b", "a@b>", "A <a@b> B", "\"a\"@b", "a@b,c@d",
 		"a@b\r\nRCPT TO:<c@d>", "a\n@b", "A\r\nBcc: x <a@b>",
 		"A\x7f <a@b>", "a@b\x01", "\xc3@b", "a@\xc3.example",
-		"a\xc2\x85@b", "a@\xed\xa0\x80.b", "A\xc2\x9b <a@b>",
+		"a\xc2\x85@b", "a@\xed\xa0\x80.b", "A\xc2 <a@b>",
 		"a@b\xef\xbb\xbf", "a\xe2\x80\xa8@b", "a\xc2\xa0@b",
 		"\xff <a@b>", "a@[", "a@[]", "a@[1]x", "a@[1 2]", "a@b_c",
 	};
