@@ -141,6 +141,15 @@ SKIP: {
 	is $r->{1}{class}, 'network', 'no answer to TLS: network, in time';
 }
 
+# Bounces go elsewhere.
+{
+	my ($port, $file) = server();
+	my $r = run_jobs("return_path: \"Bounces <bounces\@x.example>\", server: \"smtp://127.0.0.1:$port\"", mail(1, to => 'a@x.example'));
+	my ($m) = mails($file, 1);
+	like $m->{from}, qr/^MAIL FROM:<bounces\@x\.example> /, 'return_path is the sender of the envelope';
+	like $m->{mail}, qr/^From: noreply\@example\.com\r?$/m, '… and not of the mail';
+}
+
 # Files instead of a server.
 {
 	my $r = run_jobs("server: \"file:$dir/out\", attachments_dir: $dir/mails",

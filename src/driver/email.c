@@ -67,6 +67,7 @@ static const char *const state_names[] = {
 struct email {
 	char destination[BREAKER_NAME_MAX + 1];
 	struct letter_options options;
+	struct addr return_path;	/* of the envelope; no address: the mail's from */
 	const char *directory;		/* NULL: a server */
 	struct mail_server server;
 	struct timer *idle;		/* then the connection is ended */
@@ -116,18 +117,28 @@ check_server(const struct node *options, struct conf_sink *sink)
 }
 
 static void
-check_addresses(const struct node *options, struct conf_sink *sink)
+check_address(const struct node *options, const char *key,
+    struct conf_sink *sink)
 {
-	struct addrs list = { .n = 0 };
-	struct addr from = { .name = NULL };
+	struct addr one = { .name = NULL };
 	const char *text = "";
 	struct err e;
 
-	node_str(options, "from", &text, sink);
-	if (text[0] != '\0' && addr_parse(text, &from, &e) < 0)
-		complain(sink, options, "from", e.msg);
-	addr_clear(&from);
-	text = "";
+	node_str(options, key, &text, sink);
+	if (text[0] != '\0' && addr_parse(text, &one, &e) < 0)
+		complain(sink, options, key, e.msg);
+	addr_clear(&one);
+}
+
+static void
+check_addresses(const struct node *options, struct conf_sink *sink)
+{
+	struct addrs list = { .n = 0 };
+	const char *text = "";
+	struct err e;
+
+	check_address(options, "from", sink);
+	check_address(options, "return_path", sink);
 	node_str(options, "reply_to", &text, sink);
 	if (addrs_parse(text, &list, &e) < 0)
 		complain(sink, options, "reply_to", e.msg);
@@ -189,7 +200,8 @@ static void
 check(const struct node *options, struct conf_sink *sink)
 {
 	static const char *const keys[] = {
-		"driver", "server", "from", "force_from", "reply_to", "tls",
+		"driver", "server", "from", "force_from", "reply_to",
+		"return_path", "tls",
 		"tls_name", "ca_file", "user", "password", "password_file",
 		"auth", "attachments_dir", "hostname", "timeout", "timeouts",
 		"connection_mails", "connection_idle", "subject", "text",
@@ -304,7 +316,7 @@ open_email(struct driver_ctx *ctx, struct err *e)
 {
 	const struct node *options = ctx->handler->options;
 	struct email *m = xcalloc(1, sizeof(*m));
-	const char *url = SERVER;
+	const char *url = SERVER, *return_path = "";
 
 	m->options = (struct letter_options){
 		.from = "", .reply_to = "", .attachments_dir = "",
@@ -314,6 +326,11 @@ open_email(struct driver_ctx *ctx, struct err *e)
 	node_bool(options, "force_from", &m->options.force_from, NULL);
 	node_str(options, "reply_to", &m->options.reply_to, NULL);
 	node_str(options, "attachments_dir", &m->options.attachments_dir, NULL);
+	node_str(options, "return_path", &return_path, NULL);
+	if (*return_path != '\0' && addr_parse(return_path, &m->return_path, e) < 0) {
+		free(m);
+		return -1;
+	}
 	node_str(options, "subject", &m->options.subject, NULL);
 	node_str(options, "text", &m->options.text, NULL);
 	node_str(options, "html", &m->options.html, NULL);
@@ -327,6 +344,7 @@ open_email(struct driver_ctx *ctx, struct err *e)
 	}
 	if (open_server(m, options, url, e) < 0) {
 		mail_close(&m->server);
+		addr_clear(&m->return_path);
 		free(m);
 		return -1;
 	}
@@ -343,6 +361,7 @@ close_email(struct driver_ctx *ctx)
 		timer_free(m->idle);
 		mail_close(&m->server);
 	}
+	addr_clear(&m->return_path);
 	free(m);
 	ctx->state = NULL;
 }
@@ -481,6 +500,13 @@ end_delivery(struct delivery *d, const struct mail_end *end)
 	run_end(d->run, &r);
 }
 
+/* Whom a server tells that a mail did not come through. */
+static const struct addr *
+sender_of(const struct delivery *d, const struct email *m)
+{
+	return m->return_path.address ? &m->return_path : &d->letter.mail.from;
+}
+
 /*
  * To a directory
  */
@@ -504,10 +530,9 @@ write_all(int fd, const struct buf *b)
 
 /* Who it goes to is nowhere else in the file: bcc is no header. */
 static void
-put_envelope(struct buf *b, const struct delivery *d)
+put_envelope(struct buf *b, const struct delivery *d, const struct addr *sender)
 {
-	buf_printf(b, "X-Envelope-From: <%s>\r\n",
-	    d->letter.mail.from.address);
+	buf_printf(b, "X-Envelope-From: <%s>\r\n", sender->address);
 	for (size_t i = 0; i < d->n; i++)
 		if (d->recipients[i].state == RECIPIENT_OPEN)
 			buf_printf(b, "X-Envelope-To: <%s>\r\n",
@@ -548,15 +573,16 @@ make_name(const struct delivery *d, char *name, size_t size)
 }
 
 static void
-deliver_to_file(struct delivery *d, const char *directory,
+deliver_to_file(struct delivery *d, const struct email *m,
     const struct buf *text, struct mail_end *end)
 {
+	const char *directory = m->directory;
 	struct buf all = { .len = 0 };
 	char name[64];
 	int dir, rc = -1;
 
 	make_name(d, name, sizeof(name));
-	put_envelope(&all, d);
+	put_envelope(&all, d, sender_of(d, m));
 	buf_put(&all, text->data, text->len);
 	mkdir(directory, 0755);		/* if it is not there */
 	dir = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -589,10 +615,11 @@ deliver_to_server(struct delivery *d, struct email *m, const struct buf *text,
     struct mail_end *end)
 {
 	int64_t ms = d->run->timeout_ms;
+	const struct addr *sender = sender_of(d, m);
 	struct mail_order order = {
-		.from = d->letter.mail.from.address,
+		.from = sender->address,
 		.recipients = d->recipients, .n = d->n, .message = text,
-		.utf8 = d->letter.beyond_ascii,
+		.utf8 = d->letter.beyond_ascii || !addr_is_ascii(sender),
 		.deadline = mono_now() +
 		    (ms > 4 * MARGIN_MS ? ms - MARGIN_MS : ms) * MONO_MS,
 	};
@@ -612,7 +639,7 @@ deliver(struct delivery *d, struct email *m)
 	if (count(d, RECIPIENT_OPEN) > 0) {
 		mime_build(&d->letter.mail, &text);
 		if (m->directory != NULL)
-			deliver_to_file(d, m->directory, &text, &end);
+			deliver_to_file(d, m, &text, &end);
 		else
 			deliver_to_server(d, m, &text, &end);
 		buf_clear(&text);

@@ -32,6 +32,8 @@ static const struct {
 	{ EMAIL("timeouts: {conect: 5s, end: 11m}"),
 	    "x.yml:1:42: unknown key \"conect\" (did you mean \"connect\"?)\n"
 	    "x.yml:1:54: end: 100ms to 10m\n" },
+	{ EMAIL("return_path: nobody"),
+	    "x.yml:1:31: return_path: \"nobody\" is no mail address\n" },
 	{ EMAIL("timeouts: 5s"), "x.yml:1:31: timeouts: needs a map\n" },
 	{ EMAIL("auth: plain"), "x.yml:1:31: auth: needs user\n" },
 	{ EMAIL("user: a, auth: digest"),
