@@ -84,7 +84,7 @@ for my $type (qw(renewed basic bearer file)) {
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'echoes' AND state IN ('completed', 'dead')") == 12 } 'the echoes';
 is $pg->query("SELECT string_agg(DISTINCT type || ' ' || state, ', ' ORDER BY type || ' ' || state) FROM jobq.jobs WHERE queue = 'echoes'"),
     join(', ', map { ("$_ completed", "$_ dead") } qw(basic bearer file renewed)), 'servers that send back what they got';
-my $stored = $pg->query("SELECT to_jsonb(j) - 'data' FROM jobq.jobs j UNION ALL SELECT to_jsonb(a) FROM jobq.attempts a UNION ALL SELECT to_jsonb(d) FROM jobq.dead_letters d");
+my $stored = $pg->query("SELECT to_jsonb(j) - 'data' FROM jobq.jobs j UNION ALL SELECT to_jsonb(a) FROM jobq.attempts a UNION ALL SELECT to_jsonb(d) - 'data' FROM jobq.dead_letters d");
 my $raw = $pg->query('SELECT a::text FROM jobq.attempt a');
 my @sent = map { encode_base64($_, '') } ('me:secret-of-basic', 'me:hidden-word');
 like $stored, qr/authorization.{1,20}Bearer \*+/s, 'stars stand where the secret was';
