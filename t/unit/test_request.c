@@ -82,8 +82,15 @@ test_request_make(void **state)
 static void
 test_request_fuzz(void **state)
 {
-	static const char seed[] = "{\"url\":\"http://h/\",\"payload\":{\"a\":1},"
-	    "\"headers\":{\"A\":\"1\"},\"secret\":\"s\",\"eventType\":\"e\"}";
+	static const char *const seeds[] = {
+		"{\"url\":\"http://h/\",\"payload\":{\"a\":1},"
+		"\"headers\":{\"A\":\"1\"},\"secret\":\"s\",\"eventType\":\"e\"}",
+		"{\"url\":\"http://h/?a#b\",\"form\":{\"a\":[1,\"b\"]},"
+		"\"query\":{\"A\":\"1\",\"b\":true},\"secret\":[\"s\",\"t\"]}",
+		"{\"url\":\"http://h/\",\"multipart\":{\"a\":1,\"f\":{\"text\":\"x\","
+		"\"filename\":\"n\",\"type\":\"a/b\"}},\"save_to\":\"a/b\"}",
+		"{\"url\":\"http://h/\",\"upload\":\"a/b\",\"save_to\":\"c\"}",
+	};
 	uint64_t chances = 11;
 	int made = 0;
 
@@ -94,7 +101,7 @@ test_request_fuzz(void **state)
 		struct err e;
 		size_t len;
 
-		strcpy(text, seed);
+		strcpy(text, seeds[i % 4]);
 		len = mutate(text, strlen(text), sizeof(text) - 1,
 		    "{}\":,\\rn/ a1\r\n", &chances);
 		text[len] = '\0';
