@@ -121,6 +121,7 @@ sub wait_title { my ($like) = @_; wait_for { $d->pids($like) } "a process $like"
 	is $pg->query("select result from jobq.jobs where id = $id"), '{"own": 1}', 'a program completes its job in its own transaction (S1-52)';
 	is attempts($id), '1:completed', '… and what it says then is not stored';
 	is attempts($program), '1:completed', '… also one that is started for the job, whatever becomes of it';
+	unlike $d->log, qr/lease lost id=(?:$id|$program) /, '… of which their leaders know';
 	is $pg->query("select string_agg(n::text, ' ') from (select count(*) n from effect group by job) e"), '1 1', '… each effect once';
 }
 

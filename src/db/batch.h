@@ -44,6 +44,13 @@ bool ending_is_plain(const struct ending *);
 #define BATCH_FINISH_OK "select job, attempt from " \
 	"jobq.finish_ok($1, $2, $3, $4, $5, $6, $7, $8)"
 #define BATCH_RELEASE "select jobq.release($1, $2, $3)"
+/* Of ends that were not accepted: those that the job's own program has not
+ * completed either, by jobq.complete() with the lease that it had. */
+#define BATCH_LOST "select u.job, u.attempt " \
+	"from unnest($2::bigint[], $3::int[]) u(job, attempt) left join lateral (" \
+	"select a.outcome, a.pool from jobq.attempt a where a.job = u.job " \
+	"and a.attempt = u.attempt limit 1) a on true " \
+	"where (a.outcome, a.pool) is distinct from (1, $1::bigint)"
 #define BATCH_DEFER "select job, attempt, probe " \
 	"from jobq.breaker_defer($1, $2, $3, $4)"
 

@@ -34,6 +34,7 @@ static const char *const statements[FLUSH_KINDS] = {
 	[FLUSH_FULL] = BATCH_FINISH,
 	[FLUSH_RELEASE] = BATCH_RELEASE,
 	[FLUSH_DEFER] = BATCH_DEFER,
+	[FLUSH_REFUSED] = BATCH_LOST,
 };
 
 void
@@ -223,11 +224,23 @@ count_end(const struct flush *f, const struct lease *l)
 {
 	struct board_queue *board = f->pool->board;
 
-	if (f->kind != FLUSH_PLAIN && f->kind != FLUSH_FULL)
+	if (f->kind == FLUSH_RELEASE || f->kind == FLUSH_DEFER)
 		return;
 	board_finished(board, l->job.type, l->outcome - OUTCOME_COMPLETED);
 	if (l->worker >= 0 && l->outcome <= OUTCOME_DEAD)
 		board_ran(board, l->run_us);
+}
+
+static void
+end_lost(struct flush *f, struct lease *l)
+{
+	f->pool->lost++;
+	board_lease_lost(f->pool->board, 1);
+	if (tell_alone(f->pool, LOG_LEVEL_WARN, "lease lost", l, NULL))
+		log_warn("lease lost", "id=%lld type=%s attempt=%d reason=%s",
+		    (long long)l->job.id, l->job.type, l->job.attempt,
+		    "its end was not accepted");
+	lease_free(f->pool, l);
 }
 
 static void
@@ -236,15 +249,13 @@ end_refused(struct flush *f, struct lease *l)
 	/* Said twice because an answer was lost: the first counted. */
 	if (l->unsure) {
 		count_end(f, l);
-	} else {
-		f->pool->lost++;
-		board_lease_lost(f->pool->board, 1);
-		if (tell_alone(f->pool, LOG_LEVEL_WARN, "lease lost", l, NULL))
-			log_warn("lease lost", "id=%lld type=%s attempt=%d "
-			    "reason=%s", (long long)l->job.id, l->job.type,
-			    l->job.attempt, "its end was not accepted");
+		lease_free(f->pool, l);
+		return;
 	}
-	lease_free(f->pool, l);
+	/* Whatever it was, if nobody else has ended the job. */
+	l->outcome = OUTCOME_COMPLETED;
+	lease_move(l, &f->pool->flushes[FLUSH_REFUSED].waiting);
+	pool_wants_turn(f->pool);
 }
 
 /* The rows of the answer are what was not accepted, or not deferred. */
@@ -262,6 +273,8 @@ accepted(struct flush *f, const PGresult *res)
 			continue;
 		if (f->kind == FLUSH_DEFER)
 			breakers_spared(pool, l, pg_true(res, row, 2));
+		else if (f->kind == FLUSH_REFUSED)
+			end_lost(f, l);
 		else
 			end_refused(f, l);
 	}
@@ -307,7 +320,7 @@ fill(struct flush *f)
 	    f->saving.count < f->limit) {
 		struct ending e = ending_of(l, now);
 
-		if (f->kind == FLUSH_RELEASE)
+		if (f->kind == FLUSH_RELEASE || f->kind == FLUSH_REFUSED)
 			batch_add_lease(&f->batch, e.job, e.attempt);
 		else if (f->kind == FLUSH_DEFER)
 			batch_add_deferred(&f->batch, e.job, e.attempt,

@@ -127,7 +127,9 @@ struct slot {
 	mono_t rss_at;			/* when that was read */
 };
 
-enum flush_kind { FLUSH_PLAIN, FLUSH_FULL, FLUSH_RELEASE, FLUSH_DEFER, FLUSH_KINDS };
+/* REFUSED: ends that were not accepted, of which is asked why. */
+enum flush_kind { FLUSH_PLAIN, FLUSH_FULL, FLUSH_RELEASE, FLUSH_DEFER, FLUSH_REFUSED,
+    FLUSH_KINDS };
 
 /* One kind of statement: results wait only while one is on the wire. */
 struct flush {
