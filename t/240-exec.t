@@ -12,7 +12,7 @@ use Time::HiRes qw(time);
 
 my $runner = ($ENV{JOBQD_BUILDDIR} || '.') . '/t/unit/run_driver';
 plan skip_all => "no $runner: build the check programs" unless -x $runner;
-plan tests => 64;
+plan tests => 65;
 
 my $dir = temp_directory();
 my $json = JSON::PP->new->utf8->canonical;
@@ -129,6 +129,8 @@ sub talk {
 	is_deeply $r->{8}{result}, { ok => 1 }, 'bytes that are no text';
 	like $r->{output}{8}, qr/^\?\?bytes$/m, '… are kept as what can be stored';
 	is $r->{output}{1}, "one\n{\"a\": 12345678901234567890.5}\n--- standard error ---\ntwo\n", 'both outputs are kept';
+	my $busy = run_jobs(job(1, '(setsid sh -c "while :; do :; done" &) ; sleep 1'))->{1};
+	cmp_ok $busy->{cpu_ms}, '>', 50, "processor time of what a program left behind: $busy->{cpu_ms} ms";
 	cmp_ok $r->{1}{cpu_ms}, '>=', 0, 'processor time';
 	cmp_ok $r->{1}{max_rss_kb}, '>', 100, 'memory';
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@
 /* Those that run in this process, and whose loop hears of their ends. */
 static LIST_HEAD(, program) programs = LIST_HEAD_INITIALIZER(programs);
 static struct loop *hearing;
+static unsigned long ended;		/* of them, so far */
 
 static void on_child(int, void *);
 
@@ -127,6 +129,8 @@ program_start(struct program *p, struct loop *loop, struct spawn *s,
 		return -1;
 	}
 	p->pid = pid;
+	p->ended_before = ended;
+	getrusage(RUSAGE_CHILDREN, &p->before);
 	LIST_INSERT_HEAD(&programs, p, link);
 	watch_pipes(p, loop);
 	return 0;
@@ -192,14 +196,28 @@ drain(struct pipe_end *end, watch_fn *fn, void *owner)
 		fn(end->fd, LOOP_READ, owner);
 }
 
+/* wait4() tells of those that the program has waited for alone. */
 static void
-over(struct program *p, int status, const struct rusage *usage)
+add_orphans(const struct program *p, struct rusage *usage)
+{
+	struct rusage all;
+
+	if (ended++ != p->ended_before)
+		return;
+	getrusage(RUSAGE_CHILDREN, &all);
+	timersub(&all.ru_utime, &p->before.ru_utime, &usage->ru_utime);
+	timersub(&all.ru_stime, &p->before.ru_stime, &usage->ru_stime);
+}
+
+static void
+over(struct program *p, int status, struct rusage *usage)
 {
 	int unread = 0;
 
 	LIST_REMOVE(p, link);
 	p->pid = 0;
 	kill_rest();
+	add_orphans(p, usage);
 	if (p->in.fd < 0 || ioctl(p->in.fd, FIONREAD, &unread) < 0)
 		unread = 0;
 	p->unread = (size_t)unread;

@@ -31,7 +31,9 @@ struct program_ops {
 	watch_fn *in;			/* its standard input can take something */
 	watch_fn *out, *err;		/* it has written, or an end of that */
 	watch_fn *extra;		/* descriptor 3; NULL: it has none */
-	/* It is dead, and all of it was read. May clear or start it again. */
+	/* It is dead, and all of it was read. May clear or start it again. The
+	 * processor time is that of all it started, if no other program of this
+	 * process ended meanwhile. */
 	void (*ended)(void *owner, int status, const struct rusage *);
 };
 
@@ -41,6 +43,8 @@ struct program {
 	void *owner;
 	pid_t pid;			/* 0: does not run */
 	size_t unread;			/* of what it was told, when it had ended */
+	struct rusage before;		/* of this process's dead children, at its start */
+	unsigned long ended_before;	/* programs of this process, likewise */
 	struct pipe_end in, out, err, extra;
 	LIST_ENTRY(program) link;
 };
