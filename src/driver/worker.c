@@ -35,6 +35,7 @@
 #define RECENT_MAX 4096			/* of stderr, for messages */
 #define AGAIN_FIRST (200 * MONO_MS)	/* before a start after a failure, doubled … */
 #define AGAIN_MAX (10 * MONO_SECOND)	/* … up to here */
+#define QUIT_MAX (45 * MONO_SECOND)	/* before the leader takes us for stuck */
 #define KILLED_MAX 3			/* starts in a row that end by a signal */
 #define KILLED (1 * MONO_SECOND)	/* to be dead, of one that is killed */
 
@@ -305,7 +306,7 @@ worker_program_ended(void *arg, int status, const struct rusage *usage)
 	capture_reset(&k->recent);
 	k->state = KEPT_KILLED;		/* not yet for the jobs that come now */
 	if (!k->ready && WIFSIGNALED(status) && k->why == KILL_NOT &&
-	    k->failures + 1 < KILLED_MAX) {
+	    !k->limited && k->failures + 1 < KILLED_MAX) {
 		/* By the kernel, as memory is short, or by a person. */
 		failed_once_more(k);
 	} else if (!k->ready) {
@@ -382,11 +383,13 @@ close_worker(struct driver_ctx *ctx)
 {
 	struct kept *k = ctx->state;
 
+	mono_t grace = ctx->queue->grace_ms * MONO_MS;
+
 	k->leaving = true;
 	tell_quit(&k->out);
 	talk_now(k);
 	if (k->program.pid != 0 || (k->orders != NULL && !orders_empty(k->orders))) {
-		timer_set(k->timer, ctx->queue->grace_ms * MONO_MS);
+		timer_set(k->timer, grace < QUIT_MAX ? grace : QUIT_MAX);
 		loop_run(ctx->loop);
 	}
 	while (!RB_EMPTY(&k->flights))
