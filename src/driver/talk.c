@@ -235,7 +235,6 @@ finish(struct flight *f, struct run_result *result)
 {
 	struct kept *k = f->kept;
 
-	k->useful = true;
 	flight_measure(f, result);
 	if (result->class == CLASS_NONE && f->spoiled != CLASS_NONE) {
 		run_result_clear(result);

@@ -103,6 +103,7 @@ open_worker(struct driver_ctx *ctx, struct err *e)
  * Starting
  */
 
+/* A broken program must not use up a backlog as fast as it can be started. */
 static void
 failed_once_more(struct kept *k)
 {
@@ -156,7 +157,7 @@ start(struct kept *k)
 	}
 	k->generation++;
 	k->state = KEPT_STARTING;
-	k->ready = k->useful = k->complained = false;
+	k->ready = k->complained = false;
 	k->why = KILL_NOT;
 	timer_set(k->timer, k->start_ms * MONO_MS);
 	buf_reset(&k->out);
@@ -164,6 +165,7 @@ start(struct kept *k)
 	k->told_before = 0;
 	k->deaf = false;
 	tell_hello(&k->out, k->ctx->queue->name, (size_t)k->in_flight);
+	k->hello = k->out.len;
 }
 
 /* A job waits for one. */
@@ -254,8 +256,9 @@ judge(struct flight *f, size_t n, int status, const char *how)
 	flight_end(f, &r);
 }
 
-/* Jobs of which it has not read a byte are for the next program. */
-static void
+/* Jobs of which it has not read a byte are for the next program. Whether it has
+ * read any. */
+static bool
 take_back(struct kept *k)
 {
 	unsigned long long read = k->told_before + k->told - k->program.unread;
@@ -266,6 +269,7 @@ take_back(struct kept *k)
 			f->state = FLIGHT_WAITS;
 			k->running--;
 		}
+	return read > k->hello;
 }
 
 static void
@@ -274,6 +278,7 @@ judge_all(struct kept *k, int status, const char *how)
 	struct flight_list list;
 	struct flight *f;
 	size_t n = flight_gather(k, FLIGHT_RUNS, &list);
+
 	while ((f = TAILQ_FIRST(&list)) != NULL) {
 		TAILQ_REMOVE(&list, f, link);
 		judge(f, n, status, how);
@@ -293,11 +298,12 @@ worker_program_ended(void *arg, int status, const struct rusage *usage)
 {
 	struct kept *k = arg;
 	char *how = how_it_ended(k, status), *why;
+	bool fed;
 
 	k->limited = k->why == KILL_NOT &&
 	    sandbox_judge(k->sandbox, status, usage, &how);
 	sandbox_release(k->sandbox);
-	take_back(k);
+	fed = take_back(k);
 	if (status != 0 || k->running > 0)
 		log_info("program ended", "handler=%s running=%zu reason=%s",
 		    k->ctx->handler->name, k->running, how);
@@ -314,9 +320,9 @@ worker_program_ended(void *arg, int status, const struct rusage *usage)
 		start_failed(k, k->limited ? CLASS_RESOURCE : CLASS_ERROR, why);
 		free(why);
 	} else {
-		if (k->useful)
+		if (fed)
 			k->failures = 0;
-		else if (k->why != KILL_FOR_JOB)
+		else
 			failed_once_more(k);
 		judge_all(k, status, how);
 	}

@@ -73,7 +73,8 @@ struct kept {
 	enum kept_state state;
 	struct program program;
 	unsigned generation;		/* of the program */
-	bool ready, useful;		/* this one was, and has ended a job */
+	bool ready;			/* this one was */
+	size_t hello;			/* bytes of it, before the first job */
 	enum kill_why why;
 	enum job_class broken;		/* KILL_BROKEN: class and reason */
 	char *broken_by;
