@@ -259,12 +259,12 @@ sub talk {
 	is $w->{until}('result')->{message}, 'stopped before its program was ready', 'one that waits for its program';
 	is_deeply $w->{end}->()->{exit}, { status => 0, signal => 0 }, '… and the worker leaves without it';
 	my $mark = 200_000 + $$;
-	configure(options => ['stubborn']);
+	configure(options => [ 'stubborn', "mark=$mark" ]);
 	$w = talk();
 	$w->{say}({ job => job(1, [ 'daemon', $mark ], done()) });
 	$w->{until}('result');
 	is_deeply $w->{end}->()->{exit}, { status => 0, signal => 0 }, 'a program that does not quit is killed';
-	is living(qr/^sleep $mark|worker_program.py stubborn/), 0, '… with all that it has started';
+	is living(qr/^sleep $mark|mark=$mark/), 0, '… with all that it has started';
 }
 
 # Beside a program for each job, which leaves it alone.

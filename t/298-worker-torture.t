@@ -41,7 +41,7 @@ plan tests => @names + 7;
 
 my $pg = Jobqd::Postgres->new;
 my $json = JSON::PP->new->utf8;
-my $python = 'python3, -S, ' . source_directory() . '/t/worker_program.py';
+my $python = 'python3, -S, ' . source_directory() . '/t/worker_program.py, mark=' . $mark;
 my $d = Jobqd::Daemon->new(pg => $pg, config => <<"YAML");
 retry: {once: {attempts: 1, max_crashes: 1}}
 handlers:
@@ -76,4 +76,4 @@ is $pg->query("select count(*) || ' ' || count(distinct data ->> 'of') from jobq
 like $d->log, qr/worker started worker=0 .*at_once=5/, 'a worker takes what its program takes at once';
 is scalar(() = $d->log =~ /worker died/g), 0, 'no worker had to die';
 $d->stop;
-is scalar(grep { process_title($_) =~ /^sleep $mark|worker_program/ } map { m{/(\d+)$} } glob '/proc/[0-9]*'), 0, 'nothing is left of any program';
+is scalar(grep { process_title($_) =~ /^sleep $mark|mark=$mark/ } map { m{/(\d+)$} } glob '/proc/[0-9]*'), 0, 'nothing is left of any program';
