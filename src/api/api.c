@@ -217,21 +217,20 @@ ask_once(struct exchange *x, const char *key)
 	buf_clear(&whole);
 }
 
-/* Of a queue whose jobs are encrypted: before it goes anywhere. */
+/* Before it goes anywhere. */
 static int
 seal_values(struct exchange *x, struct err *e)
 {
-	const struct queue_conf *q = conf_queue(ask_conf(x), route_value(x, "queue"));
+	const char *queue = route_value(x, "queue");
 	int rc = 0;
 
-	for (size_t i = 0; q != NULL && q->encrypt.keys != NULL && rc == 0 &&
-	    i < route_params(x->route); i++) {
+	for (size_t i = 0; rc == 0 && i < route_params(x->route); i++) {
 		const char *name = x->route->params[i].name;
 
 		if (strcmp(name, "data") == 0)
-			rc = seal_data(q->encrypt.keys, q->name, &x->values[i], e);
+			rc = conf_seal_data(ask_conf(x), queue, &x->values[i], e);
 		else if (strcmp(name, "jobs") == 0)
-			rc = seal_jobs(q->encrypt.keys, q->name, &x->values[i], e);
+			rc = conf_seal_jobs(ask_conf(x), queue, &x->values[i], e);
 	}
 	return rc;
 }

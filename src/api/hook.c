@@ -351,34 +351,13 @@ taken(struct exchange *x, const PGresult *res, void *arg)
 	exchange_done(x);
 }
 
-/* The data, encrypted if the hook's queue wants it. */
-static int
-seal_for(const struct delivery *d, struct buf *data)
-{
-	const struct queue_conf *q = conf_queue(ask_conf(d->x), d->hook->conf->queue);
-	struct buf sealed = { 0 };
-	struct err e;
-
-	if (q == NULL || q->encrypt.keys == NULL)
-		return 0;
-	if (seal(q->encrypt.keys, q->name, "data", data->data, data->len, &sealed,
-	    &e) < 0) {
-		log_error("not encrypted", "hook=%s reason=%s", d->hook->conf->name,
-		    e.msg);
-		buf_clear(&sealed);
-		return -1;
-	}
-	buf_clear(data);
-	*data = sealed;
-	return 0;
-}
-
 static void
 take(const struct delivery *d)
 {
 	const struct hook_conf *c = d->hook->conf;
-	char *event_id = find_part(d, d->hook->event_id);
+	char *event_id = find_part(d, d->hook->event_id), *text;
 	struct buf data = { 0 };
+	struct err e;
 
 	if (*d->hook->event_id != '\0' && (event_id == NULL ||
 	    *event_id == '\0' || strlen(event_id) > EVENT_ID_MAX)) {
@@ -387,19 +366,21 @@ take(const struct delivery *d)
 		return;
 	}
 	put_data(&data, d, event_id);
-	if (seal_for(d, &data) < 0) {
-		buf_clear(&data);
-		free(event_id);
+	text = buf_detach(&data);
+	if (conf_seal_data(ask_conf(d->x), c->queue, &text, &e) < 0) {
+		log_error("not encrypted", "hook=%s reason=%s", c->name, e.msg);
 		exchange_problem(d->x, 500, "this failed here; the log says why");
 		exchange_done(d->x);
+		free(text);
+		free(event_id);
 		return;
 	}
 	const char *params[] = { c->name, c->queue, c->type, c->tenant, event_id,
-	    c->scheme != VERIFY_NONE ? "true" : "false", data.data };
+	    c->scheme != VERIFY_NONE ? "true" : "false", text };
 	ask(d->x, "select status, body "
 	    "from jobq.api_hook($1, $2, $3, $4, $5, $6, $7)", 7, params, taken,
 	    d->hook);
-	buf_clear(&data);
+	free(text);
 	free(event_id);
 }
 

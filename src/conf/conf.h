@@ -328,6 +328,14 @@ void conf_free(struct conf *);
 struct keyring *conf_keyring(const struct conf *, const struct queue_conf *,
     char **complaints);
 /*
+ * seal_data(), seal_job() and seal_jobs() for a queue, if its jobs are encrypted,
+ * once conf_files() has been called; without a configuration, NULL, none is.
+ * -1 with e.
+ */
+int conf_seal_data(const struct conf *, const char *queue, char **json, struct err *e);
+int conf_seal_job(const struct conf *, const char *queue, char **json, struct err *e);
+int conf_seal_jobs(const struct conf *, const char *queue, char **json, struct err *e);
+/*
  * Look at the files that the daemon is going to open: for those that run it, or
  * ask whether it would run. -1 with *complaints as above.
  */

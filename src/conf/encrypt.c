@@ -109,6 +109,41 @@ conf_keyring(const struct conf *conf, const struct queue_conf *q,
 	return r;
 }
 
+static const struct keyring *
+keys_of_queue(const struct conf *conf, const char *name)
+{
+	const struct queue_conf *q = conf ? conf_queue(conf, name) : NULL;
+
+	return q != NULL ? q->encrypt.keys : NULL;
+}
+
+int
+conf_seal_data(const struct conf *conf, const char *queue, char **json,
+    struct err *e)
+{
+	const struct keyring *r = keys_of_queue(conf, queue);
+
+	return r == NULL ? 0 : seal_data(r, queue, json, e);
+}
+
+int
+conf_seal_job(const struct conf *conf, const char *queue, char **json,
+    struct err *e)
+{
+	const struct keyring *r = keys_of_queue(conf, queue);
+
+	return r == NULL ? 0 : seal_job(r, queue, json, e);
+}
+
+int
+conf_seal_jobs(const struct conf *conf, const char *queue, char **json,
+    struct err *e)
+{
+	const struct keyring *r = keys_of_queue(conf, queue);
+
+	return r == NULL ? 0 : seal_jobs(r, queue, json, e);
+}
+
 /* The database would have to look into the data. */
 static void
 check_path_key(const struct node_entry *queue, const char *key,
@@ -137,17 +172,6 @@ encrypt_check_queue(const struct queue_conf *q, const struct node_entry *entry,
 	check_path_key(entry, "concurrency_key", q->concurrency_key, sink);
 	check_path_key(entry, "fair", q->fair, sink);
 	check_path_key(entry, "unique", q->unique, sink);
-	for (size_t i = 0; q->encrypt.results && i < q->ntypes; i++) {
-		const struct handler_conf *h = q->types[i].handler;
-		bool transactional = false;
-
-		node_bool(h->options, "transactional", &transactional, NULL);
-		if (strcmp(h->driver, "sql") == 0 && transactional)
-			conf_complain(sink, at->file, at->line, at->column,
-			    "encrypt: the handler %s completes its jobs in the "
-			    "database, where nobody could encrypt their results: "
-			    "needs results: false", h->name);
-	}
 }
 
 void

@@ -133,20 +133,12 @@ link_mail_queue(const struct conf *conf, const struct handler_conf *h,
 {
 	const struct node_entry *entry = node_entry(h->options, "mail_queue");
 
-	const struct queue_conf *q;
-
-	if (entry == NULL || strcmp(h->driver, "report") != 0 ||
-	    entry->value->kind != NODE_SCALAR)
-		return;
-	q = conf_queue(conf, entry->value->text);
-	if (q == NULL)
+	if (entry != NULL && strcmp(h->driver, "report") == 0 &&
+	    entry->value->kind == NODE_SCALAR &&
+	    conf_queue(conf, entry->value->text) == NULL)
 		complain_missing(sink, entry, "mail_queue", "queue",
 		    entry->value->text, conf->queues, conf->nqueues,
 		    sizeof(*conf->queues));
-	else if (*q->encrypt.key_file != '\0' && q->encrypt.required)
-		conf_complain(sink, entry->file, entry->line, entry->column,
-		    "mail_queue: the queue %s takes only data that is encrypted",
-		    q->name);
 }
 
 void

@@ -163,18 +163,52 @@ put_data(const struct keyring *r, const char *queue, const char *json,
 	return 0;
 }
 
+/* The rest behind it, and out in the place of the text; or nothing. */
+static int
+replace(char **json, const char *rest, struct buf *out, int rc)
+{
+	if (rc == 0) {
+		buf_str(out, rest);
+		free(*json);
+		*json = buf_detach(out);
+	}
+	buf_clear(out);
+	return rc;
+}
+
 int
 seal_data(const struct keyring *r, const char *queue, char **json, struct err *e)
 {
 	struct buf out = { 0 };
 
-	if (put_data(r, queue, *json, strlen(*json), &out, e) < 0) {
-		buf_clear(&out);
-		return -1;
-	}
-	free(*json);
-	*json = buf_detach(&out);
-	return 0;
+	return replace(json, "", &out,
+	    put_data(r, queue, *json, strlen(*json), &out, e));
+}
+
+/* What stands between `from` and the data of the job, and its envelope; from is
+ * left behind it. */
+static int
+put_job(const struct keyring *r, const char *queue, const char *job,
+    const char **from, struct buf *out, struct err *e)
+{
+	size_t len;
+	const char *data = *job == '{' ? jtext_member(job, "data", &len) : NULL;
+
+	if (data == NULL)
+		return 0;
+	buf_put(out, *from, (size_t)(data - *from));
+	*from = data + len;
+	return put_data(r, queue, data, len, out, e);
+}
+
+int
+seal_job(const struct keyring *r, const char *queue, char **json, struct err *e)
+{
+	const char *rest = *json;
+	struct buf out = { 0 };
+	int rc = put_job(r, queue, *json, &rest, &out, e);
+
+	return replace(json, rest, &out, rc);
 }
 
 int
@@ -183,24 +217,11 @@ seal_jobs(const struct keyring *r, const char *queue, char **json, struct err *e
 	const char *at = *json, *rest = *json, *job;
 	struct buf out = { 0 };
 	size_t len;
+	int rc = 0;
 
-	while ((job = jtext_element(&at, &len)) != NULL) {
-		const char *data = *job == '{' ?
-		    jtext_member(job, "data", &len) : NULL;
-
-		if (data == NULL)
-			continue;
-		buf_put(&out, rest, (size_t)(data - rest));
-		if (put_data(r, queue, data, len, &out, e) < 0) {
-			buf_clear(&out);
-			return -1;
-		}
-		rest = data + len;
-	}
-	buf_str(&out, rest);
-	free(*json);
-	*json = buf_detach(&out);
-	return 0;
+	while (rc == 0 && (job = jtext_element(&at, &len)) != NULL)
+		rc = put_job(r, queue, job, &rest, &out, e);
+	return replace(json, rest, &out, rc);
 }
 
 static bool

@@ -57,11 +57,12 @@ int seal(const struct keyring *, const char *queue, const char *field,
     const char *text, size_t len, struct buf *out, struct err *e);
 
 /*
- * A job's data, in the place of the text, which is the caller's: an envelope,
- * unless it is one already. The array of jobs as enqueue_many() takes it: so
- * with the data of each. The JSON is valid.
+ * In the place of the text, which is the caller's: a job's data as an envelope,
+ * unless it is one already; so with the data of a job that is an object as
+ * enqueue_object() takes it, and of each in an array of those. The JSON is valid.
  */
 int seal_data(const struct keyring *, const char *queue, char **json, struct err *e);
+int seal_job(const struct keyring *, const char *queue, char **json, struct err *e);
 int seal_jobs(const struct keyring *, const char *queue, char **json, struct err *e);
 
 enum unsealed {

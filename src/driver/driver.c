@@ -5,9 +5,13 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
+#include "base/log.h"
 #include "base/xalloc.h"
+#include "conf/conf.h"
 #include "driver/driver.h"
 #include "driver/drivers.h"
 
@@ -79,6 +83,24 @@ bool
 run_goes_to(struct run *run, const char *destination)
 {
 	return run->ctx->ops->goes_to(run, destination);
+}
+
+void
+run_seal_result(const struct run *run, char **result)
+{
+	const struct queue_conf *q = run->ctx->queue;
+	struct buf b = { 0 };
+	struct err e;
+
+	if (*result == NULL || q == NULL || q->encrypt.keys == NULL ||
+	    !q->encrypt.results)
+		return;
+	if (seal(q->encrypt.keys, q->name, "result", *result, strlen(*result), &b,
+	    &e) < 0)
+		log_error("not encrypted", "left_out=result reason=%s", e.msg);
+	free(*result);
+	*result = b.len > 0 ? buf_detach(&b) : NULL;
+	buf_clear(&b);
 }
 
 void

@@ -23,6 +23,7 @@
 struct loop;
 struct driver;
 struct run;
+struct conf;
 struct handler_conf;
 struct queue_conf;
 
@@ -44,6 +45,7 @@ struct driver_ctx {
 	const struct driver *driver;
 	const struct handler_conf *handler;	/* options, already checked */
 	const struct queue_conf *queue;
+	const struct conf *conf;		/* for conf_seal_job(); NULL in some tests */
 	/* Where the jobs themselves are, for a driver that works in a database. */
 	const char *database, *schema;
 	struct loop *loop;
@@ -120,6 +122,13 @@ int run_previous(struct run *, char **result, struct err *e);
 bool run_goes_to(struct run *, const char *destination);
 void run_defer(struct run *);
 #define RUN_OUTPUT_MAX (144u << 10)	/* bytes of run_output() in one attempt */
+
+/*
+ * For a driver that stores the completion itself: the result, JSON text or NULL,
+ * in its place encrypted, if the queue wants that. What it puts into queues goes
+ * through conf_seal_job() or conf_seal_data().
+ */
+void run_seal_result(const struct run *, char **result);
 
 /* The two usual ends. */
 void run_done(struct run *, char *result);		/* takes result: JSON text or NULL */

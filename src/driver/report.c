@@ -452,6 +452,7 @@ next_end(void *arg)
 		return &r->statement;
 	}
 	r->result = make_result(r);
+	run_seal_result(r->run, &r->result);
 	r->params[0] = r->id;
 	r->params[1] = r->run->token;
 	r->params[2] = r->result;
@@ -512,8 +513,13 @@ static void
 mail(struct report_run *r)
 {
 	struct reporter *x = r->reporter;
+	struct err e;
 
 	r->mail = make_mail(r);
+	if (conf_seal_data(x->ctx->conf, x->mail_queue, &r->mail, &e) < 0) {
+		fail(r, CLASS_ERROR, e.msg);
+		return;
+	}
 	snprintf(r->id, sizeof(r->id), "%" PRId64, r->run->job->id);
 	x->jobs_settings.timeout_ms = r->run->timeout_ms;
 	r->in_txn = true;

@@ -391,6 +391,7 @@ next_end(struct sql_run *r)
 	r->phase = RUN_COMPLETE;
 	free(r->result);
 	r->result = make_result(r);
+	run_seal_result(r->run, &r->result);
 	r->ends[2] = r->result;
 	r->statement = (struct session_statement){ .sql = r->sql->complete,
 	    .nparams = 3, .types = complete_types, .params = r->ends };

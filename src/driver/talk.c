@@ -234,6 +234,7 @@ static void
 finish(struct flight *f, struct run_result *result)
 {
 	struct kept *k = f->kept;
+	char *text;
 
 	flight_measure(f, result);
 	if (result->class == CLASS_NONE && f->spoiled != CLASS_NONE) {
@@ -250,8 +251,11 @@ finish(struct flight *f, struct run_result *result)
 	f->state = FLIGHT_ENDS;
 	k->running--;
 	f->result = *result;
+	text = xstrdup(result->result);
+	run_seal_result(f->run, &text);
 	f->order = orders_add(k->orders, &f->jobs, f->jobs_bytes > 0 ? f->id : 0,
-	    f->run->token, result->result, on_ordered, f);
+	    f->run->token, text, on_ordered, f);
+	free(text);
 }
 
 /* What this job was to put into a queue is not there. */
@@ -332,9 +336,16 @@ take_enqueue(struct kept *k, struct said *s)
 	struct strings jobs = { .n = 0 };
 	struct strings *to = f != NULL ? &f->jobs : &jobs;
 	struct asked *a;
+	struct err e;
 
 	if (s->id != 0 && f == NULL) {
 		complain(k, "enqueue for a job that is not in flight", s->queue);
+		return;
+	}
+	if (conf_seal_job(k->ctx->conf, s->queue, &s->json, &e) < 0) {
+		complain(k, "enqueue: not encrypted", e.msg);
+		if (f != NULL)
+			spoil(f, CLASS_ERROR, e.msg);
 		return;
 	}
 	if (f != NULL) {

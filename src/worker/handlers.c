@@ -82,6 +82,7 @@ handlers_open(struct handlers *handlers, size_t type, struct err *e)
 	o->ctx.driver = driver_find(h->driver);
 	o->ctx.handler = h;
 	o->ctx.queue = q;
+	o->ctx.conf = handlers->conf;
 	o->ctx.database = handlers->conf->database.url;
 	o->ctx.schema = handlers->conf->database.schema;
 	o->ctx.loop = handlers->loop;

@@ -202,6 +202,8 @@ task_of(struct run *run)
 static void
 task_free(struct task *t)
 {
+	if (t->worker->queue->encrypt.keys != NULL && t->job.data != NULL)
+		explicit_bzero(t->job.data, strlen(t->job.data));
 	job_clear(&t->job);
 	free(t->destination);
 	free(t);
@@ -256,15 +258,12 @@ seal_text(struct worker *w, const char *field, const char *text, size_t len)
  * their class; the second is the envelope.
  */
 static void
-seal_result(struct worker *w, struct run_result *r)
+seal_result(struct worker *w, const struct run *run, struct run_result *r)
 {
 	char *text;
 
-	if (r->result != NULL) {
-		text = seal_text(w, "result", r->result, strlen(r->result));
-		free(r->result);
-		r->result = text;
-	}
+	if (!r->settled)
+		run_seal_result(run, &r->result);
 	if (r->message != NULL) {
 		text = seal_text(w, "error", r->message, strlen(r->message));
 		free(r->message);
@@ -287,7 +286,7 @@ host_end(struct run *run, struct run_result *result)
 			utf8_cut(result->message,
 			    SEALED_OF(RESULT_MESSAGE_MAX - ERROR_LINE_MAX));
 		run_result_bound(result);
-		seal_result(w, result);
+		seal_result(w, run, result);
 	}
 	end_task(t, result);
 }
