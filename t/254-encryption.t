@@ -215,6 +215,28 @@ is $status, 0, 'other data for a job is encrypted as well';
 wait_for { slurp("$dir/data.$id") =~ /"n"/ } 'the job to run again';
 is seen($id), '{"n": 5}', '… and arrives';
 wait_end($id, 'dead');
+$r = $ops->request('PATCH', "/v1/jobs/$id", json => { data => { n => 6 } });
+is $r->{status}, 200, 'so it is by the API' or diag $r->{body};
+is_deeply [ keys %{ $json->decode(job($id, 'data')) } ], ['$enc'], '… for one that stays where it is';
+for my $path ("/v1/jobs/$id/retry", "/v1/dead-letters/$id/retry") {
+	my $data = { n => length $path };
+	unlink "$dir/data.$id";
+	is $ops->post($path, { data => $data })->{status}, 200, "… and for one that runs again: $path";
+	wait_for { -s "$dir/data.$id" } 'the job to run again';
+	is_deeply $json->decode(seen($id)), $data, '… which arrives';
+	wait_end($id, 'dead');
+}
+is $ops->post('/v1/jobs/999999/retry', { data => {} })->{status}, 404, '… while none is none';
+$r = $ops->put('/v1/schedules/nightly', { queue => 'payroll', type => 'nightly', every => '1h', data => $data });
+is $r->{status}, 201, 'data of a schedule that is made by the API is encrypted' or diag $r->{body};
+is $ops->post('/v1/schedules/nightly/run')->{status}, 200, '… which then fires';
+my $nightly;
+wait_for { $nightly = $pg->query("SELECT min(id) FROM jobq.jobs WHERE type = 'nightly'") } 'its job';
+wait_end($nightly, 'completed');
+is_deeply $json->decode(seen($nightly)), $data, '… and its data arrives';
+($status, undef, $err) = $d->ctl('schedule', 'put', 'weekly', '--queue', 'payroll', '--every', '7d', '--data', $json->encode($data));
+is "$status$err", 0, '… as of one that jobqctl makes';
+is $pg->query("SELECT count(*) FROM jobq.schedule WHERE name IN ('nightly', 'weekly') AND data ? '\$enc'"), 2, '… in the table';
 
 #
 # A result that an earlier attempt left: who has got a mail does not get it again

@@ -217,22 +217,78 @@ ask_once(struct exchange *x, const char *key)
 	buf_clear(&whole);
 }
 
-/* Before it goes anywhere. */
-static int
-seal_values(struct exchange *x, struct err *e)
+/* The statement of the route. */
+static void
+ask_route(struct exchange *x)
 {
-	const char *queue = route_value(x, "queue");
+	const struct route *r = x->route;
+	const char *key = r->creates ? http_field(&x->request, "idempotency-key") : NULL;
+
+	if (key != NULL)
+		ask_once(x, key);
+	else
+		ask(x, r->sql, (int)route_params(r), (const char *const *)x->values,
+		    answer_row, NULL);
+}
+
+/* What goes into a queue, encrypted if that wants it. */
+static void
+seal_and_ask(struct exchange *x, const char *queue)
+{
+	struct err e;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < route_params(x->route); i++) {
 		const char *name = x->route->params[i].name;
 
+		if (x->values[i] == NULL)
+			continue;
 		if (strcmp(name, "data") == 0)
-			rc = conf_seal_data(ask_conf(x), queue, &x->values[i], e);
+			rc = conf_seal_data(ask_conf(x), queue, &x->values[i], &e);
 		else if (strcmp(name, "jobs") == 0)
-			rc = conf_seal_jobs(ask_conf(x), queue, &x->values[i], e);
+			rc = conf_seal_jobs(ask_conf(x), queue, &x->values[i], &e);
 	}
-	return rc;
+	if (rc == 0) {
+		ask_route(x);
+		return;
+	}
+	log_error("not encrypted", "path=%s reason=%s", x->request.path, e.msg);
+	exchange_problem(x, 500, "this failed here; the log says why");
+	exchange_done(x);
+}
+
+/* No row: there is no such job, as the statement will say. */
+static void
+on_queue(struct exchange *x, const PGresult *res, void *arg)
+{
+	(void)arg;
+	if (PQntuples(res) > 0)
+		seal_and_ask(x, pg_text(res, 0, 0));
+	else
+		ask_route(x);
+}
+
+static bool
+any_encrypted(const struct conf *conf)
+{
+	for (size_t i = 0; i < conf->nqueues; i++)
+		if (conf->queues[i].encrypt.keys != NULL)
+			return true;
+	return false;
+}
+
+/* Other data for a job: its queue is known to the database alone. */
+static void
+find_queue(struct exchange *x)
+{
+	const char *params[] = { route_value(x, "id") };
+
+	if (params[0] == NULL || route_value(x, "data") == NULL ||
+	    !any_encrypted(ask_conf(x)))
+		ask_route(x);
+	else
+		ask(x, "SELECT q.name FROM jobq.job j JOIN jobq.queue q "
+		    "ON q.id = j.queue WHERE j.id = $1", 1, params, on_queue, NULL);
 }
 
 /* Whatever the route: its parameters, then its function or its statement. */
@@ -242,7 +298,6 @@ answer(struct exchange *x, void *arg)
 	const struct route *r = x->route;
 	const char *key = r->creates ? http_field(&x->request, "idempotency-key") : NULL;
 	struct route_problem p;
-	struct err e;
 
 	x->values = xcalloc(ROUTE_PARAMS_MAX, sizeof(*x->values));
 	if (route_read(r, &x->request, &x->content, x->values, &p) < 0) {
@@ -252,18 +307,14 @@ answer(struct exchange *x, void *arg)
 		exchange_problem_of(x, 422, "Idempotency-Key",
 		    "the Idempotency-Key is to have 1 to 255 bytes");
 		exchange_done(x);
-	} else if (r->seals && seal_values(x, &e) < 0) {
-		log_error("not encrypted", "path=%s reason=%s", x->request.path,
-		    e.msg);
-		exchange_problem(x, 500, "this failed here; the log says why");
-		exchange_done(x);
 	} else if (r->answer != NULL) {
 		r->answer(x, arg);
-	} else if (key != NULL) {
-		ask_once(x, key);
+	} else if (!r->seals) {
+		ask_route(x);
+	} else if (route_value(x, "queue") != NULL) {
+		seal_and_ask(x, route_value(x, "queue"));
 	} else {
-		ask(x, r->sql, (int)route_params(r), (const char *const *)x->values,
-		    answer_row, NULL);
+		find_queue(x);
 	}
 }
 

@@ -107,7 +107,7 @@ const struct route jobs_routes[] = {
 	    .params = one_job },
 	{ "PATCH", "/v1/jobs/{id}", "Give a job that has not begun, or is dead, other data",
 	    "jobs", ROLE_OPERATOR, true, "SELECT jobq.api_job_edit($1, $2) AS body",
-	    .params = new_data },
+	    .params = new_data, .seals = true },
 	{ "DELETE", "/v1/jobs/{id}", "Delete a job that does not run", "jobs",
 	    ROLE_OPERATOR, true, "SELECT jobq.api_job_delete($1)::text AS body",
 	    .params = one_job, .status = 204 },
@@ -117,7 +117,7 @@ const struct route jobs_routes[] = {
 	    "SELECT jobq.api_job_log($1) AS body", .params = one_job },
 	{ "POST", "/v1/jobs/{id}/retry", "Run a job again that is dead or waits for its next "
 	    "attempt", "jobs", ROLE_OPERATOR, true,
-	    "SELECT jobq.api_job_retry($1, $2) AS body", .params = job_and_data },
+	    "SELECT jobq.api_job_retry($1, $2) AS body", .params = job_and_data, .seals = true },
 	{ "POST", "/v1/jobs/{id}/cancel", "Cancel a job; one that runs is asked to stop",
 	    "jobs", ROLE_OPERATOR, true, "SELECT jobq.api_job_cancel($1) AS body",
 	    .params = one_job },

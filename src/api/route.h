@@ -65,7 +65,7 @@ struct route {
 	answer_fn *answer;	/* instead of sql */
 	const struct param *params;	/* {0} ends them; NULL: none, and none are taken */
 	int status;		/* when it is done; 0: 200 */
-	bool seals;		/* data, or that of jobs, is encrypted if the queue wants it */
+	bool seals;		/* what it puts into a queue is encrypted if that wants it */
 	bool creates;		/* Idempotency-Key is honoured; only with sql */
 	bool raw;		/* the body is the function's business: any bytes */
 	bool any_query;		/* and the query, too */

@@ -111,9 +111,10 @@ const struct route schedules_routes[] = {
 	{ "GET", "/v1/schedules/{name}", "A schedule, with its last jobs and next runs",
 	    "schedules", ROLE_VIEWER, true, .answer = show, .params = show_params },
 	{ "POST", "/v1/schedules", "Make a schedule", "schedules", ROLE_ADMIN, false,
-	    PUT_SQL("true"), .params = post_params, .status = 201 },
+	    PUT_SQL("true"), .params = post_params, .status = 201, .seals = true },
 	{ "PUT", "/v1/schedules/{name}", "Make a schedule, or replace one that was made at run "
-	    "time", "schedules", ROLE_ADMIN, false, PUT_SQL("false"), .params = put_params },
+	    "time", "schedules", ROLE_ADMIN, false, PUT_SQL("false"), .params = put_params,
+	    .seals = true },
 	{ "DELETE", "/v1/schedules/{name}", "Remove a schedule that was made at run time; its jobs "
 	    "stay", "schedules", ROLE_ADMIN, false, "SELECT jobq.api_schedule_remove($1)",
 	    .params = one_schedule, .status = 204 },

@@ -155,25 +155,28 @@ schedule_remove(struct ctl *ctl, const struct args *a)
 int
 schedule_put(struct ctl *ctl, const struct args *a)
 {
-	const char *data = args_get(a, "data");
+	const char *data = args_get(a, "data"), *queue = args_get(a, "queue");
 	struct buf whole = { 0 }, job = { 0 };
-	int status;
+	int status = CTL_DONE;
 
 	if (a->count > 1 && data != NULL && strcmp(a->operands[1], "-") == 0 &&
 	    strcmp(data, "-") == 0)
 		return ctl_misuse("schedule put: standard input cannot be both");
 	if ((a->count > 1 && ctl_read_data(a->operands[1], &whole) < 0) ||
-	    (data != NULL && ctl_read_data(data, &job) < 0)) {
+	    (data != NULL && ctl_read_data(data, &job) < 0))
+		status = CTL_FAILED;
+	else if (data != NULL && queue != NULL)
+		status = key_seal(ctl, queue, &job);
+	if (status != CTL_DONE) {
 		buf_clear(&whole);
 		buf_clear(&job);
-		return CTL_FAILED;
+		return status;
 	}
 	const char *params[] = {
 		a->operands[0], whole.data, job.data, args_get(a, "cron"),
 		args_get(a, "every"), args_get(a, "at"), args_get(a, "tz"),
-		args_get(a, "queue"), args_get(a, "type"),
-		args_get(a, "priority"), args_get(a, "tenant"),
-		args_get(a, "overlap"),
+		queue, args_get(a, "type"), args_get(a, "priority"),
+		args_get(a, "tenant"), args_get(a, "overlap"),
 	};
 	status = act_and_say(ctl, "SELECT jobq.schedule_put($1, "
 	    "coalesce($2::jsonb, '{}') || jsonb_strip_nulls(jsonb_build_object("
