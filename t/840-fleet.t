@@ -2,7 +2,7 @@
 # fleet.yml, fleet.sql and its programs, with the services around it. Every type
 # of job with its own data, every schedule, and what happens when it goes wrong.
 #
-# Its numbers are looked at in t/640, that its schedules fire when they should in
+# This is the end-to-end test of workflows that S0-76 asks for. Its numbers are looked at in t/640, that its schedules fire when they should in
 # t/505, its inventory (S0-21, S0-22, S0-23) in t/662.
 use strict;
 use warnings;
@@ -140,6 +140,13 @@ is scalar(() = glob "$dir/thumbnails/*.png"), 12, '… and are there';
 my $list = join ',', @thumbs;
 cmp_ok $e->ask("SELECT extract(epoch FROM max(started_at) - min(started_at)) FROM jobq.jobs WHERE id IN ($list)"), '>', 2.15,
     'S0-54 … twelve do not start within eleven gaps of 200 ms';
+# One that claims to be 20000 pixels wide and high, and one that is none.
+spew("$dir/pictures/huge.png", "\x89PNG\r\n\x1a\n" . join '', map { pack('N', length($_) - 4) . $_ . pack('N', 0) } 'IHDR' . pack('NNCCCCC', 20000, 20000, 8, 2, 0, 0, 0));
+spew("$dir/pictures/text.png", 'GIF89a');
+for my $picture (qw(huge.png text.png ../asked)) {
+	$job = $e->ended($e->enqueue('attachments', 'thumbnail', { picture => $picture, width => 96 }));
+	is "$job->{state} $job->{error_class} $job->{attempt}", 'dead validation 1', "S0-9 a picture that is none is not tried again: $job->{error}";
+}
 is $e->ask("SELECT DISTINCT priority FROM jobq.jobs WHERE id IN ($list)"), 8, 'S0-9 priority low';
 my $bytes = join '', map { chr } map { $_ % 256 } 1 .. 1024000;
 spew("$dir/files/document.pdf", $bytes);

@@ -3,7 +3,7 @@
 # of job with its own data, every schedule, and what happens when it goes wrong.
 #
 # What an alert on the absence of the database does (S1-46) is in t/557, of
-# workers in t/555; sandboxes (S1-56) are in t/940.
+# workers in t/555; encryption in all of its parts (S1-54) in t/254.
 use strict;
 use warnings;
 use FindBin;
@@ -20,12 +20,15 @@ delete @ENV{ grep { /^(?:TRACKER_|MAIL_|ENABLE_|FLEET_|ADMIN_EMAIL|GPS_)|SCHEDUL
 
 my $dir = temp_directory();
 my $port = free_port();
+my (undef, $key) = run_program([ jobqctl_program(), 'key', 'new' ]);
+spew("$dir/keys", $key);
+chmod 0600, "$dir/keys";
 my ($user, $group) = (scalar getpwuid $>, scalar getgrgid $) + 0);
 my $e = System->new('fleettracker', env => sub {
 	my ($e) = @_;
 	return (TRACKER_RUN => $dir, TRACKER_USER => $user, TRACKER_GROUP => $group, DATABASE_URL => $e->{url},
 		MAIL_SERVER => $e->mail_server, TRACKER_REPORTS => "$dir/reports", TRACKER_EXPORTS => "$dir/exports",
-		TRACKER_MONITOR_INTERVAL => '1s', TRACKER_API => "127.0.0.1:$port", HOSTNAME => 'tracker',
+		TRACKER_MONITOR_INTERVAL => '1s', TRACKER_API => "127.0.0.1:$port", HOSTNAME => 'tracker', TRACKER_KEYS => "$dir/keys",
 		TRACKER_TOKENS => Api::tokens("$dir/tokens", [qw(ops admin * ops-secret)], [qw(acme operator acme acme-secret)]));
 });
 $e->start;
@@ -49,6 +52,18 @@ my $job = $e->run('jobs', 'email_notification',
 	{ to => 'user@example.com', subject => 'Fleet Update', body => 'Your fleet status has been updated' });
 my $mail = $e->mail('S1-5 to the user', sub { $_->{to} eq 'user@example.com' });
 is "$mail->{subject}|" . ($mail->{plain} =~ s/\n$//r), 'Fleet Update|Your fleet status has been updated', '… with what was to be said';
+
+# a password reset, which nobody else reads: S1-54
+my $reset = $ops->post('/v1/jobs', { queue => 'confidential', type => 'email_notification',
+	data => { to => 'ann@example.com', subject => 'Password reset', body => 'Your code is k7Tz-99' } })->{json}{id};
+is $e->ended($reset)->{state}, 'completed', 'S1-54 a confidential job is done';
+$mail = $e->mail('S1-54 of the code', sub { $_->{to} eq 'ann@example.com' });
+like $mail->{plain}, qr/^Your code is k7Tz-99$/m, '… as it was said';
+my (undef, $dump) = run_program([ Jobqd::Postgres::bindir() . '/pg_dump', '--data-only', $e->{pg}->url ]);
+unlike $dump, qr/k7Tz|Password reset/, '… but is nowhere in the database';
+like $dump, qr/Fleet Update/, '… unlike others';
+my ($shown, $text) = $d->ctl('job', 'show', $reset, '--decrypt');
+like $text, qr/k7Tz-99/, '… and is shown to who has the key';
 
 #
 # reports: S1-6
@@ -281,7 +296,7 @@ is scalar(@{ $ops->get('/v1/schedules')->{json}{items} }), 3, '… and gone';
 #
 # workers: S1-18 S1-30 S1-31 S1-43
 #
-my $workers = $ops->get('/v1/workers')->{json}{items};
+my $workers = [ grep { $_->{queue} eq 'jobs' } @{ $ops->get('/v1/workers')->{json}{items} } ];
 is scalar(@$workers), 5, 'S1-31 five workers are there';
 cmp_ok((sort { $b <=> $a } map { $_->{rss_kb} } @$workers)[0], '>', 0, 'S1-43 with what they use');
 my $load = 0;
@@ -289,8 +304,8 @@ $load += $_->{jobs} for @$workers;
 cmp_ok $load, '>', 20, "S1-18 S1-30 … and the $load jobs they have run";
 my $all = $ops->get('/v1/stats')->{json};
 my ($figures) = map { $_->{window} } grep { $_->{name} eq 'jobs' } @{ $all->{items} };
-is $figures->{completed}, $e->ask("SELECT count(*) FROM jobq.attempts WHERE outcome = 'completed'"), "S1-18 S1-30 $figures->{completed} have succeeded";
-is $figures->{failed} + $figures->{dead}, $e->ask("SELECT count(*) FROM jobq.attempts WHERE outcome IN ('failed', 'dead')"),
+is $figures->{completed}, $e->ask("SELECT count(*) FROM jobq.attempts WHERE outcome = 'completed' AND queue = 'jobs'"), "S1-18 S1-30 $figures->{completed} have succeeded";
+is $figures->{failed} + $figures->{dead}, $e->ask("SELECT count(*) FROM jobq.attempts WHERE outcome IN ('failed', 'dead') AND queue = 'jobs'"),
     "S1-18 S1-30 $figures->{failed} were tried again, $figures->{dead} given up";
 is $all->{total}{window}{success_rate}, $e->ask("SELECT round(count(*) FILTER (WHERE outcome = 'completed')::numeric / count(*), 4)
     FROM jobq.attempts WHERE outcome IN ('completed', 'failed', 'dead')"), 'S1-31 the rate of success';

@@ -56,7 +56,17 @@ CREATE TRIGGER note_wait AFTER INSERT ON jobq.timer FOR EACH ROW EXECUTE FUNCTIO
 SQL
 }
 
-sub ask { my ($self, $sql) = @_; return $self->{pg}->query($sql) }
+# SQL, as the superuser; by one session, since a test asks a thousand times.
+sub ask {
+	my ($self, $sql) = @_;
+	unless ($self->{session}) {
+		$self->{session} = $self->{pg}->session;
+		$self->{session}->query('SET client_min_messages = warning');
+	}
+	my $out = $self->{session}->query($sql);
+	die "$out\n-- in: $sql\n" if $out =~ /^(?:ERROR|FATAL):/m;
+	return $out;
+}
 
 # A value as a text of SQL.
 sub quoted {
