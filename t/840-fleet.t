@@ -147,6 +147,18 @@ for my $picture (qw(huge.png text.png ../asked)) {
 	$job = $e->ended($e->enqueue('attachments', 'thumbnail', { picture => $picture, width => 96 }));
 	is "$job->{state} $job->{error_class} $job->{attempt}", 'dead validation 1', "S0-9 a picture that is none is not tried again: $job->{error}";
 }
+# One that is small as a file and in what it claims, and 700 MB when it is unpacked.
+run_program([ 'python3', '-c', <<'PY', "$dir/pictures/bomb.png" ]);
+import struct, sys, zlib
+pack = zlib.compressobj(1)
+rows = b"".join(pack.compress(bytes(1000000)) for _ in range(700)) + pack.flush()
+with open(sys.argv[1], "wb") as f:
+    f.write(b"\x89PNG\r\n\x1a\n")
+    for kind, body in ((b"IHDR", struct.pack(">IIBBBBB", 100, 100, 8, 2, 0, 0, 0)), (b"IDAT", rows), (b"IEND", b"")):
+        f.write(struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)))
+PY
+$job = $e->ended($e->enqueue('attachments', 'thumbnail', { picture => 'bomb.png', width => 96 }, 'max_attempts => 1'));
+is "$job->{state} $job->{error_class}", 'dead resource', "S1-56 one that needs more memory than it may have: $job->{error}";
 is $e->ask("SELECT DISTINCT priority FROM jobq.jobs WHERE id IN ($list)"), 8, 'S0-9 priority low';
 my $bytes = join '', map { chr } map { $_ % 256 } 1 .. 1024000;
 spew("$dir/files/document.pdf", $bytes);
