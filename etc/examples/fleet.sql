@@ -57,8 +57,10 @@ CREATE TABLE incident (
 	at timestamptz NOT NULL DEFAULT now(),
 	closed boolean NOT NULL DEFAULT false
 );
-CREATE TABLE fuel_fill (vehicle int NOT NULL REFERENCES vehicle, at timestamptz NOT NULL, litres numeric NOT NULL, km numeric NOT NULL);
-CREATE TABLE geofence (name text PRIMARY KEY, tenant text NOT NULL REFERENCES tenant, area box NOT NULL);
+CREATE TABLE fuel_fill (vehicle int NOT NULL REFERENCES vehicle, at timestamptz NOT NULL,
+	litres numeric NOT NULL, km numeric NOT NULL);
+CREATE TABLE geofence (name text PRIMARY KEY, tenant text NOT NULL REFERENCES tenant,
+	area box NOT NULL);
 CREATE TABLE warning (
 	kind text NOT NULL,
 	subject text NOT NULL,
@@ -67,10 +69,12 @@ CREATE TABLE warning (
 	found_at timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (kind, subject)
 );
-CREATE TABLE audit_log (at timestamptz NOT NULL DEFAULT now(), job bigint NOT NULL, what text NOT NULL, metrics jsonb NOT NULL);
+CREATE TABLE audit_log (at timestamptz NOT NULL DEFAULT now(), job bigint NOT NULL,
+	what text NOT NULL, metrics jsonb NOT NULL);
 
 -- Telematics: what devices have sent, where vehicles were, how drivers drive.
-CREATE TABLE track_in (vehicle int NOT NULL, at timestamptz NOT NULL, lat float8 NOT NULL, lon float8 NOT NULL);
+CREATE TABLE track_in (vehicle int NOT NULL, at timestamptz NOT NULL, lat float8 NOT NULL,
+	lon float8 NOT NULL);
 CREATE TABLE track (
 	vehicle int NOT NULL REFERENCES vehicle,
 	at timestamptz NOT NULL,
@@ -78,8 +82,10 @@ CREATE TABLE track (
 	lon float8 NOT NULL,
 	PRIMARY KEY (vehicle, at)
 );
-CREATE TABLE safety_event (id text PRIMARY KEY, driver int NOT NULL REFERENCES driver, kind text NOT NULL, at timestamptz NOT NULL);
-CREATE TABLE safety_score (driver int NOT NULL REFERENCES driver, day date NOT NULL, score int NOT NULL, PRIMARY KEY (driver, day));
+CREATE TABLE safety_event (id text PRIMARY KEY, driver int NOT NULL REFERENCES driver,
+	kind text NOT NULL, at timestamptz NOT NULL);
+CREATE TABLE safety_score (driver int NOT NULL REFERENCES driver, day date NOT NULL,
+	score int NOT NULL, PRIMARY KEY (driver, day));
 
 -- What is planned, and of what somebody was reminded.
 CREATE TABLE reservation (
@@ -96,7 +102,8 @@ CREATE TABLE appointment (
 	at timestamptz NOT NULL,
 	place text NOT NULL
 );
-CREATE TABLE reminded (what text NOT NULL, hours int NOT NULL, at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (what, hours));
+CREATE TABLE reminded (what text NOT NULL, hours int NOT NULL,
+	at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (what, hours));
 CREATE TABLE push_message (
 	id int PRIMARY KEY,
 	tenant text NOT NULL REFERENCES tenant,
@@ -111,7 +118,7 @@ CREATE TABLE report_schedule (
 	id int PRIMARY KEY,
 	report text NOT NULL,
 	format text NOT NULL CHECK (format IN ('pdf', 'excel', 'csv')),
-	every text NOT NULL CHECK (every IN ('daily', 'weekly', 'monthly', 'quarterly', 'custom')),
+	every text NOT NULL CHECK (every = ANY ('{daily,weekly,monthly,quarterly,custom}')),
 	custom interval CHECK ((every = 'custom') = (custom IS NOT NULL)),
 	recipients text[] NOT NULL,
 	next_run timestamptz NOT NULL,
@@ -132,7 +139,8 @@ CREATE TABLE message (
 	category text,
 	amount numeric
 );
-CREATE TABLE sync_state (resource text PRIMARY KEY, link text NOT NULL, synced_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE sync_state (resource text PRIMARY KEY, link text NOT NULL,
+	synced_at timestamptz NOT NULL DEFAULT now());
 CREATE TABLE incoming_event (
 	id text PRIMARY KEY,
 	source text NOT NULL,
@@ -148,30 +156,42 @@ CREATE TABLE subscription (
 	expires_at timestamptz NOT NULL,
 	state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'renewing', 'recreating'))
 );
-CREATE TABLE subscriber (id int PRIMARY KEY, scheme text NOT NULL, path text NOT NULL, secret text NOT NULL);
+CREATE TABLE subscriber (id int PRIMARY KEY, scheme text NOT NULL, path text NOT NULL,
+	secret text NOT NULL);
 
-INSERT INTO tenant VALUES ('north', 'North', 'north@example.com'), ('south', 'Süd', 'south@example.com');
+INSERT INTO tenant VALUES ('north', 'North', 'north@example.com'),
+	('south', 'Süd', 'south@example.com');
 -- Two need a service now, the third tomorrow; the insurance of one runs out.
 INSERT INTO vehicle
-SELECT i, CASE WHEN i % 2 = 0 THEN 'south' ELSE 'north' END, 'FL-' || 1000 + i, 20000 + i * 731 % 9000, 'samsara-' || i,
+SELECT i, CASE WHEN i % 2 = 0 THEN 'south' ELSE 'north' END, 'FL-' || 1000 + i,
+	20000 + i * 731 % 9000, 'samsara-' || i,
 	current_date + CASE i WHEN 1 THEN -1 WHEN 2 THEN 0 WHEN 3 THEN 1 ELSE 30 + i END,
 	current_date + CASE i WHEN 5 THEN 10 ELSE 200 END
 FROM generate_series(1, 24) i;
 INSERT INTO driver
-SELECT i, CASE WHEN i % 2 = 0 THEN 'south' ELSE 'north' END, 'Driver ' || i || ' Müller-Ørsted', 'driver' || i || '@example.com',
+SELECT i, CASE WHEN i % 2 = 0 THEN 'south' ELSE 'north' END, 'Driver ' || i || ' Müller-Ørsted',
+	'driver' || i || '@example.com',
 	current_date + CASE i WHEN 7 THEN 5 ELSE 300 END, i <> 9
 FROM generate_series(1, 150) i;
 INSERT INTO trip (vehicle, driver, day, km, hours, earned)
 SELECT 1 + i % 24, 1 + i % 150, current_date - i % 30, 20 + i % 300, 1 + i % 9, 30 + i % 170
 FROM generate_series(1, 6000) i;
-INSERT INTO task VALUES (1, 'north', 'Renew the lease', now() - interval '1 day'), (2, 'south', 'Count the tyres', now() + interval '9 days');
-INSERT INTO incident (id, vehicle, severity, what) VALUES (1, 4, 'critical', 'Collision on the A7'), (2, 6, 'minor', 'A scratch');
-INSERT INTO fuel_fill SELECT v, now() - d * interval '1 day', 40, 500 FROM generate_series(1, 24) v, generate_series(2, 9) d;
+INSERT INTO task VALUES (1, 'north', 'Renew the lease', now() - interval '1 day'),
+	(2, 'south', 'Count the tyres', now() + interval '9 days');
+INSERT INTO incident (id, vehicle, severity, what) VALUES
+	(1, 4, 'critical', 'Collision on the A7'), (2, 6, 'minor', 'A scratch');
+INSERT INTO fuel_fill
+SELECT v, now() - d * interval '1 day', 40, 500
+FROM generate_series(1, 24) v, generate_series(2, 9) d;
 INSERT INTO fuel_fill VALUES (8, now() - interval '1 hour', 95, 500);
 INSERT INTO geofence VALUES ('yard', 'north', box(point(52, 12), point(53, 14)));
 INSERT INTO track VALUES (11, now() - interval '2 minutes', 48.1, 11.5);
-INSERT INTO track_in SELECT 1 + i % 24, now() - i * interval '20 seconds', 52.5, 13 FROM generate_series(1, 1200) i;
-INSERT INTO safety_event SELECT 'event-' || i, 1 + i % 20, 'harsh braking', current_date - interval '12 hours' FROM generate_series(1, 60) i;
+INSERT INTO track_in
+SELECT 1 + i % 24, now() - i * interval '20 seconds', 52.5, 13
+FROM generate_series(1, 1200) i;
+INSERT INTO safety_event
+SELECT 'event-' || i, 1 + i % 20, 'harsh braking', current_date - interval '12 hours'
+FROM generate_series(1, 60) i;
 -- One is in half an hour, one in twenty hours, one next week; two want the same
 -- vehicle at once.
 INSERT INTO reservation VALUES
@@ -182,12 +202,13 @@ INSERT INTO reservation VALUES
 	(5, 5, 9, now() + interval '45 minutes', now() + interval '3 hours');
 INSERT INTO appointment VALUES (1, 12, 12, now() + interval '23 hours', 'Garage Weiß');
 INSERT INTO push_message VALUES
-	(1, 'north', 'device-1', 'Good morning', 'The yard opens at seven.', 5, now() + interval '1 day'),
+	(1, 'north', 'device-1', 'Good morning', 'The yard opens at 7.', 5, now() + interval '1 day'),
 	(2, 'south', 'device-2', 'Road closed', 'Take the B3.', 1, now() + interval '1 day');
 INSERT INTO report_schedule (id, report, format, every, custom, recipients, next_run)
-SELECT i, 'fleet_summary', (ARRAY['pdf', 'excel', 'csv'])[1 + i % 3], every, CASE every WHEN 'custom' THEN interval '3 days' END,
+SELECT i, 'fleet_summary', (ARRAY['pdf', 'excel', 'csv'])[1 + i % 3], every,
+	CASE every WHEN 'custom' THEN interval '3 days' END,
 	ARRAY[every || '@example.com'], now() + interval '1 day'
-FROM unnest(ARRAY['daily', 'weekly', 'monthly', 'quarterly', 'custom']) WITH ORDINALITY e (every, i);
+FROM unnest('{daily,weekly,monthly,quarterly,custom}'::text[]) WITH ORDINALITY e (every, i);
 INSERT INTO mailbox VALUES ('fleet@example.com');
 INSERT INTO subscription (id, service, resource, critical, expires_at) VALUES
 	('sub-late', 'teams', 'chats/messages', true, now() + interval '20 days'),
@@ -209,7 +230,8 @@ SELECT vehicle, day, sum(hours) AS hours, round(sum(hours) / 24 * 100, 1) AS per
 FROM trip GROUP BY vehicle, day;
 CREATE UNIQUE INDEX ON vw_asset_daily_utilization (vehicle, day);
 CREATE MATERIALIZED VIEW vw_asset_roi_summary AS
-SELECT v.id AS vehicle, v.plate, sum(t.earned) AS earned, round(sum(t.earned) / v.price * 100, 2) AS roi
+SELECT v.id AS vehicle, v.plate, sum(t.earned) AS earned,
+	round(sum(t.earned) / v.price * 100, 2) AS roi
 FROM vehicle v JOIN trip t ON t.vehicle = v.id GROUP BY v.id;
 CREATE UNIQUE INDEX ON vw_asset_roi_summary (vehicle);
 COMMIT;

@@ -26,18 +26,20 @@ def ask_json(url, token):
 
 
 def store(sql, rows, resource, link):
-    """In one transaction: sql, with the rows as r, and the link; how many it were."""
+    """In one transaction: sql, with the rows as r of incoming, and the link; how many."""
+    rows = json.dumps(rows).replace("\\u0000", "")
     return int(psql(f"""
 INSERT INTO sync_state (resource, link) VALUES (:'resource', :'link')
 	ON CONFLICT (resource) DO UPDATE SET link = excluded.link, synced_at = now();
 WITH incoming AS (SELECT r FROM jsonb_array_elements(:'rows') r), stored AS ({sql} RETURNING 1)
-SELECT count(*) FROM stored""", rows=json.dumps(rows).replace("\\u0000", ""), resource=resource, link=link))
+SELECT count(*) FROM stored""", rows=rows, resource=resource, link=link))
 
 
 def state(resource):
     """(link, hours since) of the last run, ("", None) before the first."""
-    row = psql("SELECT link, extract(epoch FROM now() - synced_at) / 3600 FROM sync_state WHERE resource = :'resource'",
-               resource=resource)
+    row = psql("""
+SELECT link, extract(epoch FROM now() - synced_at) / 3600 FROM sync_state
+WHERE resource = :'resource'""", resource=resource)
     link, _, hours = row.rpartition("|")
     return link, float(hours) if hours else None
 
@@ -62,8 +64,8 @@ def delta(resource, path, token, row):
         link, url = page.get("@odata.deltaLink", ""), page.get("@odata.nextLink")
     return len(rows), store("""
 INSERT INTO message (id, channel, folder, sender, subject, content, received_at, category, amount)
-SELECT m.* FROM incoming, jsonb_to_record(r) AS m (id text, channel text, folder text, sender text, subject text,
-	content text, received_at timestamptz, category text, amount numeric)
+SELECT m.* FROM incoming, jsonb_to_record(r) AS m (id text, channel text, folder text,
+	sender text, subject text, content text, received_at timestamptz, category text, amount numeric)
 ON CONFLICT (id) DO NOTHING""", rows, resource, link)
 
 
@@ -79,7 +81,8 @@ def teams_sync(job):
 
 def category(text):
     """In the place of a model: a few words."""
-    for name, words in (("finance", "invoice|receipt|payment"), ("maintenance", "service|repair|tyre"),
+    for name, words in (("finance", "invoice|receipt|payment"),
+                        ("maintenance", "service|repair|tyre"),
                         ("claims", "accident|damage|collision")):
         if re.search(rf"\b({words})", text, re.IGNORECASE):
             return name
@@ -93,11 +96,13 @@ def outlook_sync(job):
             text = f"{item['subject']} {item['body']['content']}"
             kind = category(text)
             total = re.search(r"(?:total|amount)\D{0,10}(\d+(?:\.\d\d)?)", text, re.IGNORECASE)
-            return {"id": item["id"], "channel": "outlook", "folder": folder, "subject": item["subject"],
-                    "sender": item["from"]["emailAddress"]["address"], "content": item["body"]["content"],
+            is_receipt = total and kind == "finance" and is_on(job.get("parse_receipts"))
+            return {"id": item["id"], "channel": "outlook", "folder": folder,
+                    "sender": item["from"]["emailAddress"]["address"],
+                    "subject": item["subject"], "content": item["body"]["content"],
                     "received_at": item["receivedDateTime"],
                     "category": kind if is_on(job.get("categorize")) else None,
-                    "amount": total[1] if total and kind == "finance" and is_on(job.get("parse_receipts")) else None}
+                    "amount": total[1] if is_receipt else None}
 
         path = f"/me/mailFolders/{urllib.parse.quote(folder, safe='')}/messages/delta"
         fetched, new = delta("outlook/" + folder, path, token, row)
@@ -109,7 +114,8 @@ def samsara(path, **query):
     """All pages of a list."""
     rows = []
     while True:
-        page = ask_json(f"{env['SAMSARA_URL']}{path}?{urllib.parse.urlencode(query)}", env["SAMSARA_API_TOKEN"])
+        page = ask_json(f"{env['SAMSARA_URL']}{path}?{urllib.parse.urlencode(query)}",
+                        env["SAMSARA_API_TOKEN"])
         rows += page["data"]
         if not page.get("pagination", {}).get("hasNextPage"):
             return rows

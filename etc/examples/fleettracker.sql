@@ -50,7 +50,8 @@ CREATE TABLE reminder (
 );
 CREATE UNIQUE INDEX ON reminder (vehicle, kind) WHERE done_at IS NULL;
 
-CREATE TABLE gps_track (vehicle text NOT NULL, at timestamptz NOT NULL, lat float8 NOT NULL, lon float8 NOT NULL);
+CREATE TABLE gps_track (vehicle text NOT NULL, at timestamptz NOT NULL, lat float8 NOT NULL,
+	lon float8 NOT NULL);
 CREATE INDEX ON gps_track (at);
 CREATE TABLE audit_log (at timestamptz NOT NULL, actor text NOT NULL, action text NOT NULL);
 CREATE INDEX ON audit_log (at);
@@ -65,7 +66,8 @@ CREATE INDEX ON driver_event (at);
 -- Nobody asks for what is younger to be deleted, except by mistake.
 CREATE DOMAIN days_to_keep AS int NOT NULL CHECK (VALUE >= 7);
 
-CREATE TABLE geofence (name text PRIMARY KEY, company text NOT NULL REFERENCES company, area box NOT NULL);
+CREATE TABLE geofence (name text PRIMARY KEY, company text NOT NULL REFERENCES company,
+	area box NOT NULL);
 CREATE TABLE geofence_violation (
 	geofence text NOT NULL REFERENCES geofence,
 	vehicle text NOT NULL,
@@ -84,14 +86,15 @@ CREATE TABLE invoice (
 
 INSERT INTO company VALUES
 	('acme', 'Acme Transport', 'manager@acme.example', 'billing@acme.example', 0.45),
-	('borealis', 'Borealis Søndre', 'manager@borealis.example', 'billing@borealis.example', 0.50);
+	('borealis', 'Borealis', 'manager@borealis.example', 'billing@borealis.example', 0.50);
 -- Every sixth is due for its service.
 INSERT INTO vehicle (id, company, plate, serviced_on)
 SELECT 'vehicle-' || i, CASE WHEN i % 3 = 0 THEN 'borealis' ELSE 'acme' END, 'FT-' || 100 + i,
 	current_date - CASE WHEN i % 6 = 0 THEN 179 ELSE 30 END
 FROM generate_series(1, 12) i;
 INSERT INTO driver (id, company, name)
-SELECT i, CASE WHEN i % 3 = 0 THEN 'borealis' ELSE 'acme' END, (ARRAY['Zoë', 'Ömer', 'Łukasz', 'Anne'])[1 + i % 4] || ' ' || i
+SELECT i, CASE WHEN i % 3 = 0 THEN 'borealis' ELSE 'acme' END,
+	(ARRAY['Zoë', 'Ömer', 'Łukasz', 'Anne'])[1 + i % 4] || ' ' || i
 FROM generate_series(1, 12) i;
 -- Four a day: the whole of January 2024, and the last 60 days.
 INSERT INTO trip (id, vehicle, driver, started_at, km, litres)
@@ -103,11 +106,13 @@ INSERT INTO maintenance_log
 SELECT 'vehicle-' || i, 'oil change', '2024-01-10'::date + i, 120 FROM generate_series(1, 12) i;
 -- One an hour, for 100 days.
 INSERT INTO gps_track
-SELECT 'vehicle-' || 1 + i % 12, now() - i * interval '1 hour', 52 + (i % 10) * 0.1, 13 FROM generate_series(1, 2400) i;
+SELECT 'vehicle-' || 1 + i % 12, now() - i * interval '1 hour', 52 + (i % 10) * 0.1, 13
+FROM generate_series(1, 2400) i;
 INSERT INTO audit_log
 SELECT now() - i * interval '1 day', 'ann', 'logged in' FROM generate_series(1, 400) i;
 INSERT INTO driver_event (id, driver, at, kind)
-SELECT i, 1 + i % 12, now() - i * interval '1 day', (ARRAY['speeding', 'hard braking'])[1 + i % 2] FROM generate_series(1, 120) i;
+SELECT i, 1 + i % 12, now() - i * interval '1 day', (ARRAY['speeding', 'hard braking'])[1 + i % 2]
+FROM generate_series(1, 120) i;
 INSERT INTO geofence VALUES ('yard', 'acme', box(point(51, 12), point(52.85, 14)));
 
 COMMIT;
