@@ -29,7 +29,7 @@ pass 'S2-49 S2-50: with no variable set, too';
 %ENV = (%ENV,
 	DB_HOST => $pg->{dir}, 	ADMIN_KEY => 'your-secure-admin-key', QUEUE_ARCHIVE_HOURS => 48, QUEUE_DELETE_DAYS => 14, QUEUE_MONITOR_INTERVAL => 1,
 	MESSAGES_USER => scalar getpwuid $>, MESSAGES_GROUP => scalar getgrgid $) + 0, MESSAGES_RUN => $dir,
-	MESSAGES_API => "127.0.0.1:$api_port", MESSAGES_PROGRAMS => source_directory() . '/etc/examples',
+	MESSAGES_API => "127.0.0.1:$api_port", MESSAGES_PROGRAMS => source_directory() . '/etc/examples', JOBQD_CLIENTS => source_directory() . '/contrib/clients',
 	ATTACHMENTS => $files, ALLOW_PRIVATE => 'true', WEBHOOK_SECRET => "whsec_$key", MAIL_SERVER => "file:$mail",
 	GRAPH_URL => $web->url('/v1.0'), GRAPH_TOKEN_URL => $web->url('/token'),
 	PUSH_URL => $web->url('/push'), PUSH_TOKEN => 'push-token', OPS_WEBHOOK => $web->url('/ops'));
@@ -153,6 +153,8 @@ $job = job_is($pg, enqueue($pg, 'sync', 'sync', $sync), 'completed', '… the ne
 is_deeply $job->{result}, { fetched => 6, new => 1 }, '… goes on where that one ended';
 $job = job_is($pg, enqueue($pg, 'sync', 'sync', { %$sync, fullSync => JSON::PP::true }), 'completed', '… and a full one');
 is $job->{result}{fetched}, 7, '… begins anew';
+$web->rules(@always, [ 'GET', '^/v1.0/users/user-123/events/delta$', [ { status => 503, headers => { 'Retry-After' => 9 } } ] ]);
+is_deeply [ delays($pg, enqueue($pg, 'sync', 'sync', { resourceType => 'events', userId => 'user-123' })) ], [ 9, 9, 9, 9, 16 ], 'S2-16: … and one that the service puts off comes when it says';
 is $pg->query('SELECT string_agg(fetched::text, \' \' ORDER BY id) FROM sync_history'), '7 6 7', 'S2-46: sync_history tells of them';
 
 #
@@ -251,18 +253,16 @@ $pg->query("SELECT jobq.resume('notifications')");
 is $pg->query("SELECT string_agg(service || ' ' || coalesce(max_requests, 0) || ' ' || coalesce(window_ms, 0) || ' ' || coalesce(max_concurrent, 0), ', ' ORDER BY service) FROM rate_limit_tracking"),
     'attachments 0 0 5, outlook-api 10000 600000 0, teams-api 50 1000 0', 'S2-33 S2-34 S2-35: the three limits';
 my $from = $pg->query("SELECT max(id) FROM jobq.job");
-$pg->query("SELECT jobq.enqueue_many('teams-outbound', (SELECT jsonb_agg('{\"data\": {\"chatId\": \"many\", \"content\": \"x\", \"contentType\": \"text\", \"importance\": \"low\"}}'::jsonb) FROM generate_series(1, 120)))");
-wait_for { $pg->query("SELECT count(*) FROM jobq.attempts WHERE job_id > $from AND outcome = 'completed'") >= 120 } '120 messages';
-my $most = $pg->query(<<"SQL");
-SELECT max(n) FROM (SELECT count(*) OVER (ORDER BY started_at RANGE BETWEEN CURRENT ROW AND interval '999 ms' FOLLOWING) AS n FROM jobq.attempts WHERE job_id > $from) t
-SQL
-cmp_ok $most, '<=', 50, "S2-33: of 120 messages at once, $most start in a second";
-
+$pg->query("SELECT jobq.enqueue_many('teams-outbound', (SELECT jsonb_agg('{\"data\": {\"chatId\": \"many\", \"content\": \"x\", \"contentType\": \"text\", \"importance\": \"low\"}}'::jsonb) FROM generate_series(1, 220)))");
+wait_for { $pg->query("SELECT count(*) FROM jobq.attempts WHERE job_id > $from AND outcome = 'completed'") >= 220 } '220 messages';
+my $span = $pg->query("SELECT round(extract(epoch FROM max(started_at) - min(started_at)), 2) FROM jobq.attempts WHERE job_id > $from");
+# fifty at once, and the others fifty a second; a slow machine may begin late
+cmp_ok $span, '>=', 3, "S2-33: 220 messages that are there at once start within $span s, not before 3.4 but for a late first one";
 $web->rules(@always, [ 'PUT', '^/v1.0/drive/items/', [ { status => 201, delay => 0.5 } ] ]);
 $from = $pg->query("SELECT max(id) FROM jobq.job");
 my @uploads = map { enqueue($pg, 'attachments', 'upload', { %$file, fileId => "file-$_" }) } 1 .. 12;
 job_is($pg, $_, 'completed', 'an upload') for @uploads;
-$most = $pg->query(<<"SQL");
+my $most = $pg->query(<<"SQL");
 SELECT max((SELECT count(*) FROM jobq.attempts b WHERE b.job_id > $from AND b.started_at <= a.started_at AND b.finished_at > a.started_at)) FROM jobq.attempts a WHERE job_id > $from
 SQL
 cmp_ok $most, '<=', 5, "S2-35: of twelve uploads $most go at a time";
@@ -270,7 +270,8 @@ cmp_ok $most, '<=', 5, "S2-35: of twelve uploads $most go at a time";
 #
 # Schedules, alerts
 #
-is $pg->query("SELECT string_agg(name || ' ' || spec, ', ' ORDER BY name) FROM jobq.schedules"), 'clean-jobs 0 3 * * 0, clean-statistics 0 2 * * *', 'S2-39 S2-40 S2-63: daily at two, Sundays at three';
+is $pg->query("SELECT string_agg(name || ' ' || spec || CASE name WHEN 'clean-jobs' THEN to_char(next_run AT TIME ZONE 'UTC', ' Dy HH24:MI') ELSE to_char(next_run AT TIME ZONE 'UTC', ' HH24:MI') END, ', ' ORDER BY name) FROM jobq.schedules"),
+    'clean-jobs 0 3 * * 0 Sun 03:00, clean-statistics 0 2 * * * 02:00', 'S2-39 S2-40 S2-63: daily at two, Sundays at three';
 $pg->query("UPDATE sync_history SET at = now() - interval '31 days' WHERE id = 1");
 is_deeply [ map { $_->{state} } schedule_runs($pg, $d, 'clean-statistics') ], ['completed'], 'S2-39: old statistics';
 is $pg->query('SELECT count(*) FROM sync_history'), 2, '… are gone, new ones are not';

@@ -187,7 +187,8 @@ for my $name (sort keys %notices) {
 	my ($item, $to, $subject) = @{ $notices{$name} };
 	my ($words) = $subject =~ /\^([\w ]+)/;
 	my $n = grep { /^To: .*\Q$to\E/m && /^Subject: \Q$words\E/m } @letters;
-	is $n > 1 && $name eq 'weeklyDigest' ? 1 : $n, 1, "$item: the mail of $name has arrived, once";
+	# the digest is made anew whenever it is asked for
+	cmp_ok $n, $name eq 'weeklyDigest' ? '>=' : '==', 1, "$item: the mail of $name has arrived, once";
 }
 is scalar(grep { /^To: .*compliance\@rto\.example/m && /^Subject: Compliance$/m } @letters), 1, 'S3-20: the report';
 ok scalar(grep { /^To: .*admin\@rto\.example/m && /^Subject: \[jobqd\] .*dead letters of jobs/m } @letters), 'S3-4 S3-57 S3-66: administrators are told of permanent failures by mail';

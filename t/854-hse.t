@@ -184,7 +184,7 @@ like $pdf, qr/Compliance.*Central +North +1 +92\.5.*Yard +North +1 +78\.0 +2/s, 
 unlike $pdf, qr/Quay/, '… of its own stations';
 job_is($pg, $northern->{result}{mail_job}, 'completed', '… by mail');
 ok scalar(grep { /^To: .*admin\@northern\.example/m && /^Subject: Compliance/m } mails($mail)), '… to its administrator';
-is $pg->query("SELECT spec FROM jobq.schedules WHERE name = 'weekly-compliance'"), '0 0 * * 0', '… on Sundays';
+is $pg->query("SELECT spec || to_char(next_run AT TIME ZONE 'UTC', ' Dy HH24:MI') FROM jobq.schedules WHERE name = 'weekly-compliance'"), '0 0 * * 0 Sun 00:00', '… on Sundays';
 $pg->query("INSERT INTO session SELECT 's' || i, 1, now() + (i - 6000) * interval '1 minute' FROM generate_series(1, 12000) i; INSERT INTO activity SELECT now() - i * interval '1 day' FROM generate_series(1, 100) i");
 is_deeply [ map { "$_->{state} $_->{result}{count}" } schedule_runs($pg, $d, 'expired-sessions') ], ['completed 6000'], 'S4-6: sessions that have ended are removed, in batches';
 is $pg->query('SELECT count(*) FROM session'), 6000, '… and no others';

@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
-"""What is new at a Graph-like service, for the driver exec.
+"""What is new at a Graph-like service, for the driver worker.
 
-    graph.py sync               {"resourceType", "userId", "teamId", "fullSync"}
-
-Page after page since the last run, or from the beginning; stored with the place
-where the next run goes on.
+Jobs of type sync with {"resourceType", "userId", "teamId", "fullSync"}: page after
+page since the last run, or from the beginning; stored with the place where the
+next run goes on. jobqd_worker.py is among the clients of jobqd.
 """
 import json
 import os
 import urllib.parse
 
-from exec_job import ask, main, psql, tell
+import jobqd_worker
+from job_tools import Fail, ask, psql
 
 env = os.environ
+worker = jobqd_worker.Worker()
 
 
 def authorization():
@@ -22,21 +23,23 @@ def authorization():
         return {"Authorization": "Bearer " + json.load(answer)["access_token"]}
 
 
-def sync(job):
-    kind, owner = ("teams", job["teamId"]) if job.get("teamId") else ("users", job["userId"])
-    resource = job["resourceType"]
+def fetch(job):
+    data = job.data
+    kind, owner = ("teams", data["teamId"]) if data.get("teamId") else ("users", data["userId"])
+    resource = data["resourceType"]
     owner_key = f"{kind}/{owner}"
-    url = "" if job.get("fullSync") else psql(
+    url = "" if data.get("fullSync") else psql(
         "SELECT delta FROM sync_state WHERE resource = :'resource' AND owner = :'owner'",
         resource=resource, owner=owner_key)
     url = url or "{}/{}/{}/{}/delta".format(
         env["GRAPH_URL"], kind, urllib.parse.quote(owner, safe=""), urllib.parse.quote(resource, safe=""))
     headers, items = authorization(), []
     while url:
+        job.check()
         with ask("GET", url, headers=headers) as answer:
             page = json.load(answer)
         items += page["value"]
-        tell(note=f"{len(items)} {resource}")
+        job.progress(note=f"{len(items)} {resource}")
         delta, url = page.get("@odata.deltaLink"), page.get("@odata.nextLink")
     # What was fetched and up to where: both or neither.
     new = psql("""
@@ -49,8 +52,18 @@ state AS (INSERT INTO sync_state (resource, owner, delta) VALUES (:'resource', :
 history AS (INSERT INTO sync_history (job, resource, owner, full_sync, fetched)
 	SELECT :'job', :'resource', :'owner', :'full', count(*) FROM item)
 SELECT count(*) FROM stored""", items=json.dumps(items), kind=kind, resource=resource, owner=owner_key,
-               delta=delta or "", job=env.get("JOBQ_ID", "0"), full=bool(job.get("fullSync")))
+               delta=delta or "", job=job.id, full=bool(data.get("fullSync")))
     return {"fetched": len(items), "new": int(new)}
 
 
-main({"sync": sync})
+@worker.handler("sync")
+def sync(job):
+    try:
+        return fetch(job)
+    except Fail as e:
+        raise jobqd_worker.Fail(str(e), e.class_, e.retry_after)
+    except (KeyError, ValueError) as e:
+        raise jobqd_worker.Fail(f"{type(e).__name__}: {e}", "validation")
+
+
+worker.run()

@@ -10,7 +10,7 @@ Each may be run again at any time: what is there already is only brought up to d
 import json
 import os
 
-from exec_job import ask, main, psql, tell
+from job_tools import ask, main, psql, tell
 
 env = os.environ
 
