@@ -246,7 +246,7 @@ is +($web && Api->new("127.0.0.1:$api_port")->get('/v1/jobs'))->{status}, 401, '
 my $theirs = post_job('harbour', 'email', 'test', { to => 'a@harbour.example', subject => 's', text => 't' }, delay => '1h');
 is $of{northern}->get("/v1/jobs/$theirs")->{status}, 404, "S4-50: another tenant's job is not there";
 is $of{northern}->delete("/v1/jobs/$theirs")->{status}, 404, '… nor to be removed';
-is $of{northern}->post('/v1/jobs', { queue => 'email', data => {}, tenant => 'org-456' })->{status}, 403, '… nor to be made';
+is $of{northern}->post('/v1/jobs', { queue => 'email', data => { to => 'a@example.com', subject => 's' }, tenant => 'org-456' })->{status}, 403, '… nor to be made';
 $r = $of{harbour}->get('/v1/jobs?limit=1000');
 is_deeply [ grep { $_ ne 'org-456' } map { $_->{tenant} // 'none' } @{ $r->{json}{items} } ], [], '… lists have its own jobs alone, ' . scalar @{ $r->{json}{items} };
 $r = $of{harbour}->get("/v1/jobs/$theirs");

@@ -8,6 +8,7 @@
 #include "config.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -27,7 +28,9 @@
 #include "api/ui.h"
 #include "base/log.h"
 #include "base/xalloc.h"
+#include "conf/shape.h"
 #include "core/digest.h"
+#include "core/jtext.h"
 #include "core/msg.h"
 #include "db/array.h"
 #include "os/chan.h"
@@ -291,6 +294,42 @@ find_queue(struct exchange *x)
 		    "ON q.id = j.queue WHERE j.id = $1", 1, params, on_queue, NULL);
 }
 
+/* Data that no worker would begin, by its queue's schema; what is encrypted, or
+ * no object at all, is the business of others. */
+static bool
+data_fits(const struct queue_conf *q, const char *data, char *why, size_t size)
+{
+	return *data != '{' || seal_is(data) ||
+	    shape_fits(q->schema, data, why, size);
+}
+
+/* True; or false, and the problem is told. */
+static bool
+values_fit(struct exchange *x)
+{
+	const struct queue_conf *q = conf_queue(ask_conf(x), route_value(x, "queue"));
+	const char *one = route_value(x, "data"), *at = route_value(x, "jobs"), *job;
+	char why[512], text[600];
+	size_t len;
+
+	if (q == NULL || q->schema == NULL)
+		return true;
+	if (one != NULL && !data_fits(q, one, why, sizeof(why))) {
+		exchange_problem_of(x, 422, "data", why);
+		return false;
+	}
+	for (int n = 1; at != NULL && (job = jtext_element(&at, &len)) != NULL; n++) {
+		const char *data = *job == '{' ? jtext_member(job, "data", &len) : job;
+
+		if (data_fits(q, data == NULL ? "{}" : data, why, sizeof(why)))
+			continue;
+		snprintf(text, sizeof(text), "job %d: %s", n, why);
+		exchange_problem_of(x, 422, "jobs", text);
+		return false;
+	}
+	return true;
+}
+
 /* Whatever the route: its parameters, then its function or its statement. */
 static void
 answer(struct exchange *x, void *arg)
@@ -306,6 +345,8 @@ answer(struct exchange *x, void *arg)
 	} else if (key != NULL && (*key == '\0' || strlen(key) > IDEMPOTENCY_KEY_MAX)) {
 		exchange_problem_of(x, 422, "Idempotency-Key",
 		    "the Idempotency-Key is to have 1 to 255 bytes");
+		exchange_done(x);
+	} else if (r->enqueues && !values_fit(x)) {
 		exchange_done(x);
 	} else if (r->answer != NULL) {
 		r->answer(x, arg);

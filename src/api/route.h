@@ -65,6 +65,7 @@ struct route {
 	answer_fn *answer;	/* instead of sql */
 	const struct param *params;	/* {0} ends them; NULL: none, and none are taken */
 	int status;		/* when it is done; 0: 200 */
+	bool enqueues;		/* data, or that of jobs, is to be what its queue takes */
 	bool seals;		/* what it puts into a queue is encrypted if that wants it */
 	bool creates;		/* Idempotency-Key is honoured; only with sql */
 	bool raw;		/* the body is the function's business: any bytes */
