@@ -48,7 +48,7 @@ sub message_id { return $_[0]{mail} =~ /^Message-ID: (<\S+>)\r?$/m ? $1 : '' }
 	is job($id, 'state'), 'completed', 'a job is completed when nobody is left to try and anybody has the mail';
 	is job($id, 'attempt'), 2, '… at the second attempt';
 	my @mails = grep { $_->{mail} =~ /^Subject: s/m } mails('fine');
-	is_deeply [ map { $_->{rcpt} } @mails ], [ ['good@x.example'], ['deferonce@x.example'] ], '… which went to the deferred one alone';
+	is_deeply [ map { $_->{rcpt} } @mails ], [ ['good@x.example'], ['deferonce@x.example'] ], '… which went to the deferred one alone (S1-22)';
 	is message_id($mails[1]), message_id($mails[0]), '… under the same Message-ID';
 	is_deeply [ map { job($id, "result->'recipients'->'$_\@x.example'->>'state'") } qw(good deferonce refuse) ],
 	    [qw(accepted accepted refused)], '… and the result has all three';
@@ -84,7 +84,7 @@ sub message_id { return $_[0]{mail} =~ /^Message-ID: (<\S+>)\r?$/m ? $1 : '' }
 	is $pg->query("SELECT string_agg(DISTINCT state, ' ') FROM jobq.jobs WHERE queue = 'shaky'"), 'completed', '200 mails to a server that drops connections: all completed';
 	my @rcpt = map { @{ $_->{rcpt} } } mails('shaky');
 	is scalar @rcpt, 200, '… 200 arrived';
-	is_deeply [ sort @rcpt ], [ sort map { "m$_\@x.example" } 1 .. 200 ], '… each once';
+	is_deeply [ sort @rcpt ], [ sort map { "m$_\@x.example" } 1 .. 200 ], '… each once (S1-5, S4-14)';
 	my $failed = $pg->query("SELECT count(*) FROM jobq.attempts a JOIN jobq.jobs j ON j.id = a.job_id WHERE j.queue = 'shaky' AND a.class = 'network'");
 	cmp_ok $failed, '<=', 40, "… with $failed attempts that failed, no more than were dropped";
 }

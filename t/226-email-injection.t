@@ -91,6 +91,7 @@ sub compare {
 }
 
 # Some of them do no harm, and are to arrive.
+# S4-14, S1-55
 sub well { my ($text, $who) = @_; like $text, qr/^[123]\d\d of 500 refused, 0 wrong\z/, "$who: $text" }
 
 # Postfix, which hands all it has understood to the next server.

@@ -152,7 +152,7 @@ sub clean {
 			fail "$form: $where has no secret";
 			diag map { s/^.*?(.{0,200}(?:$all|\Q$mark\E).{0,60}).*$/$1/ir . "\n" } @lines > 5 ? @lines[ 0 .. 4 ] : @lines;
 		} else {
-			cmp_ok length $text, '>', 0, "$form: $where has no secret (" . length($text) . ' bytes)';
+			cmp_ok length $text, '>', 0, "$form: $where has no secret (" . length($text) . ' bytes) (S1-54, S3-39)';
 		}
 	}
 }
@@ -185,7 +185,7 @@ for my $form (qw(literal env file)) {
 	} } qw(hooksecret oldhook wrong);
 	is_deeply \%hook, { hooksecret => 202, oldhook => 202, wrong => 401 }, "$form: webhooks by either secret, and by none";
 	is $ops->get('/v1/queues')->{status}, 200, "$form: a token";
-	is(Api->new("127.0.0.1:$port", undef, headers => { 'X-Admin-Key' => secret($form, 'adminkey') })->get('/v1/audit')->{status}, 200, "$form: the admin key");
+	is(Api->new("127.0.0.1:$port", undef, headers => { 'X-Admin-Key' => secret($form, 'adminkey') })->get('/v1/audit')->{status}, 200, "$form: the admin key (S2-50)");
 	is(Api->new("127.0.0.1:$port", "${mark}nobody")->get("/v1/queues?token=${mark}query")->{status}, 401, "$form: a token that nobody has");
 	is(Api->new("127.0.0.1:$port", undef, headers => { 'X-Admin-Key' => "${mark}nobody" })->get('/v1/queues')->{status}, 401, "$form: such a key");
 	wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE state NOT IN ('completed', 'dead')") == 0 } "$form: the jobs";
@@ -313,7 +313,7 @@ for my $w (@wrong) {
 	spew("$dir/wrong.yml", "$w->[1]\n");
 	my ($status, $out, $err) = run_program([ jobqd_program(), '-t', '-c', "$dir/wrong.yml" ]);
 	is $status, 1, "$w->[0] is a mistake";
-	unlike $out . $err, qr/\Q$mark\E/, '… and told without it' or diag $err;
+	unlike $out . $err, qr/\Q$mark\E/, '… and told without it (S3-39)' or diag $err;
 }
 # What is wrong with the address of a database is found when it is used.
 for my $url ("postgresql://u:${mark}a\@[::1/x", "postgresql//u:${mark}a\@h/x", "host=h password=my ${mark}a") {

@@ -40,7 +40,7 @@ wait_for {
 } 'all jobs to end', 240;
 my $took = time - $since;
 cmp_ok $kills, '>', 3, sprintf '%d programs were killed in %.1f s', $kills, $took;
-is $pg->query("select count(*) from jobq.jobs where queue = 'many' and state = 'completed'"), $jobs, "all $jobs jobs have completed";
+is $pg->query("select count(*) from jobq.jobs where queue = 'many' and state = 'completed'"), $jobs, "all $jobs jobs have completed (S1-57, S1-75)";
 is $pg->query("select count(*) from (select job_id from jobq.attempts a join jobq.jobs j on j.id = a.job_id where j.queue = 'many' and a.outcome = 'completed' group by 1 having count(*) > 1) t"), 0, 'none twice';
 is $pg->query("select count(*) || ' ' || count(distinct data ->> 'of') from jobq.jobs where queue = 'children'"), "$jobs $jobs", 'each has put in one job, with its end';
 my %runs;
