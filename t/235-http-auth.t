@@ -60,7 +60,7 @@ sub asked { my @all = grep { $_->{line} =~ m{ /$_[0]} } json_lines($requests); r
 my $pg = Jobqd::Postgres->new;
 spew("$pg->{dir}/token", "bearer-of-a-file\n");
 chmod 0644, "$pg->{dir}/token";
-my @secrets = qw(hidden-word secret-of-basic bearer-of-options bearer-of-a-file key-of-a-header t1secret whsec_c2lnbmluZw);
+my @secrets = qw(hidden-word secret-of-basic bearer-of-options bearer-of-a-file key-of-a-header of-the-data t1secret whsec_c2lnbmluZw);
 my $d = Jobqd::Daemon->new(pg => $pg, config => <<"YAML");
 log: {level: debug}
 retry: {renew: {attempts: 3, backoff: fixed, base: 10ms, jitter: 0, on: {auth: {attempts: 2}}}, once: {attempts: 1}}
@@ -68,7 +68,7 @@ handlers:
   renewed: {driver: http, allow_private: true, auth: {oauth2: {token_url: "$base/token", client_id: me, client_secret: hidden-word}}}
   basic: {driver: http, allow_private: true, auth: {basic: {user: me, password: secret-of-basic}}, keep_headers: [x-echo]}
   bearer: {driver: http, allow_private: true, auth: {bearer: bearer-of-options}, keep_headers: [x-echo], sign: {secret: whsec_c2lnbmluZw==}}
-  file: {driver: http, allow_private: true, auth: {bearer_file: $pg->{dir}/token}, headers: {X-Api-Key: key-of-a-header}, keep_headers: [x-echo]}
+  file: {driver: http, allow_private: true, auth: {bearer_file: $pg->{dir}/token}, headers: {X-Api-Key: key-of-a-header, X-Token: "Token {{data.token}}"}, keep_headers: [x-echo]}
 queues:
   renewed: {handler: renewed, concurrency: 1, poll: 50ms, retry: renew}
   echoes: {types: {renewed: renewed, basic: basic, bearer: bearer, file: file}, concurrency: 1, poll: 50ms, retry: once}
@@ -79,7 +79,7 @@ wait_for { $pg->query("SELECT state FROM jobq.jobs WHERE id = $id") =~ /complete
 is $pg->query("SELECT state, attempt FROM jobq.jobs WHERE id = $id"), 'completed|2', 'a token that is refused once: the second attempt has another (S2-18)';
 is $pg->query("SELECT outcome || coalesce(':' || nullif(class, ''), '') FROM jobq.attempts WHERE job_id = $id ORDER BY attempt") =~ s/\n/ /gr, 'failed:auth completed', '… after one of class auth';
 for my $type (qw(renewed basic bearer file)) {
-	$pg->query("SELECT jobq.enqueue('echoes', '$type', '{\"url\": \"$base/$_\", \"payload\": {}}')") for qw(echo echo_with/500 echo_with/404);
+	$pg->query("SELECT jobq.enqueue('echoes', '$type', '{\"url\": \"$base/$_\", \"payload\": {}, \"token\": \"of-the-data\"}')") for qw(echo echo_with/500 echo_with/404);
 }
 wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'echoes' AND state IN ('completed', 'dead')") == 12 } 'the echoes';
 is $pg->query("SELECT string_agg(DISTINCT type || ' ' || state, ', ' ORDER BY type || ' ' || state) FROM jobq.jobs WHERE queue = 'echoes'"),

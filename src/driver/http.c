@@ -265,22 +265,37 @@ keep_file(struct transfer *t, struct run_result *r)
 	t->answer.file_bytes = t->files->output.bytes;
 }
 
+/* Nothing that we are known by, nor what a header's name calls secret. */
 static void
 mask(const struct transfer *t, struct buf *b)
 {
-	const struct http *h = t->http;
+	const struct strings *headers = &t->request.headers;
 
-	auth_mask(&h->auth, b->data, b->len);
-	for (size_t i = 0; i < h->hidden.n; i++)
-		auth_mask_secret(h->hidden.v[i], b->data, b->len);
+	if (b->len == 0)
+		return;
+	auth_mask(&t->http->auth, b->data, b->len);
+	for (size_t i = 0; i < headers->n; i++) {
+		char *colon = strchr(headers->v[i], ':'), *word;
+
+		*colon = '\0';
+		if (conf_names_secret(headers->v[i])) {
+			/* By itself, too, without "Bearer" in front. */
+			word = strrchr(colon + 1, ' ');
+			auth_mask_secret(word + 1, b->data, b->len);
+			auth_mask_secret(colon + 2, b->data, b->len);
+		}
+		*colon = ':';
+	}
 }
 
-/* Of those, less would be more. */
+/* Of some, less would be more. */
 static enum pace_end
-pace_end_of(enum job_class class)
+pace_end_of(enum job_class class, bool answered)
 {
-	return class == CLASS_NETWORK || class == CLASS_TIMEOUT ||
-	    class == CLASS_RATE_LIMIT ? PACE_BAD : PACE_GOOD;
+	if (class == CLASS_NETWORK || class == CLASS_TIMEOUT ||
+	    class == CLASS_RATE_LIMIT)
+		return PACE_BAD;
+	return answered ? PACE_GOOD : PACE_NONE;
 }
 
 static void
@@ -310,7 +325,7 @@ job_done(struct transfer *t, CURLcode code)
 		r.class = class_of_error(t, code);
 		r.message = error_message(t, code);
 	}
-	pace_leave(&t->http->pace, &t->ticket, pace_end_of(r.class));
+	pace_leave(&t->http->pace, &t->ticket, pace_end_of(r.class, status != 0));
 	transfer_free(t);
 	run_end(run, &r);
 }
@@ -398,16 +413,6 @@ transfer_done(struct transfer *t, CURLcode code)
 
 static void close_http(struct driver_ctx *);
 
-/* The handler's own headers that have something to hide. */
-static void
-hide_headers(struct http *h, const struct node *headers)
-{
-	for (size_t i = 0; headers != NULL && i < headers->count; i++)
-		if (conf_names_secret(headers->entries[i].key))
-			strings_take(&h->hidden,
-			    xstrdup(headers->entries[i].value->text));
-}
-
 static void
 read_networks(struct http *h, const struct node *list)
 {
@@ -448,7 +453,6 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_duration_ms(options, "stall_timeout", &h->stall_ms, NULL);
 	read_networks(h, node_get(options, "allow_networks"));
 	answer_keep_init(&h->keep, options);
-	hide_headers(h, node_get(options, "headers"));
 	node_str(options, "ca_file", &h->ca_file, NULL);
 	node_str(node_get(options, "tls"), "cert", &h->cert, NULL);
 	node_str(node_get(options, "tls"), "key", &h->key, NULL);
@@ -497,7 +501,6 @@ close_http(struct driver_ctx *ctx)
 		auth_wipe(*s);
 	free(h->secrets);
 	answer_keep_clear(&h->keep);
-	strings_clear(&h->hidden);
 	free(h->networks);
 	free(h);
 	curl_global_cleanup();

@@ -61,7 +61,6 @@ struct http {
 	int64_t timeout_ms, connect_ms;	/* 0: the job's */
 	int64_t answer_ms, stall_ms;	/* 0: none */
 	struct answer_keep keep;
-	struct strings hidden;		/* values of headers that no result may have */
 	char **secrets;			/* to sign with; NULL: none of the handler */
 	const char *ca_file;		/* NULL: the system's */
 	const char *cert, *key;		/* files that we show; NULL: none */
