@@ -14,7 +14,7 @@ use Jobqd;
 use POSIX qw(WNOHANG);
 use Test::More ();
 
-our @EXPORT = qw(run_jobs job classes hostile);
+our @EXPORT = qw(run_jobs job classes hostile is_small);
 
 my $runner = ($ENV{JOBQD_BUILDDIR} || '.') . '/t/unit/run_driver';
 my $json = JSON::PP->new->utf8->canonical;
@@ -67,11 +67,24 @@ sub run_jobs {
 		$result{exit} = $o->{exit} if $o->{exit};
 		push @{ $result{progress}{ $o->{progress}{id} } }, $o->{progress} if $o->{progress};
 	}
+	my $exit = $result{exit} || { status => -1, signal => 0 };
+	Test::More::fail("the worker ended with status $exit->{status}, signal $exit->{signal}: $err")
+	    if $exit->{status} || $exit->{signal};
 	return \%result;
 }
 
 sub job { my ($id, %data) = @_; return { id => $id, type => 'some.event', data => \%data } }
 sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_} ? $r->{$_}{class} || 'completed' : 'no result' } @ids }
+
+# That a worker never had more memory than is promised.
+sub is_small {
+	my ($r, $what) = @_;
+	SKIP: {
+		Test::More::skip('memory is not as usual in a sanitizer build', 1) if (run_program([ jobqd_program(), '-V' ]))[1] =~ /sanitizers/;
+		Test::More::ok($r->{peak_kb} && $r->{peak_kb} < 60 << 10, sprintf "$what in %.1f MiB", $r->{peak_kb} / 1024);
+	}
+	return;
+}
 
 # t/hostile.py: a server that does whatever is asked for in the path. Its port,
 # and the file where it writes a JSON line a request.
