@@ -34,9 +34,16 @@ sub run_cases {
 	for my $i (0 .. $#cases) {
 		my $c = $cases[$i];
 		$c->{file} = "$dir/log" . ++$logs;
-		$c->{port} = $c->{server} ? free_port() : $c->{closed};
-		push @arguments, '--' if $c->{server} && @arguments;
-		push @arguments, $c->{port}, $c->{file}, @{ $c->{server} } if $c->{server};
+		push @arguments, (@arguments ? '--' : ()), 0, $c->{file}, @{ $c->{server} } if $c->{server};
+	}
+	my @servers = grep { $_->{server} } @cases;
+	background([ 'python3', source_directory() . '/t/smtp_server.py', @arguments ], log => "$dir/ports" . ++$logs);
+	my @ports;
+	wait_for { @ports = split /\n/, -e "$dir/ports$logs" ? slurp("$dir/ports$logs") : ''; @ports >= @servers } 'the servers' if @servers;
+	$_->{port} = shift @ports for @servers;
+	for my $i (0 .. $#cases) {
+		my $c = $cases[$i];
+		$c->{port} //= $c->{closed};
 		my $scheme = grep({ $_ eq 'smtps' } @{ $c->{server} || [] }) ? 'smtps' : 'smtp';
 		$handlers .= "  c$i: {driver: email, from: noreply\@example.com, server: \"$scheme://127.0.0.1:$c->{port}\", "
 		    . ($c->{handler} || 'timeout: 400ms') . "}\n";
@@ -48,8 +55,6 @@ sub run_cases {
 		}
 	}
 	spew("$dir/conf.yml", "handlers:\n${handlers}queues: {mail: {types: {$types}}}\n");
-	background([ 'python3', source_directory() . '/t/smtp_server.py', @arguments ], log => "$dir/server.log");
-	wait_port($_) for map { $_->{port} } grep { $_->{server} } @cases;
 	my ($status, $out, $err) = run_program([ $runner, "$dir/conf.yml", 'mail' ],
 	    in => join '', map { $json->encode($_) . "\n" } @jobs);
 	for my $line (split /\n/, $out) {

@@ -11,14 +11,14 @@ use JSON::PP;
 use Test::More tests => 20;
 
 my $dir = temp_directory();
-my %port = map { $_ => free_port() } qw(fine shaky lossy drops short);
-my $script = source_directory() . '/t/smtp_server.py';
-background([ 'python3', $script, $port{fine}, "$dir/fine",
-	'--', $port{shaky}, "$dir/shaky", 'drop', 'mail', 'times', 40, 'leave', 7,
-	'--', $port{lossy}, "$dir/lossy", 'drop', 'end', 'times', 1,
-	'--', $port{drops}, "$dir/drops", 'say', 'greeting', '421 4.3.2 too busy', 'times', 3,
-	'--', $port{short}, "$dir/short" ], log => "$dir/log");
-wait_port($_) for values %port;
+my @servers = (
+	fine => [], shaky => [ 'drop', 'mail', 'times', 40, 'leave', 7 ], lossy => [ 'drop', 'end', 'times', 1 ],
+	drops => [ 'say', 'greeting', '421 4.3.2 too busy', 'times', 3 ], short => []);
+my @names = grep { !ref } @servers;
+my %options = @servers;
+background([ 'python3', source_directory() . '/t/smtp_server.py', map { ('--', 0, "$dir/$_", @{ $options{$_} }) } @names ], log => "$dir/ports");
+my %port;
+wait_for { @port{@names} = -e "$dir/ports" ? split /\n/, slurp("$dir/ports") : (); defined $port{ $names[-1] } } 'the servers';
 
 my $handlers = join '', map { "  $_: {driver: email, from: \"Fleet <fleet\@x.example>\", server: \"smtp://127.0.0.1:$port{$_}\"" . ($_ eq 'short' ? ', connection_idle: 200ms' : '') . "}\n" } sort keys %port;
 my $queues = join '', map { "  $_: {handler: $_, workers: 2, retry: quick, breaker: off}\n" } sort keys %port;

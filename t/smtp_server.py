@@ -3,6 +3,7 @@ tests.
 
     smtp_server.py PORT FILE [OPTION ...] [-- PORT FILE ...]
 
+Prints the port of each, which is a free one where PORT is 0.
 Appends one JSON line to FILE for each mail (or what else was said until RSET
 or the end): the number of its session, the commands, who was accepted, the
 mail, or as unconfirmed one that was not confirmed, the version of TLS.
@@ -254,6 +255,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.server_bind()
         self.server_activate()
+        print(self.server_address[1], flush=True)
 
     def shutdown_request(self, request):
         request.close()
@@ -262,5 +264,6 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 words = sys.argv[1:]
 while words:
     end = words.index("--") if "--" in words else len(words)
-    threading.Thread(target=Server(*words[:end]).serve_forever).start()
+    if end > 0:
+        threading.Thread(target=Server(*words[:end]).serve_forever).start()
     words = words[end + 1:]
