@@ -141,6 +141,18 @@ SKIP: {
 	is $r->{1}{class}, 'network', 'no answer to TLS: network, in time';
 }
 
+# Lines that begin with dots, as they were: in a mail of less than one write
+# and in one of many, the dots at every place in it.
+{
+	my ($port, $file) = server();
+	my $dots = ".\n..\n.a\n...b\n";
+	my @texts = ($dots, join('', map { 'x' x $_ . "\n$dots" } map { $_ % 70 } 1 .. 20_000), "a\n.");
+	my $r = run_jobs("server: \"smtp://127.0.0.1:$port\"", map { mail($_, to => 'a@x.example', text => $texts[ $_ - 1 ]) } 1 .. @texts);
+	is classes($r, 1 .. @texts), 'completed completed completed', 'lines with dots';
+	my @got = map { s/.*?\r\n\r\n//sr =~ s/\r\n/\n/gr =~ s/\n*\z//r } map { $_->{mail} // () } mails($file, 3);
+	ok $got[$_] eq $texts[$_] =~ s/\n*\z//r, sprintf '… all of %d bytes are there', length $texts[$_] for 0 .. $#texts;
+}
+
 # Bounces go elsewhere.
 {
 	my ($port, $file) = server();

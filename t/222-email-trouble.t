@@ -202,6 +202,13 @@ for my $c (@cases) {
 	like $large->{result}{message}, qr/the mail has \d+ bytes, 127\.0\.0\.1 takes 20000/, '… and the message says so';
 }
 
+# One that takes the mail after it has refused the sender, or everybody.
+{
+	my ($lax) = run_cases({ server => ['lax'], jobs => [ { to => 'refuse@x.example' }, { from => 'refuse@x.example' }, {} ] });
+	is_deeply [ map { $_->{class} } @{ $lax->{results} } ], [ 'validation', 'validation', '' ], 'who refuses and then waits for a mail gets none';
+	is scalar @{ $lax->{mails} }, 1, '… not even an empty one';
+}
+
 # Nonsense for an answer: the worker lives, and who is said to have a mail has it.
 {
 	my @noisy = run_cases(map { { server => [ 'noise', $_, 'tls', @pem ], handler => 'timeout: 100ms', jobs => [ ({}) x 100 ] } } 1 .. 3);

@@ -21,6 +21,7 @@ refuse…@ 550.
     size N             bytes of a mail   plain             knows no extension
     helo               knows no EHLO     handshake         fails at it
     noise SEED         a fifth of its answers are nonsense
+    lax                waits for the mail whatever was refused
 
 Phases: greeting ehlo starttls auth mail rcpt data body end quit. At body it
 stops reading; what it says there comes after 64 KiB of the mail.
@@ -38,7 +39,8 @@ import sys
 import threading
 
 TAKES = {"tls": 2, "smtps": 2, "auth": 2, "stall": 1, "drop": 1, "reset": 1, "say": 2, "times": 1,
-         "leave": 1, "limit": 1, "size": 1, "plain": 0, "helo": 0, "handshake": 0, "noise": 1}
+         "leave": 1, "limit": 1, "size": 1, "plain": 0, "helo": 0, "handshake": 0, "noise": 1,
+         "lax": 0}
 ACTIONS = ("stall", "drop", "reset", "say")
 ways = os.environ.get("AUTH_WAYS", "PLAIN LOGIN")
 lock = threading.Lock()
@@ -160,12 +162,12 @@ class Session(socketserver.BaseRequestHandler):
             else:
                 self.record["from"] = line
                 self.say("250 sender fine")
-        elif verb == "RCPT" and "from" not in self.record:
+        elif verb == "RCPT" and "from" not in self.record and "lax" not in options:
             self.say("503 no sender")
         elif verb == "RCPT":
             self.recipient(line)
         elif verb == "DATA":
-            if self.record["rcpt"]:
+            if self.record["rcpt"] or "lax" in options:
                 self.mail()
             else:
                 self.say("554 no recipients")

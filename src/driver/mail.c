@@ -659,9 +659,9 @@ send_envelope(struct talk *t)
 		return FINE;
 	if (rc == FINE && accepted > 0)
 		return end_refused(t, "mail", &r);
-	/* It waits for a mail to nobody: an empty one, then. */
-	if (r.code == 354 && (put(t, ".\r\n", 3, &e) < 0 || flush(t, &e) < 0 ||
-	    hear(t, MAIL_END, &r, &e) < 0))
+	/* It waits for a mail of which it has refused all there is to it; an empty
+	 * one would end that, and might be delivered. */
+	if (r.code == 354)
 		stream_close(&t->link->stream, false);
 	return REFUSED;
 }
