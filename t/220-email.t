@@ -179,6 +179,17 @@ SKIP: {
 	is_deeply $r->{exit}, { status => 0, signal => 0 }, 'the worker left in peace';
 }
 
+# As those know it who sent by Graph: body, its type, importance.
+{
+	my $r = run_jobs("server: \"file:$dir/graph\"", { id => 1, data => { to => [ 'a@x.example', 'b@x.example' ], subject => 'S',
+		body => '<p>Hi</p>', bodyType => 'html', importance => 'high' } }, { id => 2, data => { to => 'a@x.example', subject => 'S', body => 'Hi' } });
+	my ($status, $out) = run_program([ 'python3', source_directory() . '/t/mails.py', "$dir/graph" ]);
+	my @read = map { $json->decode($_) } split /\n/, $out;
+	is_deeply [ map { [ @$_{qw(to subject plain html)} ] } @read ],
+	    [ [ 'a@x.example, b@x.example', 'S', undef, "<p>Hi</p>\n" ], [ 'a@x.example', 'S', "Hi\n", undef ] ], 'body and bodyType: S2-8, S1-5';
+	like slurp((glob "$dir/graph/1-*")[0]), qr/^Importance: high\r$/m, '… and importance';
+}
+
 # What the data does not say, the handler's templates do.
 {
 	my $handler = "server: \"file:$dir/templates\", subject: \"Welcome, {{data.name}}\", "
