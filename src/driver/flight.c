@@ -33,6 +33,7 @@ flight_new(struct kept *k, struct run *run)
 	run_result_init(&f->result);
 	run->state = f;
 	RB_INSERT(flights, &k->flights, f);
+	k->nflights++;
 	return f;
 }
 
@@ -42,6 +43,8 @@ flight_free(struct flight *f)
 	struct kept *k = f->kept;
 
 	RB_REMOVE(flights, &k->flights, f);
+	k->nflights--;
+	k->jobs_bytes -= f->jobs_bytes;
 	if (f->state == FLIGHT_RUNS)
 		k->running--;
 	if (f->order != NULL)

@@ -21,7 +21,9 @@
 #define HUNG_UP (1 * MONO_SECOND)	/* to end, for one that talks no more */
 #define ANSWERS_MAX (1u << 20)		/* bytes it has not read, then it waits for us */
 #define ORDERS_MAX (4u << 20)		/* bytes not in the database yet, likewise */
-#define JOB_ORDERS_MAX (16u << 20)	/* bytes that one job puts into queues */
+#define JOB_ORDERS_MAX (16u << 20)	/* bytes that one job puts into queues … */
+#define JOBS_ORDERS_MAX (64u << 20)	/* … and all in flight */
+#define SHARED_MAX 16			/* jobs that text may be about */
 
 /*
  * What the program is told
@@ -41,7 +43,7 @@ hang_up(struct kept *k, const char *why)
 
 /* Listens to the program unless it has said more than we could take in. */
 static void
-listen(struct kept *k)
+heed(struct kept *k)
 {
 	bool full = k->answers > ANSWERS_MAX ||
 	    (k->orders != NULL && orders_bytes(k->orders) > ORDERS_MAX);
@@ -80,7 +82,7 @@ talk_now(struct kept *k)
 		pipe_close(in);
 	else if (in->watch != NULL)
 		watch_set(in->watch, 0);
-	listen(k);
+	heed(k);
 }
 
 static void
@@ -168,7 +170,8 @@ complain(struct kept *k, const char *what, const char *detail)
 	    k->ctx->handler->name, (int)k->program.pid, what, detail);
 }
 
-/* Of text that names no job: all that are with the program, or wait for it. */
+/* Of text that names no job: all that are with the program, or wait for it, as
+ * long as they are few. */
 static void
 take_text(struct kept *k, const char *text, size_t len)
 {
@@ -176,12 +179,12 @@ take_text(struct kept *k, const char *text, size_t len)
 	bool taken = false;
 
 	capture_add(&k->recent, text, len);
-	RB_FOREACH(f, flights, &k->flights) {
-		if (f->state == FLIGHT_ENDS)
-			continue;
-		flight_wrote(f, text, len);
-		taken = true;
-	}
+	if (k->nflights <= SHARED_MAX)
+		RB_FOREACH(f, flights, &k->flights)
+			if (f->state != FLIGHT_ENDS) {
+				flight_wrote(f, text, len);
+				taken = true;
+			}
 	if (!taken && log_would(LOG_LEVEL_DEBUG)) {
 		char *line = xstrndup(text, len);
 
@@ -226,7 +229,7 @@ on_ordered(const struct order_end *end, void *arg)
 		r.settled = f->jobs_bytes > 0;
 		flight_end(f, &r);
 	}
-	listen(k);
+	heed(k);
 }
 
 /* Takes the result. */
@@ -315,7 +318,7 @@ on_enqueued(const struct order_end *end, void *arg)
 	}
 	free(a->ref);
 	free(a);
-	listen(k);
+	heed(k);
 	worker_leave_when_done(k);
 }
 
@@ -349,11 +352,16 @@ take_enqueue(struct kept *k, struct said *s)
 		return;
 	}
 	if (f != NULL) {
-		f->jobs_bytes += strlen(s->queue) + strlen(s->json);
-		if (f->jobs_bytes > JOB_ORDERS_MAX) {
-			spoil(f, CLASS_RESOURCE, "more than 16 MiB for one job");
+		size_t bytes = strlen(s->queue) + strlen(s->json);
+
+		if (f->jobs_bytes + bytes > JOB_ORDERS_MAX ||
+		    k->jobs_bytes + bytes > JOBS_ORDERS_MAX) {
+			spoil(f, CLASS_RESOURCE, "more than 16 MiB for one job, or "
+			    "64 MiB for all in flight");
 			return;
 		}
+		f->jobs_bytes += bytes;
+		k->jobs_bytes += bytes;
 		orders(k);
 	}
 	strings_take(to, s->queue);
@@ -368,7 +376,7 @@ take_enqueue(struct kept *k, struct said *s)
 	a->generation = k->generation;
 	a->at = k->said;
 	orders_add(orders(k), &jobs, 0, NULL, NULL, on_enqueued, a);
-	listen(k);
+	heed(k);
 }
 
 static void
@@ -422,11 +430,11 @@ on_line(char *line, size_t len, void *arg)
 	k->said++;
 	switch (s.kind) {
 	case SAID_TEXT:
+		if (*s.text == '\0')
+			break;
 		take_text(k, s.text, strlen(s.text));
 		take_text(k, "\n", 1);
-		if (*s.text != '\0')
-			complain(k, "text among its messages is taken for output",
-			    s.text);
+		complain(k, "text among its messages is taken for output", s.text);
 		break;
 	case SAID_UNKNOWN:
 		complain(k, "there is no such message", s.text);

@@ -95,7 +95,8 @@ struct kept {
 	bool complained;
 
 	struct flights flights;
-	size_t running;
+	size_t nflights, running;
+	size_t jobs_bytes;		/* of all of them */
 	struct orders *orders;		/* NULL: none so far */
 };
 
