@@ -72,7 +72,8 @@ sub limits {
 	    'python3 -c "' . "import os, time\nl = []\ntry:\n while 1: l.append(os.open('/dev/null', 0))\nfinally: time.sleep(1)\"",
 	    'head -c 5000000 /dev/zero > "$TMPDIR/full"', 'exec head -c 5000000 /dev/zero > "$TMPDIR/full"',
 	    'for i in 1 2 3; do python3 -c "' . "import time\nx = bytearray(40000000)\ntime.sleep(60)\" & done; wait",
-	    'trap "" XCPU; while :; do :; done', 'echo "{\"well\": true}"');
+	    'trap "" XCPU; while :; do :; done', 'echo "{\"well\": true}"',
+	    'exec python3 -c "' . "import sys\nx = bytearray(55000000)\nsys.exit(75)\"");
 	failed_by($r->{1}, 'memory', 'a memory hog');
 	failed_by($r->{2}, 'cpu_time', 'a spinner');
 	failed_by($r->{3}, 'cpu_time', '… one that has children spin');
@@ -81,9 +82,13 @@ sub limits {
 	failed_by($r->{$_}, 'file_size', 'too large a file') for 6, 7;
 	failed_by($r->{8}, 'memory', 'memory of three processes together');
 	failed_by($r->{9}, 'cpu_time', 'a spinner that ignores the signal is killed');
+	is $r->{11}{class}, 'network', "$who: a program near its limit that says why it fails is believed" or diag explain $r->{11};
 	is_deeply $r->{10}{result}, { well => JSON::PP::true }, "$who: the next job of the same worker goes well";
 	is scalar(left()), 0, "$who: nothing of them is left (S1-56, S1-57)";
 	is_deeply [ glob work_dir() . '/tmp/*' ], [], "$who: … no temporary file either";
+	$r = box('memory: 48MiB', 'python3 -c "' . "import mmap, time\nf = open('big', 'rb')\nm = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)\nn = sum(m[i] for i in range(0, len(m), 4096))\ntime.sleep(1)\nprint(len(m))\"")
+	    if spew(work_dir() . '/big', 'x' x 150_000_000);
+	is $r->{1}{result}, 150_000_000, "$who: a file that is mapped is no memory" or diag explain $r;
 	$r = box('memory: 400MiB', 'node -e "console.log(JSON.stringify({ok: 1}))"') if `node -v 2>&1` =~ /^v/;
 	is_deeply $r->{1}{result}, { ok => 1 }, "$who: a runtime that reserves far more addresses than it uses memory" if $r->{1} && !$r->{2};
 }

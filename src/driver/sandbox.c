@@ -35,6 +35,8 @@ struct sandbox {
 	/* of the program that runs */
 	char *scratch;
 	pid_t pid;			/* 0: none */
+	bool alone;			/* when it began */
+	unsigned company;
 	struct timer *look;
 	mono_t next;
 	uint64_t cpu_before;
@@ -43,8 +45,13 @@ struct sandbox {
 	char *verdict;			/* why it was killed */
 };
 
-/* How many programs are watched in this process: one has all its orphans. */
+/*
+ * How many programs are watched in this process, and how often one was not the
+ * only one. All orphans of this process, and all that was reaped, belong to a
+ * program that has been alone here since it began.
+ */
 static int watched;
+static unsigned company;
 
 static void look(void *);
 
@@ -232,14 +239,24 @@ sandbox_release(struct sandbox *s)
  * While it runs
  */
 
-/* By the control group, since a program can hide the time of its children
- * from the rest. */
-static uint64_t
-cpu_used(const struct usage *u)
+static bool
+is_alone(const struct sandbox *s)
 {
-	uint64_t group = watched == 1 ? cgroup_cpu_us() : 0;
+	return s->alone && s->company == company;
+}
 
-	return group > u->cpu_us ? group : u->cpu_us;
+static void
+read_usage(const struct sandbox *s, struct usage *u, int most, bool exactly)
+{
+	uint64_t group;
+
+	usage_descendants(u, is_alone(s) ? getpid() : s->pid, most, exactly);
+	if (!is_alone(s))
+		return;
+	/* A program can hide the time of its children from all but this. */
+	if ((group = cgroup_cpu_us()) > u->cpu_us)
+		u->cpu_us = group;
+	u->cpu_us -= u->cpu_us < s->cpu_before ? u->cpu_us : s->cpu_before;
 }
 
 void
@@ -251,26 +268,30 @@ sandbox_watch(struct sandbox *s, pid_t pid)
 	if (!sandbox_is_on(box))
 		return;
 	s->pid = pid;
-	watched++;
+	s->alone = ++watched == 1;
+	company += !s->alone;
+	s->company = company;
 	s->met_before = cgroup_met();
 	if (box->memory == 0 && box->cpu_ms == 0 && box->processes == 0 &&
 	    box->files == 0)
 		return;
-	usage_descendants(&u, watched == 1 ? getpid() : pid, LOOK_MOST, false);
-	s->cpu_before = cpu_used(&u);
+	s->cpu_before = 0;
+	read_usage(s, &u, LOOK_MOST, false);
+	s->cpu_before = u.cpu_us;
 	s->next = LOOK_FIRST;
 	timer_set(s->look, s->next);
 }
 
 static bool
-has_memory(struct sandbox *s, pid_t root, struct usage *u)
+exceeds_memory(struct sandbox *s, struct usage *u)
 {
 	uint64_t most = (uint64_t)s->box->memory;
 
 	if (most == 0 || (s->enforced & CGROUP_MEMORY) || u->resident <= most)
 		return false;
-	/* What they share was counted more than once. */
-	usage_descendants(u, root, LOOK_MOST, true);
+	/* What they share was counted more than once, and what is of files
+	 * counted at all. */
+	read_usage(s, u, LOOK_MOST, true);
 	return u->resident > most;
 }
 
@@ -285,7 +306,7 @@ stop(struct sandbox *s, int signo, char *verdict)
 	kill(s->pid, signo);
 	/* Its end brings that of all it started, but of a bomb no time is to be
 	 * lost: what it does, it does to the whole machine. */
-	if (watched == 1)
+	if (is_alone(s))
 		cgroup_kill();
 }
 
@@ -319,23 +340,20 @@ look(void *arg)
 {
 	struct sandbox *s = arg;
 	const struct sandbox_conf *box = s->box;
-	pid_t root = watched == 1 ? getpid() : s->pid;
+	int64_t cpu_us = box->cpu_ms * 1000;
 	bool counts = box->processes > 0 && !(s->enforced & CGROUP_PROCESSES);
 	struct usage u;
-	uint64_t used;
 
 	/* One more than it may have is enough to know. */
-	usage_descendants(&u, root, counts ? box->processes + 1 : LOOK_MOST, false);
-	used = cpu_used(&u);
-	used -= used < s->cpu_before ? used : s->cpu_before;
+	read_usage(s, &u, counts ? box->processes + 1 : LOOK_MOST, false);
 	s->all_files |= box->files > 0 && u.most_fds >= box->files;
-	if (has_memory(s, root, &u))
+	if (exceeds_memory(s, &u))
 		stop(s, SIGKILL, too_much_memory(box));
 	else if (counts && u.processes > box->processes)
 		stop(s, SIGKILL, too_many_processes(box));
-	else if (box->cpu_ms > 0 && used >= (uint64_t)box->cpu_ms * 1000)
-		stop(s, used >= (uint64_t)box->cpu_ms * 1000 + CPU_GRACE_US ?
-		    SIGKILL : SIGXCPU, too_much_time(box));
+	else if (cpu_us > 0 && (int64_t)u.cpu_us >= cpu_us)
+		stop(s, (int64_t)u.cpu_us >= cpu_us + CPU_GRACE_US ? SIGKILL :
+		    SIGXCPU, too_much_time(box));
 	if (s->next < LOOK_LAST)
 		s->next *= 2;
 	timer_set(s->look, s->next);
@@ -368,6 +386,18 @@ had_all_memory(const struct sandbox *s, const struct rusage *usage)
 	    usage->ru_maxrss * INT64_C(1024) >= most / 8 * 7;
 }
 
+/* Those of sysexits.h that the driver exec understands. */
+static bool
+says_why(int status)
+{
+	static const int known[] = { 65, 69, 75, 77, 78 };
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (WIFEXITED(status) && WEXITSTATUS(status) == known[i])
+			return true;
+	return false;
+}
+
 /* NULL: by none. */
 static char *
 limit_met(struct sandbox *s, int status, const struct rusage *usage)
@@ -380,6 +410,8 @@ limit_met(struct sandbox *s, int status, const struct rusage *usage)
 
 	if (s->verdict != NULL)
 		return xstrdup(s->verdict);
+	if (says_why(status))
+		return NULL;
 	if (box->cpu_ms > 0 && (signo == SIGXCPU ||
 	    time_of(usage) >= (uint64_t)box->cpu_ms * 1000))
 		return too_much_time(box);

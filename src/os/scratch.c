@@ -322,9 +322,9 @@ scratch_remove(const char *path, struct err *e)
 void
 scratch_leave(void)
 {
-	if (own.owner != getpid())
+	/* Another program's may be in there still. */
+	if (own.owner != getpid() || (rmdir(own.path) < 0 && errno == ENOTEMPTY))
 		return;
-	rmdir(own.path);
 	close(own.fd);
 	free(own.path);
 	own.path = NULL;

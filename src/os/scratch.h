@@ -25,7 +25,7 @@ char *scratch_make(uid_t, gid_t, struct err *e);
  */
 int scratch_remove(const char *path, struct err *e);
 
-/* Before this process ends: it starts no more programs. */
+/* Before this process ends; for nothing while there is one that was not removed. */
 void scratch_leave(void);
 
 #endif

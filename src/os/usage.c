@@ -121,22 +121,28 @@ usage_threads(void)
 	    sscanf(text, "%*s %*s %*s %*d/%lld", &n) == 1 ? n : 0;
 }
 
-/* Its proportional set, in which shared memory counts once; 0: not told. */
-static uint64_t
-proportional(pid_t pid)
+/* Its memory that is of no file; what is shared, in proportion. False: that is
+ * not told. */
+static bool
+proportional(pid_t pid, uint64_t *bytes)
 {
 	char path[64], line[128];
-	unsigned long long kb = 0;
+	unsigned long long kb;
+	bool told = false;
 	FILE *f;
 
+	*bytes = 0;
 	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
 	if ((f = fopen(path, "re")) == NULL)
-		return 0;
+		return false;
 	while (fgets(line, sizeof(line), f) != NULL)
-		if (sscanf(line, "Pss: %llu kB", &kb) == 1)
-			break;
+		if (sscanf(line, "Pss_Anon: %llu kB", &kb) == 1 ||
+		    sscanf(line, "Pss_Shmem: %llu kB", &kb) == 1) {
+			*bytes += kb * 1024;
+			told = true;
+		}
 	fclose(f);
-	return kb * 1024;
+	return told;
 }
 
 /* The children of all its threads. */
@@ -182,8 +188,7 @@ usage_descendants(struct usage *u, pid_t root, int max, bool exactly)
 		pids[n++] = root;
 	for (size_t i = 0; i < n; i++) {
 		before = u->resident;
-		if (add(u, pids[i]) && exactly &&
-		    (exact = proportional(pids[i])) > 0)
+		if (add(u, pids[i]) && exactly && proportional(pids[i], &exact))
 			u->resident = before + exact;
 		n = list_children(pids[i], pids, n, (size_t)max);
 	}

@@ -30,7 +30,8 @@ int64_t usage_threads(void);
  * reaped included; at most max processes are looked at. With this process as
  * root, its descendants, without itself: `cpu_us` counts from when it began
  * then, so compare with a reading of before. Resident memory that they share
- * counts in each; with `exactly` only once, where the system tells (slow).
+ * counts in each; with `exactly` only once, and that of files not at all, where
+ * the system tells (slow).
  */
 void usage_descendants(struct usage *, pid_t root, int max, bool exactly);
 
