@@ -20,33 +20,22 @@
 #include <sys/socket.h>
 #include <sys/utsname.h>
 
-#include "base/utf8.h"
 #include "base/xalloc.h"
 #include "driver/mail.h"
+#include "driver/reply.h"
 #include "driver/sasl.h"
 #include "driver/stream.h"
 
-#define TEXT_MAX 500		/* of an answer */
-#define REPLY_LINES_MAX 200
 #define BATCH 50		/* commands ahead; their answers fit any socket's buffer */
 #define GOODBYE (500 * MONO_MS)	/* for the answer to QUIT */
 #define LAST_WORD (100 * MONO_MS) /* of a server that has closed on us */
-
-struct reply {
-	int code;
-	char text[TEXT_MAX + 1];	/* its lines, with blanks between them */
-};
 
 /* A connection, from one mail to the next. */
 struct mail_link {
 	SSL_CTX *ctx;
 	struct stream stream;
 	bool tls_failed;	/* of the last handshake: next time without, if it may */
-	/* What the server offers. */
-	bool pipelining, starttls, sizes, utf8;
-	size_t size_max;	/* bytes of a mail, 0: no limit known */
-	char auth[256];
-	/* How it stands. */
+	struct offers offers;	/* of the server */
 	int64_t mails;		/* begun over it */
 	bool dirty;		/* a transaction was left in its middle */
 	mono_t idle_since;
@@ -246,68 +235,23 @@ end_leaving(struct talk *t, const struct reply *r)
  * Commands and answers
  */
 
-/* One line, "250-text" or "250 text", joined to what there is. False: it is
- * no answer. */
-static bool
-add_line(struct reply *r, const char *line, bool first)
-{
-	size_t used = first ? 0 : strlen(r->text), len;
-	int code = 0;
-
-	for (int i = 0; i < 3; i++) {
-		if (line[i] < '0' || line[i] > '9')
-			return false;
-		code = 10 * code + line[i] - '0';
-	}
-	if (code < 200 || code > 599 || (!first && code != r->code) ||
-	    (line[3] != '\0' && line[3] != ' ' && line[3] != '-'))
-		return false;
-	r->code = code;
-	len = line[3] == '\0' ? 0 : strlen(line + 4);
-	if (used > 0 && used < TEXT_MAX)
-		r->text[used++] = ' ';
-	if (len > TEXT_MAX - used)
-		len = TEXT_MAX - used;
-	memcpy(r->text + used, line + 4, len);
-	r->text[used + len] = '\0';
-	return true;
-}
-
-/* What is kept of an answer can be stored and shown. */
-static void
-clean(struct reply *r)
-{
-	size_t len = strlen(r->text);
-
-	for (size_t i = 0; i < len; i++)
-		if ((unsigned char)r->text[i] < ' ' || r->text[i] == 0x7f)
-			r->text[i] = ' ';
-	utf8_clean(r->text, len);
-}
-
-/*
- * on_line, if any, is given what stands behind the code of each line.
- */
+/* With offers, the answer to EHLO. */
 static int
 read_reply(struct stream *s, mono_t until, struct reply *r,
-    void (*on_line)(struct mail_link *, const char *), struct mail_link *link,
-    struct err *e)
+    struct offers *offers, struct err *e)
 {
 	char line[2048];
+	int more;
 
-	for (int i = 0; i < REPLY_LINES_MAX; i++) {
+	memset(r, 0, sizeof(*r));
+	do {
 		if (stream_line(s, line, sizeof(line), until, e) < 0)
 			return -1;
-		if (!add_line(r, line, i == 0))
-			return err_set(e, "an answer that is not SMTP's");
-		if (on_line != NULL && line[3] != '\0')
-			on_line(link, line + 4);
-		if (line[3] != '-') {
-			clean(r);
-			return 0;
-		}
-	}
-	return err_set(e, "an answer of more than %d lines", REPLY_LINES_MAX);
+		more = reply_add(r, line, e);
+		if (more >= 0 && offers != NULL)
+			offers_add(offers, line);
+	} while (more > 0);
+	return more;
 }
 
 static mono_t
@@ -321,7 +265,7 @@ end_of(const struct talk *t, enum mail_wait wait)
 static int
 hear(struct talk *t, enum mail_wait wait, struct reply *r, struct err *e)
 {
-	if (read_reply(&t->link->stream, end_of(t, wait), r, NULL, NULL, e) < 0)
+	if (read_reply(&t->link->stream, end_of(t, wait), r, NULL, e) < 0)
 		return -1;
 	snprintf(t->end->answer, sizeof(t->end->answer), "%d %s", r->code,
 	    r->text);
@@ -353,37 +297,6 @@ command(struct talk *t, const char *line, struct reply *r, struct err *e)
 /*
  * The beginning of a session
  */
-
-static const char *
-behind(const char *line, const char *keyword)
-{
-	size_t len = strlen(keyword);
-
-	if (strncasecmp(line, keyword, len) != 0 ||
-	    (line[len] != '\0' && line[len] != ' ' && line[len] != '='))
-		return NULL;
-	return line[len] == '\0' ? line + len : line + len + 1;
-}
-
-static void
-on_offer(struct mail_link *link, const char *line)
-{
-	const char *value;
-
-	if (behind(line, "PIPELINING") != NULL) {
-		link->pipelining = true;
-	} else if (behind(line, "STARTTLS") != NULL) {
-		link->starttls = true;
-	} else if (behind(line, "SMTPUTF8") != NULL) {
-		link->utf8 = true;
-	} else if ((value = behind(line, "SIZE")) != NULL) {
-		link->sizes = true;
-		link->size_max = strtoul(value, NULL, 10);
-	} else if ((value = behind(line, "AUTH")) != NULL) {
-		/* Some say it twice, with a blank and with "=". */
-		strlcpy(link->auth, value, sizeof(link->auth));
-	}
-}
 
 /* What we call ourselves: a name with a dot, else our address. */
 static void
@@ -422,17 +335,15 @@ greet(struct talk *t)
 	struct reply r;
 	struct err e;
 
-	link->pipelining = link->starttls = link->sizes = link->utf8 = false;
-	link->size_max = 0;
-	link->auth[0] = '\0';
+	memset(&link->offers, 0, sizeof(link->offers));
 	own_name(t, name, sizeof(name));
 	snprintf(line, sizeof(line), "EHLO %s\r\n", name);
 	if (put(t, line, strlen(line), &e) < 0 || flush(t, &e) < 0 ||
-	    read_reply(&link->stream, end_of(t, MAIL_COMMAND), &r, on_offer, link,
+	    read_reply(&link->stream, end_of(t, MAIL_COMMAND), &r, &link->offers,
 	    &e) < 0)
 		return end_gone(t, "EHLO", &e);
 	if (r.code >= 500) {
-		link->pipelining = link->starttls = link->sizes = link->utf8 = false;
+		memset(&link->offers, 0, sizeof(link->offers));
 		snprintf(line, sizeof(line), "HELO %s", name);
 		if (command(t, line, &r, &e) < 0)
 			return end_gone(t, "HELO", &e);
@@ -491,7 +402,7 @@ log_in(struct talk *t)
 {
 	char *password = node_secret(t->server->options, "password", NULL);
 	struct err e = { .code = ERR_NONE };
-	struct sasl *sasl = sasl_new(t->server->auth, t->link->auth,
+	struct sasl *sasl = sasl_new(t->server->auth, t->link->offers.auth,
 	    t->server->user, password ? password : "", &e);
 	struct reply r = { .code = 0 };
 	int rc = FINE;
@@ -546,7 +457,7 @@ introduce(struct talk *t, bool tls)
 		    r.text);
 	if (greet(t) != FINE)
 		return GONE;
-	if (!s->implicit && t->link->starttls && tls) {
+	if (!s->implicit && t->link->offers.starttls && tls) {
 		if (start_tls(t) != FINE)
 			return GONE;
 	}
@@ -593,7 +504,7 @@ put_step(struct talk *t, size_t k, struct err *e)
 	const struct mail_order *o = t->order;
 	char line[600], size[40] = "";
 
-	if (t->link->sizes)
+	if (t->link->offers.sizes)
 		snprintf(size, sizeof(size), " SIZE=%zu", o->message->len);
 	if (k == 0)
 		snprintf(line, sizeof(line), "MAIL FROM:<%s>%s%s\r\n", o->from, size,
@@ -625,7 +536,7 @@ static int
 send_envelope(struct talk *t)
 {
 	size_t steps = t->ntried + 2, accepted = 0;
-	size_t window = t->link->pipelining ? BATCH : 1;
+	size_t window = t->link->offers.pipelining ? BATCH : 1;
 	struct reply r = { .code = 0 };
 	struct err e;
 	int rc = FINE;
@@ -691,7 +602,7 @@ end_in_transfer(struct talk *t, struct err *e)
 	struct reply r;
 	struct err none;
 
-	if (read_reply(&t->link->stream, mono_now() + LAST_WORD, &r, NULL, NULL,
+	if (read_reply(&t->link->stream, mono_now() + LAST_WORD, &r, NULL,
 	    &none) < 0 || r.code < 400)
 		return end_gone(t, "sending the mail", e);
 	stream_close(&t->link->stream, false);
@@ -799,7 +710,7 @@ mail_hang_up(struct mail_server *s)
 	if (!stream_has_news(stream) &&
 	    stream_put(stream, "QUIT\r\n", 6, GOODBYE, until, &e) == 0 &&
 	    stream_flush(stream, GOODBYE, until, &e) == 0)
-		read_reply(stream, until, &r, NULL, NULL, &e);
+		read_reply(stream, until, &r, NULL, &e);
 	stream_close(stream, true);
 }
 
@@ -831,12 +742,12 @@ reuse(struct talk *t)
 static bool
 is_beyond_server(struct talk *t)
 {
-	size_t size = t->order->message->len, max = t->link->size_max;
+	size_t size = t->order->message->len, max = t->link->offers.size_max;
 
 	if (max > 0 && size > max)
 		end_with(t, CLASS_VALIDATION, "the mail has %zu bytes, %s takes "
 		    "%zu", size, t->server->host, max);
-	else if (t->order->utf8 && !t->link->utf8)
+	else if (t->order->utf8 && !t->link->offers.utf8)
 		end_with(t, CLASS_VALIDATION, "%s takes no addresses beyond ASCII "
 		    "(SMTPUTF8); a domain can be written as xn--…",
 		    t->server->host);
