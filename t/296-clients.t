@@ -204,7 +204,7 @@ for my $l (@languages) {
 }
 my $pg = Jobqd::Postgres->new;
 my $d = Jobqd::Daemon->new(pg => $pg, config => "handlers:\n  nothing: {driver: noop}\n"
-    . join('', map { "  $_: {driver: worker, argv: ['$program{$_}{run}', $dir/$program{$_}{file}], env: {CLIENTS: $clients}, in_flight: $program{$_}{many}}\n" } @languages)
+    . join('', map { "  $_: {driver: worker, argv: ['$program{$_}{run}', $dir/$program{$_}{file}], env: {CLIENTS: $clients, PYTHONDONTWRITEBYTECODE: '1'}, in_flight: $program{$_}{many}}\n" } @languages)
     . "retry: {default: {attempts: 1}, again: {attempts: 2}}\nqueues:\n  sink: {handler: nothing, workers: 0}\n"
     . join '', map { "  $_: {handler: $_, workers: 1, concurrency: $program{$_}{many}, max_payload: 2MiB, cancel: {grace: 20s}}\n" } @languages);
 $d->start;
