@@ -287,6 +287,23 @@ sub conforms {
 	}
 }
 
+# By itself: messages and members that it does not know, a cancel right behind its
+# job, and an end of input without quit.
+sub alone {
+	my ($l) = @_;
+	my $p = $program{$l};
+	my $begun = time;
+	my @in = ({ hello => { protocol => 1, queue => 'q', in_flight => 3, new => 1 } }, { future => { x => [ 1 ] } }, map({ { job => { id => $_->[0], token => 't', type => $_->[1], data => { value => 'v' },
+		attempt => 1, max_attempts => 1, tenant => undef, deadline => '2099-01-01T00:00:00Z', new => {} } } } [ 1, 'echo' ], [ 2, $l eq 'python' ? 'wait-async' : 'wait' ]), { cancel => { id => 2 } }, { cancel => { id => 99 } });
+	my ($status, $out, $err) = run_program([ $p->{run}, "$dir/$p->{file}" ], env => { CLIENTS => $clients, PYTHONDONTWRITEBYTECODE => 1 }, in => join '', map { $json->encode($_) . "\n" } @in);
+	my @said = map { $json->decode($_) } split /\n/, $out;
+	is $status, 0, "$l: an end of input without quit: it leaves" or diag $err;
+	is_deeply $said[0], { ready => {} }, "$l: … was ready";
+	is_deeply [ grep { $_->{done} } @said ], [ { done => { id => 1, result => 'v' } } ], "$l: … finishes what it has";
+	is join(' ', map { $_->{fail}{id} } grep { $_->{fail} } @said), 2, "$l: … and a cancel right behind its job is heard";
+	cmp_ok time - $begun, '<', 25, "$l: … before it would have ended";
+}
+
 sub leaves {
 	my %id = map { $_ => enqueue($_, 'slow', {}) } @languages;
 	wait_for { $db->query("SELECT count(*) FROM jobq.jobs WHERE state = 'running'") == @languages || $db->query("SELECT count(*) FROM jobq.jobs WHERE type = 'slow' AND state NOT IN ('running', 'completed')") == 0 } 'all to run';
@@ -300,6 +317,7 @@ sub leaves {
 for my $l (sort keys %program) {
 SKIP: {
 		skip "$l is not installed, or too old, or (sh) jq or ps is", 1 if grep { $_ eq $l } @missing;
+		alone($l);
 		conforms($l);
 	}
 }

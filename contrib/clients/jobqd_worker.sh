@@ -18,7 +18,7 @@
 # runs all others. It has JOBQ_ID, JOBQ_TOKEN, JOBQ_QUEUE, JOBQ_TYPE, JOBQ_ATTEMPT
 # and JOBQ_TENANT, and its exit status means what it means with the driver exec: 65
 # and 78 validation, 69 and 75 network, 77 auth. When the job is to stop, TERM goes
-# to all that it has started. Other lines on standard output are in the job's log,
+# to all that it has started, until it has ended. Other lines on standard output are in the job's log,
 # as is standard error. Needs jq and ps. A program for each job that is not short is
 # simpler with the driver exec.
 #
@@ -75,7 +75,7 @@ jobqd_run() {
 			jobqd_job & jobqd_pid=$! ;;
 		'{"cancel":'*)
 			# There is one job at a time: who else could be meant?
-			[ -z "$jobqd_pid" ] || jobqd_stop "$jobqd_pid" ;;
+			[ -z "$jobqd_pid" ] || jobqd_stop "$jobqd_pid" & ;;
 		'{"quit":'*)
 			break ;;
 		esac
@@ -83,18 +83,25 @@ jobqd_run() {
 	wait
 }
 
-# All that a process has started gets TERM; it itself is to tell the end.
+# All that a process has started gets TERM, again each half second, since it may
+# just have begun to start something; it itself is to tell the end.
 jobqd_stop() {
-	kill -TERM $(ps -A -o pid= -o ppid= | awk -v root="$1" '
-		{ parent[$1] = $2 }
-		END {
-			for (pid in parent) {
-				for (p = pid; p in parent && p != root && p > 1; p = parent[p])
-					;
-				if (p == root && pid != root)
-					print pid
-			}
-		}') 2>/dev/null
+	jobqd_times=0
+	while [ $jobqd_times -lt 20 ]; do
+		case $(ps -o stat= -p "$1") in ''|Z*) return ;; esac
+		kill -TERM $(ps -A -o pid= -o ppid= | awk -v root="$1" '
+			{ parent[$1] = $2 }
+			END {
+				for (pid in parent) {
+					for (p = pid; p in parent && p != root && p > 1; p = parent[p])
+						;
+					if (p == root && pid != root)
+						print pid
+				}
+			}') 2>/dev/null
+		jobqd_times=$((jobqd_times + 1))
+		sleep 0.5
+	done
 }
 
 # One job, in a subshell: its function, in another, and what it is to jobqd.
