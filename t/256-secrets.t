@@ -114,13 +114,13 @@ handlers:
   refused: @{[ $http->("$receiver/fail/401", 'auth: {' . $g->('bearer', 'refusedbearer') . '}') ]}
   closed: @{[ $http->("$closed/x", 'auth: {' . $g->('bearer', 'closedbearer') . '}') ]}
   basic: @{[ $http->("$receiver/ok", 'auth: {basic: {user: me, ' . $g->('password', 'basic') . '}}') ]}
-  oauth: @{[ $http->("$oauth/call", "auth: {oauth2: {token_url: \"http://127.0.0.1:$oauth/token\", client_id: me, " . $g->('client_secret', 'oauthsecret') . '}}') ]}
+  oauth: @{[ $http->("$oauth/call", "auth: {oauth2: {token_url: \"http://127.0.0.1:$oauth/token\", client_id: me, credentials: body, " . $g->('client_secret', 'oauthsecret') . '}}') ]}
   sign: @{[ $http->("$receiver/ok", 'sign: {' . $g->('secret', 'signsecret') . '}') ]}
   stamp: @{[ $http->("$receiver/ok", 'sign: {scheme: timestamped-hmac, ' . $g->('secret', 'stampsecret') . '}') ]}
-  header: @{[ $http->("$receiver/ok", 'headers: {Authorization: "' . $i->('authheader', 'Bearer ') . '", X-Api-Key: "' . $i->('apikey') . '"}') ]}
+  header: @{[ $http->("$receiver/ok?access_token=" . $i->('urltoken') . '&sig=' . $i->('urlsig'), 'headers: {X-Auth-Key: "' . $i->('authkey') . '", Authorization: "' . $i->('authheader', 'Bearer ') . '", X-Api-Key: "' . $i->('apikey') . '"}') ]}
   rows: {driver: sql, @{[ $sql->('sqlpassword', 'jobq') ]}, statement: SELECT 1}
   lost: {driver: sql, @{[ $sql->('lostpassword', 'nobody_there') ]}, statement: SELECT 1}
-  program: {driver: exec, argv: ["$dir/program"], env: {API_TOKEN: "@{[ $i->('envtoken') ]}", DB_PASSWORD: "@{[ $i->('envpassword') ]}", STRIPE_KEY: "@{[ $i->('envkey') ]}", DATABASE_URL: "@{[ $i->('envurl', 'mysql://a:', '@h/d') ]}"}}
+  program: {driver: exec, argv: ["$dir/program"], env: {API_TOKEN: "@{[ $i->('envtoken') ]}", DB_PASSWORD: "@{[ $i->('envpassword') ]}", STRIPE_KEY: "@{[ $i->('envkey') ]}", DATABASE_URL: "@{[ $i->('envurl', 'mysql://a:', '@h/d') ]}", DB: "@{[ $i->('envwords', 'user=a password=') ]} host=h"}}
 retry: {default: {attempts: 2, backoff: fixed, base: 10ms}}
 queues:
   work:
@@ -230,7 +230,7 @@ for my $form (qw(literal env file)) {
 	$seen{'environment of the processes'} = join '', map { slurp("/proc/$_/environ") } keys %titles if $form ne 'env';
 
 	# Programs see what their handler gives them, and no more.
-	my $given = join '|', map { secret($form, $_) } qw(envtoken envpassword envkey envurl);
+	my $given = join '|', map { secret($form, $_) } qw(envtoken envpassword envkey envurl envwords);
 	my $environment = join '', map { slurp($_) } glob "$dir/env/[0-9]*";
 	is scalar(() = $environment =~ /^API_TOKEN=\Q@{[ secret($form, 'envtoken') ]}\E$/mg) >= 4, 1, "$form: programs have the variables of their handler";
 	$seen{'environment of programs, else'} = $environment =~ s/$given/-/gr;

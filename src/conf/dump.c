@@ -29,6 +29,8 @@ static void put_value(struct dump *, const char *key, const struct node *);
 static void put_scalar(struct dump *, const char *key, const struct node *);
 static bool is_plain(const char *text);
 static void mask_url(struct buf *, const char *text);
+static bool is_name(char);
+static bool may_hold_secret(const char *text);
 static void dump_named(struct dump *, const struct key *, const void *at);
 static void digest_queue(const struct conf *, struct queue_conf *,
     const struct buf *shared);
@@ -150,6 +152,14 @@ is_template(const char *text)
 	    strcmp(text + len - 2, "}}") == 0;
 }
 
+/* Of OAuth 2.0: in which part of a request they are. */
+static bool
+says_where(const char *key, const char *text)
+{
+	return strcmp(key, "credentials") == 0 &&
+	    (strcmp(text, "header") == 0 || strcmp(text, "body") == 0);
+}
+
 static void
 put_scalar(struct dump *d, const char *key, const struct node *n)
 {
@@ -162,7 +172,7 @@ put_scalar(struct dump *d, const char *key, const struct node *n)
 		text = masked.data;
 	}
 	if (!d->reveal && *text != '\0' && conf_names_secret(key) &&
-	    !is_template(text))
+	    !is_template(text) && !says_where(key, text))
 		put_text(d, "***");
 	else if (!n->quoted && node_literal(text) != NULL)
 		buf_str(d->out, text);
@@ -177,7 +187,7 @@ put_text(struct dump *d, const char *text)
 {
 	struct buf masked = { 0 };
 
-	if (!d->reveal && strstr(text, "://") != NULL) {
+	if (!d->reveal && may_hold_secret(text)) {
 		mask_url(&masked, text);
 		text = masked.data;
 	}
@@ -275,7 +285,8 @@ conf_names_secret(const char *key)
 	    "private_key" };
 	static const char *const harmless[] = { "_file", "_url", "_id", "_dir" };
 	/* Of variables: STRIPE_KEY, DB_PASS. */
-	static const char *const ends[] = { "_key", "_pass", "_pwd", "_pw", "_dsn" };
+	static const char *const ends[] = { "_key", "-key", "_pass", "_pwd", "_pw",
+	    "_dsn", "signature" };
 
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(*harmless); i++)
 		if (ends_in(key, harmless[i]))
@@ -289,11 +300,35 @@ conf_names_secret(const char *key)
 	return false;
 }
 
-/* scheme://user:PASSWORD@host and password=PASSWORD. */
+/* Does the name before an = say that what follows is secret? */
+static bool
+is_secret_parameter(const char *name, size_t len)
+{
+	char *copy = xstrndup(name, len);
+	bool secret = conf_names_secret(copy) || strcmp(copy, "sig") == 0 ||
+	    strcmp(copy, "key") == 0;
+
+	free(copy);
+	return secret;
+}
+
+/* Where a value ends. A quoted one may hold blanks: 'it''s \' one' */
+static const char *
+value_end(const char *p)
+{
+	if (*p != '\'')
+		return p + strcspn(p, " &");
+	for (p++; *p != '\0' && *p != '\''; p++)
+		if (*p == '\\' && p[1] != '\0')
+			p++;
+	return *p == '\0' ? p : p + 1;
+}
+
+/* scheme://user:PASSWORD@host?token=TOKEN and password=PASSWORD. */
 static void
 mask_url(struct buf *out, const char *text)
 {
-	const char *p = text, *host, *end, *at, *colon;
+	const char *p = text, *host, *end, *at, *colon, *name;
 
 	buf_put(out, "", 0);
 	if ((host = strstr(p, "://")) != NULL) {
@@ -307,20 +342,36 @@ mask_url(struct buf *out, const char *text)
 			p = at;
 		}
 	}
-	while ((at = strcasestr(p, "password=")) != NULL) {
-		at += strlen("password=");
+	while ((at = strchr(p, '=')) != NULL) {
+		for (name = at; name > p && is_name(name[-1]); name--)
+			;
+		at++;
 		buf_put(out, p, (size_t)(at - p));
+		p = at;
+		if (!is_secret_parameter(name, (size_t)(at - 1 - name)) ||
+		    *p == '\0' || strncmp(p, "{{", 2) == 0)
+			continue;
 		buf_str(out, "***");
-		/* A quoted one may hold blanks: 'it''s \' one' */
-		if (*at == '\'') {
-			for (at++; *at != '\0' && *at != '\''; at++)
-				if (*at == '\\' && at[1] != '\0')
-					at++;
-			p = *at == '\0' ? at : at + 1;
-		} else
-			p = at + strcspn(at, " &");
+		p = value_end(p);
 	}
 	buf_str(out, p);
+}
+
+static bool
+is_name(char c)
+{
+	return isalnum((unsigned char)c) || c == '_' || c == '-';
+}
+
+/* An address, a list of words as libpq takes it, or an option --token=TOKEN. */
+static bool
+may_hold_secret(const char *text)
+{
+	const char *p = text;
+
+	while (is_name(*p))
+		p++;
+	return (p > text && *p == '=') || strstr(text, "://") != NULL;
 }
 
 static void

@@ -494,9 +494,10 @@ static const char rich[] =
     "  default: {attempts: 9, backoff: linear, factor: 1.5, max: 0}\n"
     "limits: {l: {rate: 10000/10m, concurrency: 3, min_gap: 20ms}, m: {concurrency: 1}}\n"
     "handlers:\n"
-    "  h: {driver: exec, argv: [/bin/sh, -c, \"echo $${HOME} \\\"$1\\\"; \\n\"], env: {API_TOKEN: t0p, STRIPE_KEY: sk9, DB_PASS: dbp, LANG: C}}\n"
+    "  h: {driver: exec, argv: [/bin/sh, -c, \"echo $${HOME} \\\"$1\\\"; \\n\"], env: {API_TOKEN: t0p, STRIPE_KEY: sk9, DB_PASS: dbp, DB: user=a password=dbq host=h, LANG: C}}\n"
     "  m: {driver: email, server: \"smtp://me:hush@mx.example.com\", password: \"{{data.password}}\", user: , port: \"25\", n: 25, z: ~, list: [{a: b}, [], {}, [1, [2]]]}\n"
     "  s: {driver: http, sign: {secret: whsec_x, secret_id: 7}, auth: {bearer_file: /dev/null}, headers: {Authorization: Basic abc}}\n"
+    "  u: {driver: http, url: \"https://h/x?token=tq1&sig=sg1&a=b&api_key={{data.k}}\", auth: {credentials: body}}\n"
     "  d: {driver: http, url: \"host=db user=me password=hush\"}\n"
     "queues:\n"
     "  a:\n"
@@ -570,11 +571,14 @@ static void
 test_conf_dump_hides_secrets(void **state)
 {
 	static const char *const hidden[] = { "pa:ss", "open sesame", "t0p",
-	    "hush", "whsec_x", "abc", "shh", "xyz", "sk9", "dbp" };
+	    "hush", "whsec_x", "abc", "shh", "xyz", "sk9", "dbp",
+	    "dbq", "tq1", "sg1" };
 	static const char *const shown[] = {
 	    "url: \"postgresql://u:***@db.example.com/jobq?sslmode=require\"",
 	    "server: \"smtp://me:***@mx.example.com\"",
 	    "password: \"{{data.password}}\"", "secret: \"***\"",
+	    "url: \"https://h/x?token=***&sig=***&a=b&api_key={{data.k}}\"",
+	    "credentials: body", "DB: \"user=a password=*** host=h\"",
 	    "secret_id: 7", "bearer_file: /dev/null", "LANG: C",
 	    "admin_key: \"***\"" };
 	struct conf *conf = confs_load(rich);
