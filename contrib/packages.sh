@@ -16,7 +16,7 @@ build='autoconf automake pkg-config gcc libc6-dev make libpq-dev libevent-dev
 	libxlsxwriter-dev libpango1.0-dev libarchive-dev fonts-dejavu-core'
 test='libcmocka-dev perl pgbouncer procps mandoc postfix logrotate faketime tzdata xz-utils valgrind
 	curl openssl nginx haproxy chromium python3-openpyxl qpdf poppler-utils
-	python3-croniter prometheus python3-prometheus-client zsh fish
+	python3-croniter python3-cryptography prometheus python3-prometheus-client zsh fish
 	php-cli ruby jq'
 bench='perl procps redis-server ruby-sidekiq ruby-hiredis'
 # Node may be here from elsewhere, with an npm of its own.
