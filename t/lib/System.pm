@@ -56,15 +56,18 @@ CREATE TRIGGER note_wait AFTER INSERT ON jobq.timer FOR EACH ROW EXECUTE FUNCTIO
 SQL
 }
 
-# SQL, as the superuser; by one session, since a test asks a thousand times.
+# SQL, as the superuser; by one session as long as the server runs, since a test
+# asks a thousand times.
 sub ask {
 	my ($self, $sql) = @_;
-	unless ($self->{session}) {
-		$self->{session} = $self->{pg}->session;
-		$self->{session}->query('SET client_min_messages = warning');
+	my $pg = $self->{pg};
+	if (!$pg->{asked} || $pg->{asked_pid} != ($pg->{pid} || 0)) {
+		$pg->{asked} = $pg->session;
+		$pg->{asked_pid} = $pg->{pid} || 0;
+		$pg->{asked}->query('SET client_min_messages = warning');
 	}
-	my $out = $self->{session}->query($sql);
-	die "$out\n-- in: $sql\n" if $out =~ /^(?:ERROR|FATAL):/m;
+	my $out = $pg->{asked}->query($sql);
+	die "$out\n-- in: $sql\n" if $out =~ /^(?:ERROR|FATAL|psql: error|connection to server.*lost)/mi;
 	return $out;
 }
 
