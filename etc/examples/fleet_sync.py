@@ -14,7 +14,7 @@ import os
 import re
 import urllib.parse
 
-from exec_job import ask, main, psql
+from job_tools import ask, main, psql
 
 env = os.environ
 now = datetime.datetime.now(datetime.timezone.utc)
