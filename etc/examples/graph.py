@@ -7,7 +7,7 @@ next run goes on. jobqd_worker.py is among the clients of jobqd.
 """
 import json
 import os
-import urllib.parse
+from urllib.parse import quote, urlencode
 
 import jobqd_worker
 from job_tools import Fail, ask, psql
@@ -19,7 +19,7 @@ worker = jobqd_worker.Worker()
 def authorization():
     form = {"grant_type": "client_credentials", "scope": env["GRAPH_SCOPE"],
             "client_id": env["GRAPH_CLIENT_ID"], "client_secret": env["GRAPH_CLIENT_SECRET"]}
-    with ask("POST", env["GRAPH_TOKEN_URL"], urllib.parse.urlencode(form).encode()) as answer:
+    with ask("POST", env["GRAPH_TOKEN_URL"], urlencode(form).encode()) as answer:
         return {"Authorization": "Bearer " + json.load(answer)["access_token"]}
 
 
@@ -31,8 +31,8 @@ def fetch(job):
     url = "" if data.get("fullSync") else psql(
         "SELECT delta FROM sync_state WHERE resource = :'resource' AND owner = :'owner'",
         resource=resource, owner=owner_key)
-    url = url or "{}/{}/{}/{}/delta".format(
-        env["GRAPH_URL"], kind, urllib.parse.quote(owner, safe=""), urllib.parse.quote(resource, safe=""))
+    url = url or "{}/{}/{}/{}/delta".format(env["GRAPH_URL"], kind, quote(owner, safe=""),
+                                            quote(resource, safe=""))
     headers, items = authorization(), []
     while url:
         job.check()
@@ -45,14 +45,15 @@ def fetch(job):
     new = psql("""
 WITH item AS (SELECT * FROM jsonb_to_recordset(:'items')
 	AS (id text, sender text, subject text, content text, received timestamptz)),
-stored AS (INSERT INTO message SELECT id, :'kind', sender, subject, content, coalesce(received, now()) FROM item
+stored AS (INSERT INTO message
+	SELECT id, :'kind', sender, subject, content, coalesce(received, now()) FROM item
 	ON CONFLICT (id) DO NOTHING RETURNING id),
 state AS (INSERT INTO sync_state (resource, owner, delta) VALUES (:'resource', :'owner', :'delta')
 	ON CONFLICT (resource, owner) DO UPDATE SET delta = excluded.delta, synced_at = now()),
 history AS (INSERT INTO sync_history (job, resource, owner, full_sync, fetched)
 	SELECT :'job', :'resource', :'owner', :'full', count(*) FROM item)
-SELECT count(*) FROM stored""", items=json.dumps(items), kind=kind, resource=resource, owner=owner_key,
-               delta=delta or "", job=job.id, full=bool(data.get("fullSync")))
+SELECT count(*) FROM stored""", items=json.dumps(items), kind=kind, resource=resource,
+               owner=owner_key, delta=delta or "", job=job.id, full=bool(data.get("fullSync")))
     return {"fetched": len(items), "new": int(new)}
 
 

@@ -75,14 +75,19 @@ INSERT INTO app_user (organization_id, email, name, role) VALUES
 	('org-123', 'admin@northern.example', 'Ann Berg', 'admin'),
 	('org-123', 'user@northern.example', 'Ben Ost', 'member'),
 	('org-456', 'admin@harbour.example', 'Cem Aydin', 'admin');
-INSERT INTO station VALUES (1, 'org-123', 'Central', 'North'), (2, 'org-123', 'Yard', 'North'), (3, 'org-456', 'Quay 1', 'West');
-INSERT INTO contractor VALUES (1, 'org-123', 'Weld & Sons', '2027-01-31'), (2, 'org-456', 'Diving Ltd', '2026-06-30');
-INSERT INTO audit VALUES (1, 1, 'Completed', 92.5, '2026-02-03'), (2, 1, 'Planned', NULL, '2026-12-03'),
+INSERT INTO station VALUES (1, 'org-123', 'Central', 'North'), (2, 'org-123', 'Yard', 'North'),
+	(3, 'org-456', 'Quay 1', 'West');
+INSERT INTO contractor VALUES (1, 'org-123', 'Weld & Sons', '2027-01-31'),
+	(2, 'org-456', 'Diving Ltd', '2026-06-30');
+INSERT INTO audit VALUES (1, 1, 'Completed', 92.5, '2026-02-03'),
+	(2, 1, 'Planned', NULL, '2026-12-03'),
 	(3, 2, 'Completed', 78.0, '2026-03-10'), (4, 3, 'Completed', 66.0, '2026-04-01');
 INSERT INTO incident (id, station_id, severity, status, description) VALUES
-	(1, 1, 'low', 'Closed', 'wet floor'), (2, 2, 'high', 'Open', 'a rail has cracked'), (3, 3, 'medium', 'Open', 'oil on the quay');
+	(1, 1, 'low', 'Closed', 'wet floor'), (2, 2, 'high', 'Open', 'a rail has cracked'),
+	(3, 3, 'medium', 'Open', 'oil on the quay');
 SELECT setval('incident_id_seq', 100);
-INSERT INTO work_permit VALUES (1, 1, 1, 'hot work', 'Active', '2026-01-31'), (2, 3, 2, 'diving', 'Active', '2026-09-30');
+INSERT INTO work_permit VALUES (1, 1, 1, 'hot work', 'Active', '2026-01-31'),
+	(2, 3, 2, 'diving', 'Active', '2026-09-30');
 
 -- A user and the welcome mail: both or none.
 CREATE FUNCTION sign_up(organization text, email text, name text) RETURNS bigint
@@ -90,11 +95,13 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	id bigint;
 BEGIN
-	INSERT INTO app_user (organization_id, email, name) VALUES (organization, sign_up.email, sign_up.name)
+	INSERT INTO app_user (organization_id, email, name)
+	VALUES (organization, sign_up.email, sign_up.name)
 	RETURNING app_user.id INTO id;
-	PERFORM jobq.enqueue('email', 'welcome', jsonb_build_object('to', email, 'subject', 'Welcome to HSE.Digital',
-	    'text', format('Welcome %s!', name),
-	    'html', format('<h1>Welcome %s!</h1>', replace(replace(name, '&', '&amp;'), '<', '&lt;'))),
+	PERFORM jobq.enqueue('email', 'welcome', jsonb_build_object('to', email,
+	    'subject', 'Welcome to HSE.Digital', 'text', format('Welcome %s!', name),
+	    'html', format('<h1>Welcome %s!</h1>',
+	        replace(replace(name, '&', '&amp;'), '<', '&lt;'))),
 	    tenant => organization, unique_key => 'welcome-' || id);
 	RETURN id;
 END
@@ -106,9 +113,10 @@ LANGUAGE plpgsql AS $$
 DECLARE
 	i incident;
 BEGIN
-	INSERT INTO incident (station_id, severity, description) VALUES (station, severity, description) RETURNING * INTO i;
-	PERFORM jobq.enqueue('webhooks', 'incident.created', jsonb_build_object('url', w.url, 'secret', w.secret,
-	    'eventType', 'incident.created', 'organizationId', w.organization_id,
+	INSERT INTO incident (station_id, severity, description)
+	VALUES (station, severity, description) RETURNING * INTO i;
+	PERFORM jobq.enqueue('webhooks', 'incident.created', jsonb_build_object('url', w.url,
+	    'secret', w.secret, 'eventType', 'incident.created', 'organizationId', w.organization_id,
 	    'payload', jsonb_build_object('event', 'incident.created', 'data', to_jsonb(i))),
 	    tenant => w.organization_id, unique_key => format('incident-%s-webhook-%s', i.id, w.id))
 	FROM webhook w JOIN station s ON s.organization_id = w.organization_id

@@ -26,7 +26,8 @@ def ask(method, url, body=None, headers=None):
         body = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
     try:
-        return urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=30)
+        request = urllib.request.Request(url, body, headers, method=method)
+        return urllib.request.urlopen(request, timeout=30)
     except urllib.error.HTTPError as e:
         text, wait = f"{method} {url}: {e.code} {e.reason}", e.headers.get("Retry-After", "")
         wait = int(wait) if wait.isdigit() else None
@@ -43,7 +44,8 @@ def psql(sql, **values):
     """Run SQL, in one transaction, with a literal for each :'name'. In the
     database that JOB_DATABASE says, else libpq's own variables."""
     sql = re.sub(r":'(\w+)'", lambda m: "'" + str(values[m[1]]).replace("'", "''") + "'", sql)
-    run = subprocess.run(["psql", "-XAtq1", "-v", "ON_ERROR_STOP=1", "-f", "-", os.environ.get("JOB_DATABASE", "")],
+    run = subprocess.run(["psql", "-XAtq1", "-v", "ON_ERROR_STOP=1", "-f", "-",
+                          os.environ.get("JOB_DATABASE", "")],
                          input=sql, text=True, capture_output=True)
     if run.returncode:
         raise Fail(run.stderr.strip(), "network")

@@ -51,9 +51,11 @@ SELECT id AS job_id, queue AS queue_name, type AS job_type, data AS payload, pri
 FROM jobq.jobs;
 
 CREATE VIEW queue_statistics AS
-SELECT at AS collected_at, queue AS queue_name, sum(completed) AS completed_jobs, sum(failed) AS failed_jobs,
+SELECT at AS collected_at, queue AS queue_name,
+	sum(completed) AS completed_jobs, sum(failed) AS failed_jobs,
 	max(ready) AS pending_jobs, max(running) AS active_jobs, max(dead_letters) AS dead_letter_jobs,
-	sum(run_avg_ms * (completed + failed)) / nullif(sum(completed + failed), 0) AS avg_processing_time_ms,
+	sum(run_avg_ms * (completed + failed)) / nullif(sum(completed + failed), 0)
+		AS avg_processing_time_ms,
 	sum(failed) / nullif(sum(completed + failed), 0) AS failure_rate
 FROM jobq.statistics
 GROUP BY at, queue;
@@ -71,20 +73,23 @@ FROM jobq.limits;
 
 -- Jobs that have a time of their own, and schedules with their next one.
 CREATE VIEW scheduled_jobs AS
-SELECT id::text AS name, queue AS queue_name, data AS payload, run_at AS scheduled_for, NULL::text AS cron, 'pending' AS status
+SELECT id::text AS name, queue AS queue_name, data AS payload, run_at AS scheduled_for,
+	NULL::text AS cron, 'pending' AS status
 FROM jobq.jobs WHERE state = 'scheduled'
 UNION ALL
-SELECT name, queue, data, next_run, spec, CASE WHEN enabled AND NOT paused THEN 'active' ELSE 'inactive' END
+SELECT name, queue, data, next_run, spec,
+	CASE WHEN enabled AND NOT paused THEN 'active' ELSE 'inactive' END
 FROM jobq.schedules;
 
 CREATE VIEW queue_alerts AS
-SELECT name AS alert_type, queue AS queue_name, severity, message, metric, value AS current_value, threshold,
-	since AS triggered_at, state <> 'ended' AS active, acknowledged_by, ended_at AS resolved_at
+SELECT name AS alert_type, queue AS queue_name, severity, message, metric,
+	value AS current_value, threshold, since AS triggered_at,
+	state <> 'ended' AS active, acknowledged_by, ended_at AS resolved_at
 FROM jobq.alerts;
 
 CREATE VIEW webhook_events AS
-SELECT w.id, w.hook AS source, w.event_id AS webhook_id, e.event_type, e.data AS payload, w.received_at,
-	e.id IS NOT NULL AS processed, w.duplicate_of, w.job_id
+SELECT w.id, w.hook AS source, w.event_id AS webhook_id, e.event_type, e.data AS payload,
+	w.received_at, e.id IS NOT NULL AS processed, w.duplicate_of, w.job_id
 FROM jobq.webhook_events w LEFT JOIN webhook_event e ON e.id = w.event_id;
 
 COMMIT;

@@ -36,7 +36,8 @@ CREATE TEMPORARY TABLE fetched ON COMMIT DROP AS
 SELECT * FROM jsonb_to_recordset(:'items') AS (id text, name text, email text);
 INSERT INTO staff (xero_id, name, email, active) SELECT id, name, email, true FROM fetched
 ON CONFLICT (xero_id) DO UPDATE SET name = excluded.name, email = excluded.email, active = true;
-WITH gone AS (UPDATE staff SET active = false WHERE active AND xero_id NOT IN (SELECT id FROM fetched) RETURNING id)
+WITH gone AS (UPDATE staff SET active = false
+	WHERE active AND xero_id NOT IN (SELECT id FROM fetched) RETURNING id)
 SELECT count(*) FROM gone""", items=json.dumps(items))
     return {"employees": len(items), "left": int(gone)}
 
@@ -45,7 +46,7 @@ def sync_accelerate(_):
     items = fetch("ACCELERATE", "enrolments")
     psql("""
 INSERT INTO enrolment (id, student, unit, status)
-SELECT id, student, unit, status FROM jsonb_to_recordset(:'items') AS (id text, student text, unit text, status text)
+SELECT * FROM jsonb_to_recordset(:'items') AS (id text, student text, unit text, status text)
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, synced_at = now()
 """, items=json.dumps(items))
     return {"enrolments": len(items)}
@@ -61,10 +62,13 @@ SELECT coalesce(json_agg(f ORDER BY f.id), '[]') FROM (
             judged = json.load(answer)
         # One by one: what was paid for is not asked again.
         psql("""
-UPDATE feedback SET sentiment = :'sentiment', themes = ARRAY(SELECT jsonb_array_elements_text(:'themes')), analysed_at = now()
-WHERE id = :'id'""", id=feedback["id"], sentiment=judged["sentiment"], themes=json.dumps(judged["themes"]))
+UPDATE feedback SET sentiment = :'sentiment',
+	themes = ARRAY(SELECT jsonb_array_elements_text(:'themes')), analysed_at = now()
+WHERE id = :'id'""", id=feedback["id"], sentiment=judged["sentiment"],
+             themes=json.dumps(judged["themes"]))
         tell(pct=100 * n // len(waiting), note=f"{n} of {len(waiting)}")
     return {"analysed": len(waiting)}
 
 
-main({"syncXero": sync_xero, "syncAccelerate": sync_accelerate, "feedbackAIAnalysis": analyse_feedback})
+main({"syncXero": sync_xero, "syncAccelerate": sync_accelerate,
+      "feedbackAIAnalysis": analyse_feedback})

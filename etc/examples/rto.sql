@@ -67,18 +67,25 @@ CREATE TABLE feedback (
 	analysed_at	timestamptz
 );
 
-INSERT INTO staff (xero_id, name, email) VALUES ('x1', 'Ada', 'ada@rto.example'), ('x2', 'Bo', 'bo@rto.example'), ('x3', 'Cy', 'cy@rto.example');
+INSERT INTO staff (xero_id, name, email) VALUES
+	('x1', 'Ada', 'ada@rto.example'), ('x2', 'Bo', 'bo@rto.example'), ('x3', 'Cy', 'cy@rto.example');
 INSERT INTO pd_activity (staff_id, title, due_on, completed_on) VALUES
-	(1, 'Assessment design', current_date + 5, NULL), (1, 'First aid', current_date + 3, current_date - 1), (2, 'Moderation', current_date + 90, NULL);
+	(1, 'Assessment design', current_date + 5, NULL),
+	(1, 'First aid', current_date + 3, current_date - 1), (2, 'Moderation', current_date + 90, NULL);
 INSERT INTO credential (staff_id, name, expires_on) VALUES
-	(2, 'Working with children', current_date + 20), (2, 'TAE40122', current_date + 400), (3, 'White card', current_date - 2);
+	(2, 'Working with children', current_date + 20), (2, 'TAE40122', current_date + 400),
+	(3, 'White card', current_date - 2);
 INSERT INTO policy (title, owner_email, review_on) VALUES
-	('Complaints and appeals', 'quality@rto.example', current_date + 10), ('Privacy', 'quality@rto.example', current_date + 200);
+	('Complaints and appeals', 'quality@rto.example', current_date + 10),
+	('Privacy', 'quality@rto.example', current_date + 200);
 INSERT INTO complaint (student, subject, received_at, resolved_at) VALUES
-	('Eve', 'a result is wrong', now() - interval '12 days', NULL), ('Finn', 'the room is cold', now() - interval '2 days', NULL),
+	('Eve', 'a result is wrong', now() - interval '12 days', NULL),
+	('Finn', 'the room is cold', now() - interval '2 days', NULL),
 	('Gus', 'no answer', now() - interval '30 days', now() - interval '15 days');
 INSERT INTO onboarding_task (staff_id, task, due_on, done_on) VALUES
-	(3, 'Sign the code of conduct', current_date - 3, NULL), (3, 'Induction', current_date - 3, current_date - 4), (2, 'Meet the team', current_date + 3, NULL);
-INSERT INTO feedback (text) VALUES ('The trainer was great'), ('It''s too fast, and the room is cold');
+	(3, 'Sign the code of conduct', current_date - 3, NULL),
+	(3, 'Induction', current_date - 3, current_date - 4), (2, 'Meet the team', current_date + 3, NULL);
+INSERT INTO feedback (text) VALUES
+	('The trainer was great'), ('It''s too fast, and the room is cold');
 
 COMMIT;
