@@ -50,12 +50,12 @@ sub parts { return map { s{.*/}{}r } glob "$files/.j*" }
 	is state($id{'status/404'}), 'dead', 'refused: to the dead letters';
 	for my $case ([ 'status/500', 10 ], [ 'status/429', 10 ], [ 'status/503/soon', 10 ], [ 'status/429/3600', 3600 ], [ 'status/429/99999999', 86400 ], [ 'status/503/Thu,_01_Jan_2099_00:00:00_GMT', 86400 ]) {
 		my ($path, $want) = @$case;
-		ok abs($delay{$path} - $want) <= 5, "$path: again after $delay{$path} s";
+		ok abs($delay{$path} - $want) <= 5, "$path: again after $delay{$path} s (S4-4, S4-33)";
 	}
 	my ($got) = grep { $_->{line} =~ m{/status/200} } json_lines($requests);
 	my $h = $got->{headers};
-	is_deeply [ @$h{qw(x-event-type x-event-id)} ], [ 'vehicle.moved', $id{'status/200'} ], 'X-Event-Type and X-Event-Id';
-	is $h->{'x-webhook-signature'}, hmac_sha256_hex("$h->{'x-webhook-timestamp'}." . decode_base64($got->{body}), 'first secret'), 'X-Webhook-Signature over timestamp.payload';
+	is_deeply [ @$h{qw(x-event-type x-event-id)} ], [ 'vehicle.moved', $id{'status/200'} ], 'X-Event-Type and X-Event-Id (S0-12, S0-13)';
+	is $h->{'x-webhook-signature'}, hmac_sha256_hex("$h->{'x-webhook-timestamp'}." . decode_base64($got->{body}), 'first secret'), 'X-Webhook-Signature over timestamp.payload (S0-13, S4-51)';
 }
 
 # The secret of the file is changed.
@@ -80,9 +80,9 @@ sub parts { return map { s{.*/}{}r } glob "$files/.j*" }
 	my @ids = map { attachment(1_500_000, "all/$_.bin") } 1 .. 8;
 	wait_for { $pg->query("SELECT progress_note FROM jobq.jobs WHERE id = ANY('{@{[ join ',', @ids ]}}') AND progress_note LIKE '% of %' LIMIT 1") || $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'attachments' AND state = 'completed'") == 8 } 'a report of progress';
 	wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE queue = 'attachments' AND state = 'completed'") == 8 } 'eight attachments';
-	is scalar(grep { -s "$files/all/$_.bin" == 1_500_000 } 1 .. 8), 8, 'eight attachments are there';
+	is scalar(grep { -s "$files/all/$_.bin" == 1_500_000 } 1 .. 8), 8, 'eight attachments are there (S0-9, S2-9)';
 	my $most = $pg->query("SELECT max(n) FROM (SELECT (SELECT count(*) FROM jobq.attempts b WHERE b.job_id = ANY('{@{[ join ',', @ids ]}}') AND b.started_at <= a.started_at AND b.finished_at > a.started_at) n FROM jobq.attempts a WHERE a.job_id = ANY('{@{[ join ',', @ids ]}}')) s");
-	cmp_ok $most, '<=', 5, "never more than five at a time ($most)";
+	cmp_ok $most, '<=', 5, "never more than five at a time ($most) (S0-54, S2-35)";
 	is $pg->query("SELECT result->>'bytes' FROM jobq.jobs WHERE id = $ids[0]"), 1_500_000, 'the result has the size';
 }
 

@@ -65,7 +65,7 @@ pass sprintf '%d jobs in %.1f s, for which %d programs ended', scalar(@jobs), ti
 for my $kind (@names) {
 	my $want = $kinds{$kind}[1];
 	my $state = $want eq 'completed' ? 'completed|' : "dead|$want";
-	is $pg->query("select distinct state, coalesce(error_class, '') from jobq.jobs where queue = 'bad' and type = '$kind'"), $state, "$kind: $want";
+	is $pg->query("select distinct state, coalesce(error_class, '') from jobq.jobs where queue = 'bad' and type = '$kind'"), $state, "$kind: $want (S1-49)";
 }
 my $innocent = join ',', map { "'$_'" } grep { $kinds{$_}[1] eq 'completed' } @names;
 is $pg->query("select count(*) from jobq.attempts a join jobq.jobs j on j.id = a.job_id where j.queue = 'bad' and j.type in ($innocent) and a.outcome not in ('completed', 'lost')"), 0,
@@ -74,6 +74,6 @@ is $pg->query("select count(*) from jobq.attempts a join jobq.jobs j on j.id = a
     'and the others once';
 is $pg->query("select count(*) || ' ' || count(distinct data ->> 'of') from jobq.jobs where queue = 'children'"), "$each $each", 'a job that another puts in is there once';
 like $d->log, qr/worker started worker=0 .*at_once=5/, 'a worker takes what its program takes at once';
-is scalar(() = $d->log =~ /worker died/g), 0, 'no worker had to die';
+is scalar(() = $d->log =~ /worker died/g), 0, 'no worker had to die (S1-56)';
 $d->stop;
-is scalar(grep { process_title($_) =~ /^sleep $mark|mark=$mark/ } map { m{/(\d+)$} } glob '/proc/[0-9]*'), 0, 'nothing is left of any program';
+is scalar(grep { process_title($_) =~ /^sleep $mark|mark=$mark/ } map { m{/(\d+)$} } glob '/proc/[0-9]*'), 0, 'nothing is left of any program (S1-57)';
