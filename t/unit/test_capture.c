@@ -103,10 +103,42 @@ test_capture_utf8(void **state)
 	capture_clear(&c);
 }
 
+/* What came since the last time, once. */
+static void
+test_capture_give(void **state)
+{
+	struct buf b = { .len = 0 };
+	struct capture c;
+
+	(void)state;
+	capture_init(&c, 8);
+	capture_give(&c, &b, 8, "title");
+	assert_int_equal(b.len, 0);
+	capture_add(&c, "one\n", 4);
+	capture_give(&c, &b, 8, "");
+	capture_add(&c, "t\0o\xff", 4);
+	capture_give(&c, &b, 8, "title");
+	capture_give(&c, &b, 8, "title");
+	assert_string_equal(b.data, "one\ntitle\nt?o?");
+	buf_reset(&b);
+	capture_add(&c, "0123456789abcdef", 16);
+	capture_give(&c, &b, 8, "");
+	assert_string_equal(b.data, "[8 bytes before this are not kept]\n89abcdef");
+	buf_reset(&b);
+	buf_str(&b, "x");
+	capture_add(&c, "0123456789abcdef", 16);
+	capture_give(&c, &b, 4, "title");
+	assert_string_equal(b.data,
+	    "x\ntitle\n[12 bytes before this are not kept]\ncdef");
+	buf_clear(&b);
+	capture_clear(&c);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_capture_give),
 		cmocka_unit_test(test_capture_last_line),
 		cmocka_unit_test(test_capture_random),
 		cmocka_unit_test(test_capture_too_long),
