@@ -69,7 +69,7 @@ sub limits {
 	    'while :; do :; done',
 	    'for i in 1 2 3; do (while :; do :; done) & done; wait',
 	    "for i in \$(seq 60); do sleep $mark & done; wait",
-	    'python3 -c "' . "import os, time\nl = []\ntry:\n while 1: l.append(os.open('/dev/null', 0))\nfinally: time.sleep(1)\"",
+	    'python3 -c "' . "import os, time\nl = []\ntry:\n while 1: l.append(os.open('/dev/null', 0))\nfinally: time.sleep(3)\"",
 	    'head -c 5000000 /dev/zero > "$TMPDIR/full"', 'exec head -c 5000000 /dev/zero > "$TMPDIR/full"',
 	    'for i in 1 2 3; do python3 -c "' . "import time\nx = bytearray(40000000)\ntime.sleep(60)\" & done; wait",
 	    'trap "" XCPU; while :; do :; done', 'echo "{\"well\": true}"',
