@@ -245,7 +245,7 @@ for my $form (qw(literal env file)) {
 	my @commands = ([qw(status)], [qw(doctor)], [qw(inventory)], [qw(jobs)], [qw(queue list)], [qw(queue show work)], [qw(dead list)], [qw(dead list --group)],
 	    [qw(worker list)], [qw(alert list)], [qw(alert rules)], [qw(alert show letters)], [qw(schedule list)], [qw(audit list)], [qw(key list)], [qw(tail --lines 1000)],
 	    [qw(top --count 1)], [qw(channel test page)], [qw(channel test away)], [qw(migrate)], [qw(complete jobqctl channel test)],
-	    (map { ([ 'job', 'show', $_ ], [ 'job', 'log', $_ ]) } values %id, $sealed));
+	    (map { ([ 'job', 'show', $_ ], [ 'job', 'log', $_ ]) } @id{qw(mailwrong refused closed lost header program)}, $sealed));
 	for my $c (@commands) {
 		for my $option ($c->[0] =~ /^(?:top|tail|complete)$/ ? () : ('--json'), ()) {
 			my (undef, $out, $err) = $d->ctl($option, @$c);
