@@ -79,7 +79,7 @@ is $job->{result}{analysed}, 2, '… what was not yet';
 is $job->{progress}, 100, '… with progress';
 is $pg->query("SELECT string_agg(sentiment || ' ' || themes::text, ', ' ORDER BY id) FROM feedback"), 'positive {trainer}, negative {pace,room}', '… and is judged';
 is triggered('feedbackAIAnalysis', 'S3-10: … once more')->{result}{analysed}, 0, '… there is nothing left';
-is scalar(my @a = $web->requests(qr{^POST /ai})), 2, '… so nobody is asked';
+is scalar($web->requests(qr{^POST /ai})), 2, '… so nobody is asked';
 
 #
 # Who is told of what, while the mail server is down
