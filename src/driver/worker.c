@@ -388,7 +388,6 @@ static void
 close_worker(struct driver_ctx *ctx)
 {
 	struct kept *k = ctx->state;
-
 	mono_t grace = ctx->queue->grace_ms * MONO_MS;
 
 	k->leaving = true;
