@@ -331,52 +331,71 @@ orders(struct kept *k)
 	return k->orders;
 }
 
-/* Moves the order's texts. */
+/* With the job's completion; moves the texts. */
 static void
-take_enqueue(struct kept *k, struct said *s)
+enqueue_with(struct flight *f, struct said *s)
 {
-	struct flight *f = s->id != 0 ? flight_find(k, s->id) : NULL;
-	struct strings jobs = { .n = 0 };
-	struct strings *to = f != NULL ? &f->jobs : &jobs;
-	struct asked *a;
-	struct err e;
+	struct kept *k = f->kept;
+	size_t bytes = strlen(s->queue) + strlen(s->json);
 
-	if (s->id != 0 && f == NULL) {
-		complain(k, "enqueue for a job that is not in flight", s->queue);
+	if (f->jobs_bytes + bytes > JOB_ORDERS_MAX ||
+	    k->jobs_bytes + bytes > JOBS_ORDERS_MAX) {
+		spoil(f, CLASS_RESOURCE, "more than 16 MiB for one job, or "
+		    "64 MiB for all in flight");
 		return;
 	}
-	if (conf_seal_job(k->ctx->conf, s->queue, &s->json, &e) < 0) {
-		complain(k, "enqueue: not encrypted", e.msg);
-		if (f != NULL)
-			spoil(f, CLASS_ERROR, e.msg);
-		return;
-	}
-	if (f != NULL) {
-		size_t bytes = strlen(s->queue) + strlen(s->json);
-
-		if (f->jobs_bytes + bytes > JOB_ORDERS_MAX ||
-		    k->jobs_bytes + bytes > JOBS_ORDERS_MAX) {
-			spoil(f, CLASS_RESOURCE, "more than 16 MiB for one job, or "
-			    "64 MiB for all in flight");
-			return;
-		}
-		f->jobs_bytes += bytes;
-		k->jobs_bytes += bytes;
-		orders(k);
-	}
-	strings_take(to, s->queue);
-	strings_take(to, s->json);
+	f->jobs_bytes += bytes;
+	k->jobs_bytes += bytes;
+	orders(k);
+	strings_take(&f->jobs, s->queue);
+	strings_take(&f->jobs, s->json);
 	s->queue = s->json = NULL;
-	if (f != NULL)
-		return;
-	a = xcalloc(1, sizeof(*a));
+}
+
+/* At once, unless it has failed already; moves the texts. */
+static void
+enqueue_now(struct kept *k, struct said *s, const struct order_end *failed)
+{
+	struct strings jobs = { .n = 0 };
+	struct asked *a = xcalloc(1, sizeof(*a));
+
 	a->kept = k;
 	a->ref = s->text;
 	s->text = NULL;
 	a->generation = k->generation;
 	a->at = k->said;
+	if (failed != NULL) {
+		on_enqueued(failed, a);
+		return;
+	}
+	strings_take(&jobs, s->queue);
+	strings_take(&jobs, s->json);
+	s->queue = s->json = NULL;
 	orders_add(orders(k), &jobs, 0, NULL, NULL, on_enqueued, a);
 	heed(k);
+}
+
+static void
+take_enqueue(struct kept *k, struct said *s)
+{
+	struct flight *f = s->id != 0 ? flight_find(k, s->id) : NULL;
+	struct err e;
+	int rc;
+
+	if (s->id != 0 && f == NULL) {
+		complain(k, "enqueue for a job that is not in flight", s->queue);
+		return;
+	}
+	rc = conf_seal_job(k->ctx->conf, s->queue, &s->json, &e);
+	if (rc < 0)
+		complain(k, "enqueue: not encrypted", e.msg);
+	if (f == NULL)
+		enqueue_now(k, s, rc < 0 ?
+		    &(struct order_end){ CLASS_ERROR, e.msg, 0 } : NULL);
+	else if (rc < 0)
+		spoil(f, CLASS_ERROR, e.msg);
+	else
+		enqueue_with(f, s);
 }
 
 static void
