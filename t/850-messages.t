@@ -9,6 +9,7 @@ use Api;
 use Digest::SHA qw(hmac_sha256 sha256_hex);
 use Example;
 use Jobqd;
+use List::Util qw(max);
 use MIME::Base64 qw(encode_base64 decode_base64);
 use Test::More;
 
@@ -259,12 +260,11 @@ my $span = $pg->query("SELECT round(extract(epoch FROM max(started_at) - min(sta
 # fifty at once, and the others fifty a second; a slow machine may begin late
 cmp_ok $span, '>=', 3, "S2-33: 220 messages that are there at once start within $span s, not before 3.4 but for a late first one";
 $web->rules(@always, [ 'PUT', '^/v1.0/drive/items/', [ { status => 201, delay => 0.5 } ] ]);
-$from = $pg->query("SELECT max(id) FROM jobq.job");
 my @uploads = map { enqueue($pg, 'attachments', 'upload', { %$file, fileId => "file-$_" }) } 1 .. 12;
 job_is($pg, $_, 'completed', 'an upload') for @uploads;
-my $most = $pg->query(<<"SQL");
-SELECT max((SELECT count(*) FROM jobq.attempts b WHERE b.job_id > $from AND b.started_at <= a.started_at AND b.finished_at > a.started_at)) FROM jobq.attempts a WHERE job_id > $from
-SQL
+# As the service sees it: when an attempt began and ended is told by clocks that may
+# be some milliseconds off.
+my $most = max(map { $_->{flying} } grep { $_->{path} =~ m{/file-\d+/content$} } $web->requests(qr{^PUT /v1.0/drive/items/}));
 cmp_ok $most, '<=', 5, "S2-35: of twelve uploads $most go at a time";
 
 #

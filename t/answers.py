@@ -5,9 +5,10 @@ list of [method, pattern of the path, [answer, …]], the method a pattern too; 
 first that fits counts.
 An answer is {status, headers, json or text, delay in seconds}; the second request that fits gets
 the second one, and the last one repeats. Else it is 404. Appends one JSON line a
-request to FILE: method, path, headers, status, body (its first 64 KiB), and of all
-of the body length and sha256.
+request to FILE: method, path, headers, status, body (its first 64 KiB), of all
+of the body length and sha256, and how many of its method were being answered.
 """
+import collections
 import hashlib
 import http.server
 import json
@@ -20,7 +21,7 @@ import time
 port, path, rules = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 lock = threading.Lock()
 out = open(path, "a", buffering=1)
-asked = {}
+asked, flying = {}, collections.Counter()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -37,12 +38,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     answer = answers[min(n, len(answers) - 1)]
                     break
             status = answer.get("status", 200)
+            flying[self.command] += 1
             out.write(json.dumps({
                 "method": self.command, "path": self.path, "status": status,
                 "headers": {k.lower(): v for k, v in self.headers.items()},
                 "body": body[:65536].decode("latin-1"), "length": len(body),
-                "sha256": hashlib.sha256(body).hexdigest()}) + "\n")
+                "sha256": hashlib.sha256(body).hexdigest(), "flying": flying[self.command]}) + "\n")
         time.sleep(answer.get("delay", 0))
+        with lock:
+            flying[self.command] -= 1
         text = (json.dumps(answer["json"]) if "json" in answer else answer.get("text", "")).encode()
         self.send_response(status)
         for name, value in answer.get("headers", {}).items():
