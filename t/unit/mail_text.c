@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/xalloc.h"
-#include "driver/letter.h"
+#include "driver/email/letter.h"
 
 static void
 answer(struct buf *b, const struct letter *l)

@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "driver/addr.h"
+#include "driver/email/addr.h"
 
 static void
 test_addr_good(void **state)

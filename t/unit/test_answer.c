@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "driver/answer.h"
+#include "driver/http/answer.h"
 
 #define NOW 1700000000		/* Tue, 14 Nov 2023 22:13:20 GMT */
 

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "driver/auth.h"
+#include "driver/http/auth.h"
 
 static int
 take(struct auth *a, const char *answer)

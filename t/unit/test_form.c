@@ -7,8 +7,8 @@
 #include <jansson.h>
 #include <unistd.h>
 
-#include "driver/form.h"
-#include "driver/upload.h"
+#include "driver/http/form.h"
+#include "driver/http/upload.h"
 
 static json_t *
 read_json(const char *text)

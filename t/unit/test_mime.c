@@ -1,7 +1,7 @@
 #include "unit.h"
 
 #include "base/xalloc.h"
-#include "driver/mime.h"
+#include "driver/email/mime.h"
 
 static void
 fill(struct mail *m, const char *subject, const char *text)

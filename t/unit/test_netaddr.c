@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
-#include "driver/netaddr.h"
+#include "driver/http/netaddr.h"
 
 static bool
 is_private(const char *text)

@@ -3,7 +3,7 @@
  */
 #include "unit.h"
 
-#include "driver/pace.h"
+#include "driver/http/pace.h"
 
 #define MAX 500
 #define MANY 2000

@@ -1,7 +1,7 @@
 #include "unit.h"
 
 #include "base/utf8.h"
-#include "driver/reply.h"
+#include "driver/email/reply.h"
 
 static void
 test_reply_lines(void **state)

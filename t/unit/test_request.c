@@ -1,6 +1,6 @@
 #include "unit.h"
 
-#include "driver/request.h"
+#include "driver/http/request.h"
 
 #define NOW 1700000000
 
