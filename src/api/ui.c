@@ -9,9 +9,8 @@
 
 #include "api/ui.h"
 #include "api/uitext.h"
+#include "core/base64.h"
 #include "core/digest.h"
-
-#define BASE64_MAX (DIGEST_SIZE / 3 * 4 + 5)
 
 static struct {
 	struct buf text;
@@ -26,49 +25,29 @@ put_lines(struct buf *b, const char *const *lines)
 		buf_str(b, *lines);
 }
 
-static void
-base64(char out[BASE64_MAX], const unsigned char digest[DIGEST_SIZE])
-{
-	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < DIGEST_SIZE; i += 3) {
-		unsigned n = (unsigned)digest[i] << 16;
-
-		if (i + 1 < DIGEST_SIZE)
-			n |= (unsigned)digest[i + 1] << 8;
-		if (i + 2 < DIGEST_SIZE)
-			n |= digest[i + 2];
-		*out++ = digits[n >> 18];
-		*out++ = digits[n >> 12 & 63];
-		*out++ = i + 1 < DIGEST_SIZE ? digits[n >> 6 & 63] : '=';
-		*out++ = i + 2 < DIGEST_SIZE ? digits[n & 63] : '=';
-	}
-	*out = '\0';
-}
-
 /* Append an element's lines; its text begins behind the newline of its tag. */
 static void
-put_element(const char *const *lines, char hash[BASE64_MAX])
+put_element(const char *const *lines, struct buf *hash)
 {
 	unsigned char digest[DIGEST_SIZE];
 	size_t begin = page.text.len - 1;
 
 	put_lines(&page.text, lines);
 	digest_sha256(digest, page.text.data + begin, page.text.len - begin);
-	base64(hash, digest);
+	base64_encode(hash, digest, sizeof(digest));
 }
 
 static void
 make_page(void)
 {
-	char style[BASE64_MAX], script[BASE64_MAX], hex[DIGEST_HEX_MAX];
+	struct buf style = { 0 }, script = { 0 };
+	char hex[DIGEST_HEX_MAX];
 	unsigned char digest[DIGEST_SIZE];
 
 	put_lines(&page.text, ui_top);
-	put_element(ui_style, style);
+	put_element(ui_style, &style);
 	put_lines(&page.text, ui_middle);
-	put_element(ui_script, script);
+	put_element(ui_script, &script);
 	put_lines(&page.text, ui_bottom);
 	digest_sha256(digest, page.text.data, page.text.len);
 	/* Half of it is enough to tell pages apart. */
@@ -79,7 +58,9 @@ make_page(void)
 	    "style-src 'sha256-%s'; connect-src 'self'; img-src data:; base-uri 'none'; "
 	    "form-action 'none'; frame-ancestors 'none'; "
 	    "require-trusted-types-for 'script'; trusted-types 'none'\r\n",
-	    script, style);
+	    script.data, style.data);
+	buf_clear(&script);
+	buf_clear(&style);
 }
 
 void

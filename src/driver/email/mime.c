@@ -8,7 +8,6 @@
 #include "config.h"
 
 #include <ctype.h>
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include <time.h>
 
 #include "base/utf8.h"
+#include "core/base64.h"
 #include "driver/email/mime.h"
 
 #define LINE 76			/* of encoded text */
@@ -131,15 +131,6 @@ is_plain(const char *s)
 	return true;
 }
 
-static size_t
-base64_put(struct buf *out, const char *data, size_t len)
-{
-	unsigned char text[WORD_BYTES / 3 * 4 + 8];
-	int n = EVP_EncodeBlock(text, (const unsigned char *)data, (int)len);
-
-	buf_put(out, text, (size_t)n);
-	return (size_t)n;
-}
 
 /* =?UTF-8?B?…?= words, each of whole characters; column is where we are. */
 static void
@@ -163,7 +154,7 @@ put_words(struct buf *out, const char *s, size_t column)
 		if (i > 0 || column > 60)
 			buf_str(out, "\r\n ");
 		buf_str(out, "=?UTF-8?B?");
-		base64_put(out, s + i, n);
+		base64_encode(out, s + i, n);
 		buf_str(out, "?=");
 		i += n;
 	}
@@ -396,12 +387,7 @@ put_base64(struct buf *out, const char *data, size_t len)
 	const size_t bytes = LINE / 4 * 3;
 
 	for (size_t i = 0; i < len; i += bytes) {
-		size_t n = len - i < bytes ? len - i : bytes;
-		unsigned char line[LINE + 8];
-		int m = EVP_EncodeBlock(line, (const unsigned char *)data + i,
-		    (int)n);
-
-		buf_put(out, line, (size_t)m);
+		base64_encode(out, data + i, len - i < bytes ? len - i : bytes);
 		buf_str(out, "\r\n");
 	}
 }

@@ -3,7 +3,6 @@
  */
 #include "config.h"
 
-#include <openssl/evp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,6 +13,7 @@
 #include <auth-client.h>
 
 #include "base/xalloc.h"
+#include "core/base64.h"
 #include "driver/email/sasl.h"
 
 #define CHALLENGE_MAX 12288		/* bytes of base64: RFC 4954 */
@@ -152,35 +152,10 @@ sasl_mechanism(const struct sasl *s)
 static char *
 encode(const char *data, size_t len)
 {
-	char *text = xmalloc(len / 3 * 4 + 8);
+	struct buf text = { 0 };
 
-	EVP_EncodeBlock((unsigned char *)text, (const unsigned char *)data,
-	    (int)len);
-	return text;
-}
-
-/* New, with a NUL behind it; NULL: it is none. */
-static char *
-decode(const char *text, int *out)
-{
-	EVP_ENCODE_CTX *ctx = EVP_ENCODE_CTX_new();
-	size_t len = strlen(text);
-	char *data = xmalloc(len / 4 * 3 + 8);
-	int n = 0, last = 0;
-
-	EVP_DecodeInit(ctx);
-	if (len > CHALLENGE_MAX ||
-	    EVP_DecodeUpdate(ctx, (unsigned char *)data, &n,
-	    (const unsigned char *)text, (int)len) < 0 ||
-	    EVP_DecodeFinal(ctx, (unsigned char *)data + n, &last) < 0) {
-		free(data);
-		data = NULL;
-	} else {
-		*out = n + last;
-		data[*out] = '\0';
-	}
-	EVP_ENCODE_CTX_free(ctx);
-	return data;
+	base64_encode(&text, data, len);
+	return buf_detach(&text);
 }
 
 /* The second question is why the token was refused; the answer to it is
@@ -203,18 +178,23 @@ respond_xoauth2(const struct sasl *s, const char *challenge)
 char *
 sasl_respond(struct sasl *s, const char *challenge, struct err *e)
 {
-	char *question = NULL;
+	struct buf question = { 0 };
 	const char *answer;
-	int len = 0;
+	size_t size;
+	int len;
 
 	if (s->library == NULL)
 		return respond_xoauth2(s, challenge);
-	if (challenge != NULL && (question = decode(challenge, &len)) == NULL) {
+	if (challenge != NULL && ((size = strlen(challenge)) > CHALLENGE_MAX ||
+	    base64_decode(&question, challenge, size) < 0)) {
+		buf_clear(&question);
 		err_set(e, "the server's question is no base64");
 		return NULL;
 	}
-	answer = auth_response(s->library, question, &len);
-	free(question);
+	len = (int)question.len;
+	answer = auth_response(s->library, challenge == NULL ? NULL :
+	    question.len > 0 ? question.data : "", &len);
+	buf_clear(&question);
 	if (answer == NULL && challenge != NULL)
 		err_set(e, "nothing to answer to the server's question");
 	return answer ? encode(answer, (size_t)len) : NULL;

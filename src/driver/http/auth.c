@@ -5,13 +5,13 @@
 
 #include <ctype.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/xalloc.h"
 #include "conf/conf.h"
+#include "core/base64.h"
 #include "driver/http/auth.h"
 #include "driver/http/form.h"
 
@@ -110,12 +110,11 @@ static char *
 make_pair(const struct auth *a)
 {
 	char *plain = xasprintf("%s:%s", a->user, a->password ? a->password : "");
-	size_t len = strlen(plain);
-	char *text = xmalloc(len / 3 * 4 + 8);
+	struct buf text = { 0 };
 
-	EVP_EncodeBlock((unsigned char *)text, (unsigned char *)plain, (int)len);
+	base64_encode(&text, plain, strlen(plain));
 	auth_wipe(plain);
-	return text;
+	return buf_detach(&text);
 }
 
 int

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,7 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "conf/conf.h"
+#include "core/base64.h"
 #include "db/stmt.h"
 #include "db/txn.h"
 #include "driver/data.h"
@@ -390,18 +390,18 @@ static json_t *
 attachment(struct report_run *r)
 {
 	size_t len = (size_t)r->output.bytes;
-	unsigned char *bytes = xmalloc(len + 1), *text;
+	char *bytes = xmalloc(len + 1);
+	struct buf text = { 0 };
 	json_t *o = NULL;
 
-	text = xmalloc(len / 3 * 4 + 8);
 	if (pread(r->output.fd, bytes, len, 0) == (ssize_t)len) {
-		EVP_EncodeBlock(text, bytes, (int)len);
+		base64_encode(&text, bytes, len);
 		o = json_pack("[{s:s, s:s, s:s}]", "filename", r->output.name, "type",
 		    r->count > 1 && !r->format->many ?
-		    "application/zip" : r->format->type, "content", text);
+		    "application/zip" : r->format->type, "content", text.data);
 	}
 	free(bytes);
-	free(text);
+	buf_clear(&text);
 	return o;
 }
 
