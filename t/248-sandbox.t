@@ -93,9 +93,13 @@ sub limits {
 	is_deeply $r->{1}{result}, { ok => 1 }, "$who: a runtime that reserves far more addresses than it uses memory" if $r->{1} && !$r->{2};
 }
 
+# What cannot fork any more ends; something stays of each, so that this one does
+# not burn out before anybody has looked.
+my $bomb = "f() { sleep $mark & f | f & }; f; sleep 60";
+
 # A fork bomb, from which the ordinary user's limit protects the machine as well.
 sub bomb {
-	my $r = box('processes: 30, cpu_time: 20s', "sleep $mark & f() { f | f & }; f; sleep 60", "$build/t/unit/fork_bomb grow 50 away", 'echo 1');
+	my $r = box('processes: 30, cpu_time: 20s', $bomb, "$build/t/unit/fork_bomb grow 50 away", 'echo 1');
 	failed_by($r->{1}, '(?:processes|cpu_time)', 'a fork bomb');
 	failed_by($r->{2}, '(?:processes|cpu_time)', '… one in sessions of its own');
 	is $r->{3}{result}, 1, "$who: … and the worker goes on";
@@ -239,7 +243,7 @@ SKIP: {
 	skip 'needs root', 3 unless $> == 0;
 	($who, @as) = ('root');
 	my $r = box('user: nobody, isolate: true, processes: 30', 'id -un; stat -c %U "$TMPDIR"; echo > "$TMPDIR/x"; cat /etc/shadow 2>/dev/null; setpriv --reuid=0 true 2>/dev/null && echo root again; true',
-	    "sleep $mark & f() { f | f & }; f; sleep 60", 'echo 1');
+	    $bomb, 'echo 1');
 	is $r->{1}{text}, "nobody\nnobody\n", 'another user, for good, with a TMPDIR of its own';
 	failed_by($r->{2}, 'processes', 'a fork bomb of another user');
 	is_deeply [ glob work_dir() . '/tmp/jobqd-*' ], [], '… nothing is left';
