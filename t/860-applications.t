@@ -23,7 +23,10 @@ workflows:
       renew: {queue: work, type: renew, max_attempts: 3, data: {exit: "{{data.exit}}", id: "{{data.id}}"}}
     on_failure: {queue: work, type: recreate}
 YAML
-$d->start;
+{
+	local @ENV{qw(REDIS_HOST QUEUE_REDIS_PORT)} = ('nowhere', 6379);
+	$d->start;
+}
 sub q1 { return $pg->query("SELECT $_[0]") }
 sub done { my ($w) = @_; wait_for { q1("state FROM jobq.workflows WHERE id = $w") ne 'running' } 'the workflow'; return q1("state FROM jobq.workflows WHERE id = $w") }
 
@@ -32,6 +35,8 @@ sub done { my ($w) = @_; wait_for { q1("state FROM jobq.workflows WHERE id = $w"
 	my $effective = sub { my ($s, $out, $err) = run_program([ jobqd_program(), '-T', '-c', $d->{conf} ], env => {@_}); return "$s$out$err" };
 	is $effective->(map { ("${_}HOST" => 'nowhere', "${_}PORT" => 'x', "${_}PASSWORD" => "\$\{x", "${_}DB" => -1, "${_}URL" => 'redis://nowhere') } qw(REDIS_ QUEUE_REDIS_)),
 	    $effective->(), 'S0-63, S3-53, S4-10: variables of Redis change nothing';
+	my @said = $d->log =~ /uses no Redis (.*)/g;
+	is "@said", 'variables="REDIS_HOST QUEUE_REDIS_PORT" set=database.url', '… and one warning tells of them';
 }
 
 # An id that the application has made: it finds the job, and makes no second one.

@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "master/dev.h"
@@ -414,11 +415,32 @@ prepare_sandboxes(const struct conf *conf)
 		cgroup_delegate();
 }
 
+/* To those who come from a system that has its jobs there. */
+static void
+tell_of_redis(void)
+{
+	static const char *const names[] = {
+		"REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD", "REDIS_DB",
+		"REDIS_URL", "QUEUE_REDIS_HOST", "QUEUE_REDIS_PORT",
+		"QUEUE_REDIS_PASSWORD",
+	};
+	struct buf set = { 0 };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (getenv(names[i]) != NULL)
+			buf_printf(&set, "%s%s", set.len > 0 ? " " : "", names[i]);
+	if (set.len > 0)
+		log_warn("uses no Redis", "variables=%s set=%s", set.data,
+		    "database.url");
+	buf_clear(&set);
+}
+
 static void
 serve(struct master *m)
 {
 	log_info("starting", "version=%s configuration=%s pid=%d",
 	    PACKAGE_VERSION, m->current->conf->path, (int)getpid());
+	tell_of_redis();
 	proc_adopt_orphans();
 	cgroup_sweep();
 	prepare_sandboxes(m->current->conf);
