@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/xalloc.h"
 #include "base/utf8.h"
+#include "base/xalloc.h"
 #include "conf/dump.h"
 #include "conf/expand.h"
 #include "conf/parts.h"

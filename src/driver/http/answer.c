@@ -12,8 +12,8 @@
 
 #include "base/xalloc.h"
 #include "conf/conf.h"
-#include "driver/http/answer.h"
 #include "driver/data.h"
+#include "driver/http/answer.h"
 
 /*
  * Options

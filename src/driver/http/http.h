@@ -13,13 +13,13 @@
 #include "base/err.h"
 #include "base/mono.h"
 #include "core/job.h"
+#include "driver/driver.h"
 #include "driver/http/answer.h"
 #include "driver/http/auth.h"
-#include "driver/driver.h"
-#include "driver/output.h"
 #include "driver/http/pace.h"
 #include "driver/http/request.h"
 #include "driver/http/upload.h"
+#include "driver/output.h"
 #include "os/address.h"
 
 /* Files that are sent, and the one that is received. */

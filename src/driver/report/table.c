@@ -8,8 +8,8 @@
 #include <strings.h>
 
 #include "base/xalloc.h"
-#include "driver/rows.h"
 #include "driver/report/table.h"
+#include "driver/rows.h"
 
 const struct format *const formats[] = {
 	&format_csv, &format_json, &format_ndjson, &format_xlsx, &format_pdf, NULL

@@ -18,10 +18,10 @@
 #include "driver/capture.h"
 #include "driver/driver.h"
 #include "driver/lines.h"
-#include "driver/worker/orders.h"
 #include "driver/program.h"
 #include "driver/progress.h"
 #include "driver/strings.h"
+#include "driver/worker/orders.h"
 #include "os/loop.h"
 
 /* WAITS for the program; RUNS in it; ENDS when its end is in the database. */
