@@ -5,12 +5,12 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use IPC::Open2;
 use JSON::PP;
+use Runner;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $runner = ($ENV{JOBQD_BUILDDIR} || '.') . '/t/unit/run_driver';
+my $runner = runner_program();
 plan skip_all => "no $runner: build the check programs" unless -x $runner;
 
 my $dir = temp_directory();
@@ -41,55 +41,11 @@ sub configure_many {
 sub job { my ($id, @steps) = @_; return { id => $id, type => 'app', data => { do => [@steps] } } }
 sub done { return [ 'say', '{"done":{"id":@id}}' ] }
 
-sub understand {
-	my %all = (progress => [], output => {}, started => []);
-	for my $o (map { $json->decode($_) } @_) {
-		my ($kind) = keys %$o;
-		if ($kind eq 'result') { $all{ $o->{result}{id} } = $o->{result} }
-		elsif ($kind eq 'output') { $all{output}{ $o->{output}{id} } .= $o->{output}{text} }
-		elsif ($kind eq 'progress') { push @{ $all{progress} }, [ @{ $o->{progress} }{qw(id pct text)} ] }
-		else { $all{$kind} = $o->{$kind} }
-	}
-	return \%all;
-}
-
-sub run_jobs {
-	my (@jobs) = @_;
-	my ($status, $out, $err) = run_program([ $runner, "$dir/conf.yml", 'q' ],
-	    in => join '', map { $json->encode({ job => $_ }) . "\n" } @jobs);
-	diag $err if $status != 0;
-	my $all = understand(split /\n/, $out);
-	$all->{log} = $err;
-	return $all;
-}
-
-sub classes { my ($r, @ids) = @_; return join ' ', map { $r->{$_} ? $r->{$_}{class} || 'completed' : 'none' } @ids }
+sub run_jobs { return run_jobs_of("$dir/conf.yml", 'q', @_) }
+sub talk { return talk_to("$dir/conf.yml", 'q', "$dir/log") }
 sub messages { my ($r, $like, @ids) = @_; return scalar grep { ($r->{$_}{message} // '') =~ $like } @ids }
 # Processes whose command line has this in it.
 sub living { my ($like) = @_; return scalar grep { process_title($_) =~ $like } map { m{/(\d+)$} } glob '/proc/[0-9]*' }
-
-# A worker to talk with: commands go in one at a time.
-sub talk {
-	my $pid = open2(my $out, my $in, 'sh', '-c', "exec $runner $dir/conf.yml q 2>>$dir/log");
-	$in->autoflush(1);
-	my $self = { pid => $pid, in => $in, out => $out, lines => [] };
-	$self->{say} = sub { print $in $json->encode($_[0]) . "\n" };
-	$self->{until} = sub {
-		my ($kind) = @_;
-		while (defined(my $line = readline $out)) {
-			push @{ $self->{lines} }, $line;
-			return $json->decode($line)->{$kind} if $line =~ /^\{"$kind"/;
-		}
-		die "the worker never said $kind\n";
-	};
-	$self->{end} = sub {
-		close $in;
-		push @{ $self->{lines} }, readline $out;
-		waitpid $pid, 0;
-		return understand(@{ $self->{lines} });
-	};
-	return $self;
-}
 
 # What it is told.
 {

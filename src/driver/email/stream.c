@@ -188,12 +188,25 @@ stream_start_tls(struct stream *s, struct ssl_ctx_st *ctx, const char *name,
  * Bytes
  */
 
+/* After n of a call that has moved nothing: 0 when it can be made again, -1 with
+ * e: it is of no use, or would come too late. */
+static int
+wait_again(struct stream *s, ssize_t n, short what, mono_t until, struct err *e)
+{
+	if (s->ssl != NULL && (what = tls_wants(s, (int)n, e)) == 0)
+		return -1;
+	if (s->ssl == NULL && errno == EINTR)
+		return 0;
+	if (s->ssl == NULL && errno != EAGAIN)
+		return err_errno(e, "the connection is lost");
+	return wait_or_fail(s, what, until, e);
+}
+
 /* Some bytes, at least one. -1 with e: none will come, or not in time. */
 static ssize_t
 read_some(struct stream *s, char *data, size_t size, mono_t until, struct err *e)
 {
 	for (;;) {
-		short what = POLLIN;
 		ssize_t n = s->ssl ? SSL_read(s->ssl, data, (int)size) :
 		    recv(s->fd, data, size, 0);
 
@@ -201,13 +214,7 @@ read_some(struct stream *s, char *data, size_t size, mono_t until, struct err *e
 			return n;
 		if (s->ssl == NULL && n == 0)
 			return err_set(e, "the connection was closed");
-		if (s->ssl == NULL && errno == EINTR)
-			continue;
-		if (s->ssl == NULL && errno != EAGAIN)
-			return err_errno(e, "the connection is lost");
-		if (s->ssl != NULL && (what = tls_wants(s, (int)n, e)) == 0)
-			return -1;
-		if (wait_or_fail(s, what, until, e) < 0)
+		if (wait_again(s, n, POLLIN, until, e) < 0)
 			return -1;
 	}
 }
@@ -217,19 +224,12 @@ write_some(struct stream *s, const char *data, size_t len, mono_t until,
     struct err *e)
 {
 	for (;;) {
-		short what = POLLOUT;
 		ssize_t n = s->ssl ? SSL_write(s->ssl, data, (int)len) :
 		    send(s->fd, data, len, MSG_NOSIGNAL);
 
 		if (n > 0)
 			return n;
-		if (s->ssl == NULL && errno == EINTR)
-			continue;
-		if (s->ssl == NULL && errno != EAGAIN)
-			return err_errno(e, "the connection is lost");
-		if (s->ssl != NULL && (what = tls_wants(s, (int)n, e)) == 0)
-			return -1;
-		if (wait_or_fail(s, what, until, e) < 0)
+		if (wait_again(s, n, POLLOUT, until, e) < 0)
 			return -1;
 	}
 }
