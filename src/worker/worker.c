@@ -22,10 +22,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/utf8.h"
 #include "base/xalloc.h"
 #include "conf/shape.h"
-#include "core/jcheck.h"
 #include "core/msg.h"
 #include "driver/driver.h"
 #include "os/chan.h"
@@ -34,16 +32,13 @@
 #include "worker/direct.h"
 #include "worker/handlers.h"
 #include "worker/recent.h"
+#include "worker/sealing.h"
 #include "worker/shut.h"
 #include "worker/worker.h"
 
 #define ALARM_SLACK 60			/* seconds; see begin_blocking() */
 #define DRIVER_MORE (3 * MONO_SECOND)	/* than the grace, which it sees to itself */
 #define TITLE_TYPE_MAX 64
-
-#define ERROR_LINE_MAX 64		/* bytes of the first line of an encrypted error */
-/* Of what is to be encrypted so much fits into so many bytes. */
-#define SEALED_OF(max) (((max) - SEAL_FRAME_MAX) / 4 * 3)
 
 /* A job from its arrival to its end. */
 struct task {
@@ -90,7 +85,6 @@ static void on_message(struct chan *, uint32_t, const void *, size_t, int, void 
 static void on_closed(struct chan *, const char *, void *);
 static void pump(struct worker *);
 static void end_task(struct task *, struct run_result *);
-static int unseal_previous(const struct worker *, char **result, struct err *);
 static void end_early(struct task *, enum job_class, const char *message);
 
 static const struct chan_ops leader_ops = { on_message, on_closed };
@@ -227,67 +221,15 @@ task_over(struct task *t)
 	pump(w);
 }
 
-/*
- * Encryption: what a run leaves may say what its data said.
- */
-
-static bool
-seals(const struct worker *w)
-{
-	return w->queue->encrypt.keys != NULL && w->queue->encrypt.results;
-}
-
-/* A new envelope; NULL, and the log knows, when that cannot be: then the text
- * is left out, since it must not be seen. */
-static char *
-seal_text(struct worker *w, const char *field, const char *text, size_t len)
-{
-	struct buf b = { 0 };
-	struct err e;
-
-	if (seal(w->queue->encrypt.keys, w->queue->name, field, text, len, &b, &e) < 0) {
-		log_error("not encrypted", "left_out=%s reason=%s", field, e.msg);
-		buf_clear(&b);
-		return NULL;
-	}
-	return buf_detach(&b);
-}
-
-/*
- * The first line of an error is for everybody, and tells failures apart by
- * their class; the second is the envelope.
- */
-static void
-seal_result(struct worker *w, const struct run *run, struct run_result *r)
-{
-	char *text;
-
-	if (!r->settled)
-		run_seal_result(run, &r->result);
-	if (r->message != NULL) {
-		text = seal_text(w, "error", r->message, strlen(r->message));
-		free(r->message);
-		r->message = xasprintf("%s (encrypted)\n%s",
-		    job_class_name(r->class), text ? text : "");
-		free(text);
-	}
-}
-
 /* A run is over; a result and a message of its driver are for those alone who
  * have the key. */
 static void
 host_end(struct run *run, struct run_result *result)
 {
 	struct task *t = task_of(run);
-	struct worker *w = t->worker;
 
-	if (seals(w)) {
-		if (result->message != NULL)
-			utf8_cut(result->message,
-			    SEALED_OF(RESULT_MESSAGE_MAX - ERROR_LINE_MAX));
-		run_result_bound(result);
-		seal_result(w, run, result);
-	}
+	if (sealing_is_on(t->worker->queue))
+		sealing_result(run, result);
 	end_task(t, result);
 }
 
@@ -316,8 +258,8 @@ host_progress(struct run *run, int pct, const char *note)
 	struct worker *w = t->worker;
 	char *hidden = NULL;
 
-	if (note != NULL && seals(w))
-		note = hidden = seal_text(w, "note", note,
+	if (note != NULL && sealing_is_on(w->queue))
+		note = hidden = sealing_text(w->queue, "note", note,
 		    strnlen(note, SEALED_OF(NOTE_MAX)));
 	put_key(w, t);
 	msg_put_i64(&w->body, pct);
@@ -334,8 +276,9 @@ host_output(struct run *run, const char *text, size_t len)
 	struct buf line = { 0 };
 	char *hidden;
 
-	if (seals(w)) {
-		if ((hidden = seal_text(w, "output", text, len)) == NULL)
+	if (sealing_is_on(w->queue)) {
+		hidden = sealing_text(w->queue, "output", text, len);
+		if (hidden == NULL)
 			return;
 		buf_printf(&line, "%s\n", hidden);
 		free(hidden);
@@ -358,25 +301,7 @@ host_previous(struct run *run, char **result, struct err *e)
 		return 0;
 	if (direct_previous(&d, run->job, result, e) < 0)
 		return -1;
-	return *result == NULL ? 0 : unseal_previous(w, result, e);
-}
-
-/* What an earlier attempt left may be encrypted, whatever is said of it now. */
-static int
-unseal_previous(const struct worker *w, char **result, struct err *e)
-{
-	const struct queue_conf *q = w->queue;
-	struct buf b = { 0 };
-	enum unsealed got;
-
-	if (q->encrypt.keys == NULL || !seal_is(*result))
-		return 0;
-	got = unseal(q->encrypt.keys, q->name, "result", *result, &b, e);
-	free(*result);
-	*result = got == UNSEALED ? buf_detach(&b) : NULL;
-	buf_clear(&b);
-	return got == UNSEALED ? 0 :
-	    err_prepend(e, "the result of an earlier attempt");
+	return *result == NULL ? 0 : sealing_open_result(w->queue, result, e);
 }
 
 /* Without a leader nobody could run it later. */
@@ -481,48 +406,11 @@ run_task(struct worker *w, struct task *t)
 		begin_blocking(t);
 }
 
-/*
- * Put what the envelope has in the place of the data, which is thus nowhere
- * but here. What comes out is anybody's text, and not what PostgreSQL prints.
- * False: the job has ended.
- */
-static bool
-decrypt(struct task *t)
-{
-	const struct queue_conf *q = t->worker->queue;
-	struct buf plain = { 0 };
-	enum unsealed got;
-	struct err e;
-
-	if (!seal_is(t->job.data)) {
-		if (!q->encrypt.required || strcmp(t->job.data, "{}") == 0)
-			return true;
-		end_early(t, CLASS_VALIDATION, "the data is not encrypted");
-		return false;
-	}
-	got = unseal(q->encrypt.keys, q->name, "data", t->job.data, &plain, &e);
-	if (got == UNSEALED && (jcheck(plain.data, plain.len, &e) < 0 ||
-	    plain.data[strspn(plain.data, " \t\r\n")] != '{')) {
-		err_set(&e, "what was encrypted is no JSON object");
-		got = UNSEAL_BROKEN;
-	}
-	if (got == UNSEALED) {
-		free(t->job.data);
-		t->job.data = buf_detach(&plain);
-		return true;
-	}
-	if (plain.data != NULL)
-		explicit_bzero(plain.data, plain.cap);
-	buf_clear(&plain);
-	err_prepend(&e, "the data cannot be decrypted");
-	end_early(t, got == UNSEAL_NO_KEY ? CLASS_AUTH : CLASS_VALIDATION, e.msg);
-	return false;
-}
-
 static void
 begin(struct worker *w, struct task *t)
 {
 	const struct type_conf *type;
+	enum job_class class;
 	struct err e = { .code = ERR_NONE };
 	char why[256];
 	int index;
@@ -536,8 +424,10 @@ begin(struct worker *w, struct task *t)
 		refuse_type(t);
 		return;
 	}
-	if (w->queue->encrypt.keys != NULL && !decrypt(t))
+	if ((class = sealing_open_data(w->queue, &t->job.data, &e)) != CLASS_NONE) {
+		end_early(t, class, e.msg);
 		return;
+	}
 	if (!shape_fits(w->queue->schema, t->job.data, why, sizeof(why))) {
 		end_early(t, CLASS_VALIDATION, why);
 		return;
