@@ -20,7 +20,8 @@ my %kinds = (
 	twice     => [ [ $done, $done, [ 'say', '{"fail":{"id":@id}}' ] ], 'completed' ],
 	strange   => [ [ [ 'say', '{"done":{"id":999999}}' ], [ 'say', '{"progress":{"id":999999,"pct":5}}' ], $done ], 'completed' ],
 	parent    => [ [ [ 'say', '{"enqueue":{"queue":"children","data":{"of":@id},"id":@id}}' ], [ 'later', 0.02, $done ] ], 'completed' ],
-	left      => [ [ [ 'daemon', $mark ], [ 'fork', $mark ], $done ], 'completed' ],
+	# without its pipes: while such a process has them, no end of `mute` is to be seen
+	left      => [ [ [ 'sh', "setsid sleep $mark </dev/null >/dev/null 2>&1 &" ], [ 'fork', $mark ], $done ], 'completed' ],
 	polite    => [ [ [ 'say', '{"fail":{"id":@id,"class":"auth","message":"no"}}' ] ], 'auth' ],
 	killed    => [ [ [ 'die', 9 ] ], 'crash' ],
 	faulty    => [ [ [ 'later', 0.02, [ 'die', 11 ] ] ], 'crash' ],

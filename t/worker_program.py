@@ -17,7 +17,7 @@ A job's data is {"do": [STEP, ...]}; a step is a list:
     ["grow", MIB]         so much memory
     ["die", SIGNAL]       ["exit", STATUS]  ["close", FD]
     ["daemon", SECONDS]   leaves a process behind that has its pipes
-    ["fork", SECONDS]     starts a process
+    ["fork", SECONDS]     starts a process, which has not
 
 Arguments: options of the program itself: never-ready, slow-ready=S, deaf (reads
 nothing after the first job), stubborn (ignores cancel and quit), exit-ready=N
@@ -50,9 +50,10 @@ def step(job, what, *args):
     elif what == "err":
         os.write(2, args[0].encode() + b"\n")
     elif what == "flood":
-        block, left = b"x" * 65536, args[1]
-        while left > 0:
-            left -= os.write(args[0], block[:left])
+        with lock:  # in one piece, or another job's message would end the line
+            block, left = b"x" * 65536, args[1]
+            while left > 0:
+                left -= os.write(args[0], block[:left])
     elif what == "sleep":
         time.sleep(args[0])
     elif what == "file":
@@ -81,6 +82,8 @@ def step(job, what, *args):
         if os.fork() == 0:
             if what == "daemon":
                 os.setsid()
+            else:
+                os.closerange(0, 3)
             os.execlp("sleep", "sleep", str(args[0]))
     else:
         raise ValueError(what)

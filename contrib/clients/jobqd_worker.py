@@ -145,11 +145,23 @@ class Worker:
         loop = asyncio.get_running_loop()
         lines = asyncio.Queue()
 
-        def read():
-            # No text layer: it would read ahead and decode what is no UTF-8.
-            for line in sys.stdin.buffer:
+        def put(line):
+            try:
                 loop.call_soon_threadsafe(lines.put_nowait, line)
-            loop.call_soon_threadsafe(lines.put_nowait, None)
+            except RuntimeError:  # the loop is closed, as after quit
+                pass
+
+        def read():
+            # Not by sys.stdin: this thread would hold its lock when the
+            # interpreter ends, which aborts if it finds it held.
+            parts = []
+            while data := os.read(0, 65536):
+                head, *rest = data.split(b"\n")
+                parts.append(head)
+                for part in rest:
+                    put(b"".join(parts))
+                    parts = [part]
+            put(None)
 
         threading.Thread(target=read, daemon=True).start()
         while True:
