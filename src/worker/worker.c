@@ -52,6 +52,7 @@ struct task {
 	enum job_class why;		/* of the cancel */
 	char *destination;		/* where the run goes; NULL: not known */
 	TAILQ_ENTRY(task) link;
+	TAILQ_ENTRY(task) told;
 };
 TAILQ_HEAD(tasks, task);
 
@@ -63,16 +64,19 @@ struct worker {
 
 	struct loop *loop;
 	struct chan *leader;		/* NULL: gone */
-	struct timer *flush;		/* small messages leave together */
+	struct timer *turn;		/* the end of the loop's turn, at which jobs begin
+					 * and messages leave, together */
 	struct timer *overdue;		/* without a leader: our own ladder */
 	struct buf body;		/* of the message being made */
 
 	struct handlers *handlers;
 	size_t limit;			/* jobs at once */
 	struct tasks waiting, running;
+	struct tasks told;		/* of those that run: the driver is still to begin */
 	size_t nrunning;
 	struct task *starting;		/* whose driver's run() is on the stack */
-	bool pumping;
+	bool due;			/* there is something to do then */
+	bool retitle;			/* what runs is not what the title says */
 	bool leaving;
 	int status;
 
@@ -83,7 +87,6 @@ struct worker {
 
 static void on_message(struct chan *, uint32_t, const void *, size_t, int, void *);
 static void on_closed(struct chan *, const char *, void *);
-static void pump(struct worker *);
 static void end_task(struct task *, struct run_result *);
 static void end_early(struct task *, enum job_class, const char *message);
 
@@ -101,7 +104,15 @@ send_body(struct worker *w, enum msg_type type)
 	buf_reset(&w->body);
 }
 
-/* Messages of tiny jobs leave together, at the end of the loop's turn. */
+/* For what is to be done once, however many jobs a turn of the loop is about. */
+static void
+at_turns_end(struct worker *w)
+{
+	if (!w->due)
+		timer_set(w->turn, 0);
+	w->due = true;
+}
+
 static void
 send_soon(struct worker *w, enum msg_type type)
 {
@@ -111,8 +122,7 @@ send_soon(struct worker *w, enum msg_type type)
 	}
 	chan_cork(w->leader, true);
 	send_body(w, type);
-	if (!timer_pending(w->flush))
-		timer_set(w->flush, 0);
+	at_turns_end(w);
 }
 
 static void
@@ -123,12 +133,6 @@ send_now(struct worker *w)
 }
 
 static void
-on_flush(void *arg)
-{
-	send_now(arg);
-}
-
-static void
 put_key(struct worker *w, const struct task *t)
 {
 	msg_put_i64(&w->body, t->job.id);
@@ -136,12 +140,13 @@ put_key(struct worker *w, const struct task *t)
 }
 
 static void
-show_title(const struct worker *w)
+show_title(struct worker *w)
 {
 	const struct task *t = TAILQ_FIRST(&w->running);
 	char type[TITLE_TYPE_MAX + 1];
 	size_t i;
 
+	w->retitle = false;
 	if (w->nrunning > 1) {
 		proc_title("jobqd: worker %s/%d %zu jobs", w->queue->name, w->index,
 		    w->nrunning);
@@ -216,9 +221,9 @@ task_over(struct task *t)
 	if (w->starting == t)
 		w->starting = NULL;
 	if (!quick)
-		show_title(w);
+		w->retitle = true;
 	task_free(t);
-	pump(w);
+	at_turns_end(w);
 }
 
 /* A run is over; a result and a message of its driver are for those alone who
@@ -381,29 +386,37 @@ begin_blocking(struct task *t)
 }
 
 static void
-run_task(struct worker *w, struct task *t)
+run_task(struct task *t)
 {
-	unsigned flags = t->run.ctx->driver->flags;
-
-	if (flags & DRIVER_QUICK) {
-		w->starting = t;
-		t->run.ctx->driver->run(t->run.ctx, &t->run);
-		if (w->starting == NULL)
-			return;		/* its result says that it began */
-		w->starting = NULL;
-	}
-	put_key(w, t);
-	send_soon(w, MSG_STARTED);
-	/* Told before the driver begins: should it take this process down,
-	 * the leader knows which job to blame. */
-	send_now(w);
-	show_title(w);
-	if (flags & DRIVER_QUICK)
-		return;
-	if (flags & (DRIVER_ASYNC | DRIVER_MULTIPLEX))
+	if (t->run.ctx->driver->flags & (DRIVER_ASYNC | DRIVER_MULTIPLEX))
 		t->run.ctx->driver->run(t->run.ctx, &t->run);
 	else
 		begin_blocking(t);
+}
+
+/* The driver may end it before it returns, and then its result says that it
+ * began. */
+static bool
+is_over_at_once(struct worker *w, struct task *t)
+{
+	if (!(t->run.ctx->driver->flags & DRIVER_QUICK))
+		return false;
+	w->starting = t;
+	t->run.ctx->driver->run(t->run.ctx, &t->run);
+	if (w->starting == NULL)
+		return true;
+	w->starting = NULL;
+	return false;
+}
+
+static void
+tell_start(struct worker *w, struct task *t)
+{
+	put_key(w, t);
+	send_soon(w, MSG_STARTED);
+	w->retitle = true;
+	if (!(t->run.ctx->driver->flags & DRIVER_QUICK))
+		TAILQ_INSERT_TAIL(&w->told, t, told);
 }
 
 static void
@@ -441,22 +454,36 @@ begin(struct worker *w, struct task *t)
 	t->run.ctx = handlers_open(w->handlers, (size_t)index, &e);
 	if (t->run.ctx == NULL)
 		end_early(t, CLASS_ERROR, e.msg);
-	else
-		run_task(w, t);
+	else if (!is_over_at_once(w, t))
+		tell_start(w, t);
 }
 
-/* Start what may start; leave when there is nothing and that was the wish. */
+/*
+ * Start what may start; leave when there is nothing and that was the wish. The
+ * leader is told of jobs before their drivers begin: should one take this
+ * process down, it knows which to blame.
+ */
 static void
-pump(struct worker *w)
+on_turn(void *arg)
 {
+	struct worker *w = arg;
 	struct task *t;
 
-	if (w->pumping)
-		return;
-	w->pumping = true;
-	while (w->nrunning < w->limit && (t = TAILQ_FIRST(&w->waiting)) != NULL)
-		begin(w, t);
-	w->pumping = false;
+	for (;;) {
+		while (w->nrunning < w->limit &&
+		    (t = TAILQ_FIRST(&w->waiting)) != NULL)
+			begin(w, t);
+		if (w->retitle)
+			show_title(w);
+		send_now(w);
+		if (TAILQ_EMPTY(&w->told))
+			break;
+		while ((t = TAILQ_FIRST(&w->told)) != NULL) {
+			TAILQ_REMOVE(&w->told, t, told);
+			run_task(t);
+		}
+	}
+	w->due = false;
 	if (w->leaving && w->nrunning == 0 && TAILQ_EMPTY(&w->waiting))
 		loop_stop(w->loop);
 }
@@ -474,7 +501,7 @@ on_job(struct worker *w, struct msg_reader *r)
 	if (msg_get_job(r, &t->job, &t->pool) < 0)
 		fatal("the leader sent a malformed job", "bytes=%zu", r->left);
 	TAILQ_INSERT_TAIL(&w->waiting, t, link);
-	pump(w);
+	at_turns_end(w);
 }
 
 static struct task *
@@ -569,7 +596,7 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 		break;
 	case MSG_LEAVE:
 		w->leaving = true;
-		pump(w);
+		at_turns_end(w);
 		break;
 	default:
 		log_warn("unexpected message", "type=%u", type);
@@ -668,7 +695,7 @@ on_closed(struct chan *c, const char *reason, void *arg)
 	release_waiting(w);
 	w->overdue = timer_new(w->loop, on_overdue, w);
 	timer_set(w->overdue, 0);
-	pump(w);
+	at_turns_end(w);
 }
 
 /*
@@ -719,11 +746,12 @@ worker_init(struct worker *w, const struct conf *conf,
 	w->stored = queue != conf->notices;
 	w->index = index;
 	w->loop = loop_new();
-	w->flush = timer_new(w->loop, on_flush, w);
+	w->turn = timer_new(w->loop, on_turn, w);
 	w->limit = handlers_at_once(queue);
 	w->handlers = handlers_new(conf, queue, w->loop, &host_ops, w);
 	TAILQ_INIT(&w->waiting);
 	TAILQ_INIT(&w->running);
+	TAILQ_INIT(&w->told);
 	w->leader = chan_new(w->loop, PROC_CHANNEL_FD, &leader_ops, w);
 }
 
@@ -751,7 +779,7 @@ worker_main(const struct conf *conf, const struct queue_conf *queue, int index)
 	chan_free(w->leader);
 	recent_clear(&w->recent);
 	shut_clear(&w->shut);
-	timer_free(w->flush);
+	timer_free(w->turn);
 	if (w->overdue != NULL)
 		timer_free(w->overdue);
 	loop_free(w->loop);
