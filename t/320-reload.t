@@ -29,7 +29,7 @@ sub reload {
 }
 
 # Wait until there is one generation: these workers of each queue, one leader
-# each, and one of each of the others.
+# each, and one of each of the others, which have come since the last reload.
 sub settle {
 	my (%workers) = @_;
 	my %want = ('scheduler' => 1, 'monitor' => 1, 'master' => 1);
@@ -41,7 +41,9 @@ sub settle {
 		my %p = $d->processes;
 		my %have;
 		$have{ /^jobqd: (\w+(?: [a-z](?![a-z]))?)/ ? $1 : $_ }++ for values %p;
-		join(',', map { "$_=$have{$_}" } sort keys %have) eq join(',', map { "$_=$want{$_}" } sort keys %want);
+		my ($since) = $d->log =~ /.*: reloaded generation=(.*)/s;
+		join(',', map { "$_=$have{$_}" } sort keys %have) eq join(',', map { "$_=$want{$_}" } sort keys %want)
+		    && $since =~ /ready name=scheduler/ && $since =~ /ready name=monitor/;
 	} 'one generation';
 }
 
