@@ -424,6 +424,8 @@ begin
 			)
 			insert into jobq.turn (job, slot, queue, lane, attempt)
 			values (me, pg_catalog.pg_sequence_last_value('jobq.turn_slot'), queue_id, my_lane, 1);
+			-- after the inserts, which gave us a transaction id: tick() counts on
+			-- those of a later one to see who sleeps
 			if not is_paused and pg_catalog.pg_sequence_last_value('jobq.sleepers')
 			    OPERATOR(pg_catalog.&) sleep_bit OPERATOR(pg_catalog.<>) 0 then
 				perform pg_catalog.pg_notify('jobq', queue);
