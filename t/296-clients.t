@@ -306,7 +306,7 @@ sub alone {
 
 sub leaves {
 	my %id = map { $_ => enqueue($_, 'slow', {}) } @languages;
-	# … in their programs: one that is only claimed by then goes back
+	# a job that is only claimed when jobqd stops goes back
 	for my $l (@languages) { wait_for { $d->log =~ /job (started|completed) id=$id{$l} / } "$l: to run" }
 	is $d->stop, 0, 'jobqd stops';
 	is job($id{$_})->{state}, 'completed', "$_: quit: the job is finished before it leaves" for @languages;

@@ -65,7 +65,8 @@ struct worker {
 	struct loop *loop;
 	struct chan *leader;		/* NULL: gone */
 	struct timer *turn;		/* the end of the loop's turn, at which jobs begin
-					 * and messages leave, together */
+					 * and messages leave, together … */
+	bool due;			/* … if it is set, or about to end */
 	struct timer *overdue;		/* without a leader: our own ladder */
 	struct buf body;		/* of the message being made */
 
@@ -75,7 +76,6 @@ struct worker {
 	struct tasks told;		/* of those that run: the driver is still to begin */
 	size_t nrunning;
 	struct task *starting;		/* whose driver's run() is on the stack */
-	bool due;			/* there is something to do then */
 	bool retitle;			/* what runs is not what the title says */
 	bool leaving;
 	int status;
