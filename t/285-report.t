@@ -95,7 +95,7 @@ sub refused { local $main::expected = 1; my $job = ended(enqueue('report', {@_})
 
 sub python {
 	my ($code, @args) = @_;
-	my ($status, $out, $err) = run_program([ -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3', '-c', $code, @args ]);
+	my ($status, $out, $err) = run_program([ 'python3', '-c', $code, @args ]);
 	diag $err if $status != 0;
 	return $json->decode($out || 'null');
 }

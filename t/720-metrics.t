@@ -149,12 +149,11 @@ SKIP: {
 	is "$out$err", '', '… has nothing to say';
 }
 SKIP: {
-	my $python = -x '/usr/bin/python3' ? '/usr/bin/python3' : 'python3';
-	my ($status) = run_program([ $python, '-c', 'import prometheus_client.openmetrics.parser' ]);
+	my ($status) = run_program([ 'python3', '-c', 'import prometheus_client.openmetrics.parser' ]);
 	skip 'python3-prometheus-client is missing', 6 if $status;
 	for ([ 'openmetrics.parser', $open->{body} ], [ 'parser', $plain->{body} ]) {
 		my ($parser, $text) = @$_;
-		my ($rc, $out, $err) = run_program([ $python, '-c', <<"PY" ], in => $text);
+		my ($rc, $out, $err) = run_program([ 'python3', '-c', <<"PY" ], in => $text);
 import sys
 from prometheus_client.$parser import text_string_to_metric_families as parse
 text = sys.stdin.buffer.read().decode('utf-8')

@@ -4,7 +4,7 @@ asks for, and is as bad as it can be.
 
 A job's data is {"do": [STEP, ...]}; a step is a list:
 
-    ["say", TEXT]         a line on standard output, as it is; in TEXT @id is the job's
+    ["say", TEXT]         a line on standard output, as it is
     ["raw", HEX]          bytes there
     ["err", TEXT]         a line on standard error
     ["flood", FD, BYTES]  so many bytes without a newline
@@ -12,12 +12,14 @@ A job's data is {"do": [STEP, ...]}; a step is a list:
     ["later", SECONDS, STEP, ...]   the other steps after a while
     ["await", NAME]       the other steps when {"cancel"} came for the job
     ["file", PATH, TEXT]  a line appended to a file
-    ["sh", TEXT]          what a shell is to do; @id, @token and @attempt are the job's
+    ["sh", TEXT]          what a shell is to do
     ["spin", SECONDS]     so much processor time
     ["grow", MIB]         so much memory
     ["die", SIGNAL]       ["exit", STATUS]  ["close", FD]
     ["daemon", SECONDS]   leaves a process behind that has its pipes
     ["fork", SECONDS]     starts a process, which has not
+
+In a TEXT @id, @token and @attempt are the job's, and @pid is the program's.
 
 Arguments: options of the program itself: never-ready, slow-ready=S, deaf (reads
 nothing after the first job), stubborn (ignores cancel and quit), exit-ready=N
@@ -42,13 +44,20 @@ def say(message):
     out(json.dumps(message).encode() + b"\n")
 
 
+def named(text, job):
+    names = {"id": job["id"], "token": job["token"], "attempt": job["attempt"], "pid": os.getpid()}
+    for name, value in names.items():
+        text = text.replace("@" + name, str(value))
+    return text
+
+
 def step(job, what, *args):
     if what == "say":
-        out(args[0].replace("@id", str(job["id"])).encode() + b"\n")
+        out(named(args[0], job).encode() + b"\n")
     elif what == "raw":
         out(bytes.fromhex(args[0]))
     elif what == "err":
-        os.write(2, args[0].encode() + b"\n")
+        os.write(2, named(args[0], job).encode() + b"\n")
     elif what == "flood":
         with lock:  # in one piece, or another job's message would end the line
             block, left = b"x" * 65536, args[1]
@@ -58,14 +67,11 @@ def step(job, what, *args):
         time.sleep(args[0])
     elif what == "file":
         fd = os.open(args[0], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-        os.write(fd, args[1].replace("@id", str(job["id"])).encode() + b"\n")
+        os.write(fd, named(args[1], job).encode() + b"\n")
         os.close(fd)
     elif what == "sh":
-        text = args[0]
-        for name in ("id", "token", "attempt"):
-            text = text.replace("@" + name, str(job[name]))
-        if os.system(text) != 0:
-            raise RuntimeError(text)
+        if os.system(named(args[0], job)) != 0:
+            raise RuntimeError(args[0])
     elif what == "grow":
         memory.append(b"x" * (args[0] << 20))
     elif what == "spin":

@@ -38,6 +38,10 @@ our $deadline = $ENV{JOBQD_TEST_DEADLINE} || 60;
 my $source = abs_path(dirname(__FILE__) . '/../..');
 my $build = abs_path($ENV{JOBQD_BUILDDIR} || '.');
 my $main_pid = $$;
+
+# Debian's interpreters before others: they see Debian's packages, and are no
+# shell scripts that start another process.
+$ENV{PATH} = "/usr/bin:$ENV{PATH}";
 my @cleanup;
 our $status = 0;	# the test's exit status, known when it ends
 our $show_stopped = 1;	# … when it is not 0: the logs also of daemons that were stopped
