@@ -44,16 +44,34 @@ buf_printf(struct buf *b, const char *fmt, ...)
 	va_list ap;
 	int n;
 
-	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
-	va_end(ap);
-	if (n < 0)
-		return;
-	buf_grow(b, (size_t)n);
-	va_start(ap, fmt);
-	vsnprintf(b->data + b->len, (size_t)n + 1, fmt, ap);
-	va_end(ap);
+	/* Once, if there is room for it. */
+	for (;;) {
+		size_t room = b->cap - b->len;
+
+		va_start(ap, fmt);
+		n = vsnprintf(room > 0 ? b->data + b->len : NULL, room, fmt, ap);
+		va_end(ap);
+		if (n < 0) {
+			buf_put(b, "", 0);
+			return;
+		}
+		if ((size_t)n < room)
+			break;
+		buf_grow(b, (size_t)n);
+	}
 	b->len += (size_t)n;
+}
+
+/* How many bytes at its start a JSON string has as they are. */
+static size_t
+plain_length(const char *s, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && s[i] != '"' && s[i] != '\\' &&
+	    (unsigned char)(s[i] - 0x20) < 0x7f - 0x20)
+		i++;
+	return i;
 }
 
 void
@@ -63,9 +81,15 @@ buf_json(struct buf *b, const char *s, size_t len)
 
 	buf_char(b, '"');
 	while (i < len) {
-		unsigned char c = (unsigned char)s[i];
-		size_t n = utf8_length(s + i, len - i);
+		size_t plain = plain_length(s + i, len - i), n;
+		unsigned char c;
 
+		buf_put(b, s + i, plain);
+		i += plain;
+		if (i == len)
+			break;
+		c = (unsigned char)s[i];
+		n = utf8_length(s + i, len - i);
 		if (n == 0 || c == 0) {
 			buf_str(b, "\xef\xbf\xbd");
 			i++;

@@ -3,9 +3,10 @@
  */
 #include "config.h"
 
+#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,24 @@ void
 digest_hmac(unsigned char out[DIGEST_SIZE], const void *key, size_t key_len,
     const void *data, size_t len)
 {
-	if (HMAC(EVP_sha256(), key, (int)key_len, data, len, out, NULL) == NULL)
+	static EVP_MAC_CTX *ctx;	/* HMAC() would look it up at each call */
+	char name[] = "SHA256";
+	OSSL_PARAM digest[] = {
+		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
+		OSSL_PARAM_END,
+	};
+
+	if (ctx == NULL) {
+		EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+
+		ctx = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+		EVP_MAC_free(mac);
+		if (ctx == NULL || EVP_MAC_CTX_set_params(ctx, digest) != 1)
+			abort();
+	}
+	if (EVP_MAC_init(ctx, key, key_len, NULL) != 1 ||
+	    EVP_MAC_update(ctx, data, len) != 1 ||
+	    EVP_MAC_final(ctx, out, NULL, DIGEST_SIZE) != 1)
 		abort();
 }
 

@@ -6,15 +6,13 @@
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "core/digest.h"
 #include "core/sign.h"
-
-#define MAC_SIZE 32
 
 const char *const verify_scheme_names[] = { "none", "standard-webhooks",
     "timestamped-hmac", "github", "microsoft-graph", "token", NULL };
@@ -40,11 +38,11 @@ decode_base64(const char *text, size_t len, struct key *key)
 	if (len == 0 || len > SIGN_SECRET_MAX || len % 4 == 1 ||
 	    (pad > 0 && (len + pad) % 4 != 0))
 		return -1;
-	for (size_t i = 0; i < len; i++)
-		if (strchr("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-		    "0123456789+/", text[i]) == NULL)
-			return -1;
 	memcpy(padded, text, len);
+	padded[len] = '\0';
+	if (strspn((char *)padded, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	    "abcdefghijklmnopqrstuvwxyz0123456789+/") != len)
+		return -1;
 	pad = (4 - len % 4) % 4;
 	memset(padded + len, '=', pad);
 	n = EVP_DecodeBlock(out, padded, (int)(len + pad));
@@ -78,22 +76,16 @@ read_key(const char *text, size_t len, struct key *key, struct err *e)
 }
 
 /* The text in front of the body, then the body. */
-static int
-mac(const struct key *key, const struct buf *front, const void *body,
-    size_t len, unsigned char out[MAC_SIZE], struct err *e)
+static void
+mac(const void *key, size_t key_len, const struct buf *front,
+    const void *body, size_t len, unsigned char out[DIGEST_SIZE])
 {
 	struct buf all = { .len = 0 };
-	unsigned int n = 0;
-	unsigned char *done;
 
 	buf_put(&all, front->data, front->len);
 	buf_put(&all, body, len);
-	done = HMAC(EVP_sha256(), key->bytes, (int)key->len,
-	    (unsigned char *)all.data, all.len, out, &n);
+	digest_hmac(out, key, key_len, all.data, all.len);
 	buf_clear(&all);
-	if (done == NULL || n != MAC_SIZE)
-		return err_set(e, "HMAC-SHA-256 is not available");
-	return 0;
 }
 
 int
@@ -101,7 +93,7 @@ sign_standard(const char *secret, const char *id, int64_t timestamp,
     const void *body, size_t len, struct buf *out, struct err *e)
 {
 	struct buf front = { .len = 0 };
-	unsigned char digest[MAC_SIZE], text[64];
+	unsigned char digest[DIGEST_SIZE], text[64];
 	struct key key;
 	bool first = true;
 	int rc = 0;
@@ -116,10 +108,9 @@ sign_standard(const char *secret, const char *id, int64_t timestamp,
 		    strcspn(secret, " ") : strlen(secret);
 
 		rc = read_key(secret, word, &key, e);
-		if (rc == 0)
-			rc = mac(&key, &front, body, len, digest, e);
 		if (rc == 0) {
-			EVP_EncodeBlock(text, digest, MAC_SIZE);
+			mac(key.bytes, key.len, &front, body, len, digest);
+			EVP_EncodeBlock(text, digest, DIGEST_SIZE);
 			buf_printf(out, "%sv1,%s", first ? "" : " ", text);
 			first = false;
 		}
@@ -136,21 +127,18 @@ static int
 sign_hex(const char *secret, const struct buf *front, const void *body,
     size_t len, struct buf *out, struct err *e)
 {
-	unsigned char digest[MAC_SIZE];
-	struct key key = { .len = strlen(secret) };
-	int rc;
+	unsigned char digest[DIGEST_SIZE];
+	char hex[DIGEST_HEX_MAX];
+	size_t key_len = strlen(secret);
 
-	if (key.len == 0)
+	if (key_len == 0)
 		return err_set(e, "the secret is empty");
-	if (key.len > SIGN_SECRET_MAX)
+	if (key_len > SIGN_SECRET_MAX)
 		return err_set(e, "the secret is longer than %d bytes",
 		    SIGN_SECRET_MAX);
-	memcpy(key.bytes, secret, key.len);
-	rc = mac(&key, front, body, len, digest, e);
-	for (size_t i = 0; rc == 0 && i < MAC_SIZE; i++)
-		buf_printf(out, "%02x", digest[i]);
-	OPENSSL_cleanse(&key, sizeof(key));
-	return rc;
+	mac(secret, key_len, front, body, len, digest);
+	buf_str(out, digest_hex(hex, digest));
+	return 0;
 }
 
 int
@@ -257,13 +245,13 @@ verify_hex(const struct sign_check *c, const struct signed_request *r,
     const char *sent, const struct buf *front)
 {
 	struct buf wanted = { .len = 0 };
-	char hex[2 * MAC_SIZE + 1];
+	char hex[DIGEST_HEX_MAX];
 	bool is = false;
 	struct err e;
 
 	if (sent != NULL && strncmp(sent, "sha256=", 7) == 0)
 		sent += 7;
-	if (sent == NULL || strlen(sent) != 2 * MAC_SIZE)
+	if (sent == NULL || strlen(sent) != 2 * DIGEST_SIZE)
 		return false;
 	for (size_t i = 0; i < sizeof(hex); i++)
 		hex[i] = sent[i] >= 'A' && sent[i] <= 'F' ?

@@ -138,6 +138,7 @@ template_context(struct buf *out, const struct job *job, const char *queue,
 	struct tm tm = { 0 };
 	char at[32];
 
+	buf_grow(out, strlen(job->data) + 256);
 	gmtime_r(&t, &tm);
 	strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &tm);
 	buf_printf(out, "{\"now\":\"%s\",\"job\":{\"id\":%" PRId64 ","
@@ -147,7 +148,9 @@ template_context(struct buf *out, const struct job *job, const char *queue,
 	put_member(out, "type", job->type);
 	buf_char(out, ',');
 	put_member(out, "tenant", job->tenant);
-	buf_printf(out, "},\"data\":%s}", job->data);
+	buf_str(out, "},\"data\":");
+	buf_str(out, job->data);
+	buf_char(out, '}');
 }
 
 static int

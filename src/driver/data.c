@@ -13,28 +13,36 @@
 #include "core/jtext.h"
 #include "driver/data.h"
 
+/* An integer that is too large for one becomes a real number. A text without
+ * escapes needs no parser, whose cost is per character. */
 static json_t *
-read_object(const char *text, struct err *e)
+read_value(const char *text, size_t len, struct err *e)
 {
 	json_error_t why;
-	json_t *data = json_loads(text, 0, &why);
+	json_t *value = NULL;
 
-	if (data == NULL)
-		data = json_loads(text, JSON_DECODE_INT_AS_REAL, &why);
-	if (data != NULL && json_is_object(data))
-		return data;
-	if (data == NULL)
+	if (*text == '"' && memchr(text, '\\', len) == NULL)
+		value = json_stringn(text + 1, len - 2);
+	if (value == NULL)
+		value = json_loadb(text, len, JSON_DECODE_ANY, &why);
+	if (value == NULL)
+		value = json_loadb(text, len,
+		    JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL, &why);
+	if (value == NULL)
 		err_set(e, "data cannot be read: %s", why.text);
-	else
-		err_set(e, "data is no object");
-	json_decref(data);
-	return NULL;
+	return value;
 }
 
 json_t *
 data_read(const struct job *job, struct err *e)
 {
-	return read_object(job->data, e);
+	json_t *data = read_value(job->data, strlen(job->data), e);
+
+	if (data == NULL || json_is_object(data))
+		return data;
+	err_set(e, "data is no object");
+	json_decref(data);
+	return NULL;
 }
 
 json_t *
@@ -42,23 +50,30 @@ data_read_some(const struct job *job, data_wanted_fn *wanted, void *arg,
     struct err *e)
 {
 	const char *at = job->data;
-	struct buf some = { .len = 0 };
+	json_t *data = json_object();
 	struct jtext_entry m;
-	json_t *data;
 
-	buf_char(&some, '{');
 	while (jtext_next(&at, &m)) {
+		json_t *value;
+		size_t len;
+		char *key;
+
 		/* A key with an escape may be any. */
 		if (memchr(m.key, '\\', m.key_len) == NULL &&
 		    !wanted(m.key, m.key_len, arg))
 			continue;
-		if (some.len > 1)
-			buf_char(&some, ',');
-		buf_put(&some, m.key - 1, (size_t)(m.value + m.len - m.key) + 1);
+		key = jtext_string(m.key - 1, m.key_len + 2, &len);
+		value = key != NULL ? read_value(m.value, m.len, e) : NULL;
+		if (key == NULL)
+			err_set(e, "data cannot be read: an escape in a key");
+		else if (value != NULL)
+			json_object_set_new_nocheck(data, key, value);
+		free(key);
+		if (value == NULL) {
+			json_decref(data);
+			return NULL;
+		}
 	}
-	buf_char(&some, '}');
-	data = read_object(some.data, e);
-	buf_clear(&some);
 	return data;
 }
 

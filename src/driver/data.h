@@ -13,8 +13,8 @@
 #include "core/job.h"
 
 /*
- * The data as a value; NULL with e. Integers beyond 64 bits become reals, in
- * all of what is read then.
+ * The data as a value; NULL with e. Integers beyond 64 bits become reals, with
+ * all others of the value, or here the member, that has them.
  */
 json_t *data_read(const struct job *, struct err *e);
 
