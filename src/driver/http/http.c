@@ -158,20 +158,15 @@ static int
 want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socketp)
 {
 	struct http *h = arg;
-	struct watch *watch = socketp;
-	unsigned events = (what & CURL_POLL_IN ? LOOP_READ : 0) |
-	    (what & CURL_POLL_OUT ? LOOP_WRITE : 0);
 
 	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		watch_free(watch);
-		curl_multi_assign(h->multi, fd, NULL);
-	} else if (watch == NULL) {
-		watch = watch_new(h->ctx->loop, fd, events, on_socket, h);
-		curl_multi_assign(h->multi, fd, watch);
-	} else {
-		watch_set(watch, events);
-	}
+	(void)socketp;
+	if (what == CURL_POLL_REMOVE)
+		sockets_forget(&h->sockets, fd);
+	else
+		sockets_want(&h->sockets, fd,
+		    (what & CURL_POLL_IN ? LOOP_READ : 0) |
+		    (what & CURL_POLL_OUT ? LOOP_WRITE : 0));
 	return 0;
 }
 
@@ -277,10 +272,12 @@ mask(const struct transfer *t, struct buf *b)
 	for (size_t i = 0; i < headers->n; i++) {
 		char *colon = strchr(headers->v[i], ':'), *word;
 
+		/* By itself, too, without "Bearer" in front. */
+		word = strrchr(colon + 1, ' ');
+		if (memmem(b->data, b->len, word + 1, strlen(word + 1)) == NULL)
+			continue;	/* what a name calls secret is asked last */
 		*colon = '\0';
 		if (conf_names_secret(headers->v[i])) {
-			/* By itself, too, without "Bearer" in front. */
-			word = strrchr(colon + 1, ' ');
 			auth_mask_secret(word + 1, b->data, b->len);
 			auth_mask_secret(colon + 2, b->data, b->len);
 		}
@@ -461,6 +458,7 @@ open_http(struct driver_ctx *ctx, struct err *e)
 	node_size(options, "max_size", &h->max_size, NULL);
 	usable = auth_open(&h->auth, node_get(options, "auth"), e) == 0 &&
 	    sign_open(h, node_get(options, "sign"), e) == 0;
+	sockets_init(&h->sockets, ctx->loop, on_socket, h);
 	h->timer = timer_new(ctx->loop, on_timer, h);
 	h->pace_timer = timer_new(ctx->loop, on_pace_timer, h);
 	node_bool(options, "slow_start", &slow_start, NULL);
@@ -491,8 +489,11 @@ close_http(struct driver_ctx *ctx)
 
 	if (h->fetch != NULL)
 		transfer_free(h->fetch);
+	while (h->nspare > 0)
+		curl_easy_cleanup(h->spare[--h->nspare]);
 	if (h->multi != NULL)
 		curl_multi_cleanup(h->multi);
+	sockets_clear(&h->sockets);
 	timer_free(h->timer);
 	timer_free(h->pace_timer);
 	pace_clear(&h->pace);

@@ -18,6 +18,7 @@
 #include "driver/http/auth.h"
 #include "driver/http/pace.h"
 #include "driver/http/request.h"
+#include "driver/http/sockets.h"
 #include "driver/http/upload.h"
 #include "driver/output.h"
 #include "os/address.h"
@@ -50,10 +51,15 @@ struct transfer {
 };
 TAILQ_HEAD(transfers, transfer);
 
+#define SPARE_MAX 256
+
 /* Opened once in a worker. */
 struct http {
 	struct driver_ctx *ctx;
 	CURLM *multi;
+	struct sockets sockets;
+	CURL *spare[SPARE_MAX];		/* handles of transfers that have ended */
+	size_t nspare;
 	struct timer *timer;
 	bool allow_private;
 	struct network *networks;	/* private ones that are allowed all the same */

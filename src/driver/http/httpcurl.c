@@ -51,13 +51,27 @@ static curl_socket_t
 make_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *to)
 {
 	struct transfer *t = arg;
+	int fd;
 
 	(void)purpose;
 	if (!is_allowed(t->http, &to->addr)) {
 		t->refused_address = true;
 		return CURL_SOCKET_BAD;
 	}
-	return socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+	if (fd < 0)
+		return CURL_SOCKET_BAD;
+	sockets_made(&t->http->sockets, fd);
+	return fd;
+}
+
+/* Of a connection, which may outlive the transfer that made it. */
+static int
+close_socket(void *arg, curl_socket_t fd)
+{
+	struct http *h = arg;
+
+	return sockets_close(&h->sockets, fd);
 }
 
 /* To the file, if this is what is to be saved. */
@@ -232,13 +246,34 @@ transfer_new(struct http *h, struct run *run)
 	return t;
 }
 
+/* One that is used again costs half of a new one. */
+static CURL *
+take_easy(struct http *h)
+{
+	CURL *easy = h->nspare > 0 ? h->spare[--h->nspare] : curl_easy_init();
+
+	if (easy == NULL)
+		fatal("libcurl has no memory", "driver=%s", "http");
+	return easy;
+}
+
+static void
+leave_easy(struct http *h, CURL *easy)
+{
+	curl_multi_remove_handle(h->multi, easy);
+	if (h->nspare == SPARE_MAX) {
+		curl_easy_cleanup(easy);
+		return;
+	}
+	curl_easy_reset(easy);
+	h->spare[h->nspare++] = easy;
+}
+
 void
 transfer_free(struct transfer *t)
 {
-	if (t->easy != NULL) {
-		curl_multi_remove_handle(t->http->multi, t->easy);
-		curl_easy_cleanup(t->easy);
-	}
+	if (t->easy != NULL)
+		leave_easy(t->http, t->easy);
 	pace_leave(&t->http->pace, &t->ticket, PACE_NONE);
 	timer_free(t->answer_timer);
 	curl_slist_free_all(t->headers);
@@ -390,6 +425,8 @@ set_options(struct transfer *t)
 	curl_easy_setopt(c, CURLOPT_PROXY, "");
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, make_socket);
 	curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t);
+	curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, h);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, t);
 	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
@@ -440,9 +477,7 @@ set_files(struct transfer *t)
 void
 transfer_start(struct transfer *t)
 {
-	t->easy = curl_easy_init();
-	if (t->easy == NULL)
-		fatal("libcurl has no memory", "driver=%s", "http");
+	t->easy = take_easy(t->http);
 	t->token_at = t->run != NULL ? t->http->auth.token_at : mono_now();
 	set_options(t);
 	if (t->files != NULL)
