@@ -257,11 +257,12 @@ take_easy(struct http *h)
 	return easy;
 }
 
+/* The token's is not kept: nothing of who asked for it is to be in a job's. */
 static void
-leave_easy(struct http *h, CURL *easy)
+leave_easy(struct http *h, CURL *easy, bool is_jobs)
 {
 	curl_multi_remove_handle(h->multi, easy);
-	if (h->nspare == SPARE_MAX) {
+	if (!is_jobs || h->nspare == SPARE_MAX) {
 		curl_easy_cleanup(easy);
 		return;
 	}
@@ -273,7 +274,7 @@ void
 transfer_free(struct transfer *t)
 {
 	if (t->easy != NULL)
-		leave_easy(t->http, t->easy);
+		leave_easy(t->http, t->easy, t->run != NULL);
 	pace_leave(&t->http->pace, &t->ticket, PACE_NONE);
 	timer_free(t->answer_timer);
 	curl_slist_free_all(t->headers);
