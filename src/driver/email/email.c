@@ -615,17 +615,20 @@ deliver_to_server(struct delivery *d, struct email *m, const struct buf *text,
     struct mail_end *end)
 {
 	int64_t ms = d->run->timeout_ms;
+	mono_t over = mono_now() + ms * MONO_MS;
 	const struct addr *sender = sender_of(d, m);
 	struct mail_order order = {
 		.from = sender->address,
 		.recipients = d->recipients, .n = d->n, .message = text,
 		.utf8 = d->letter.beyond_ascii || !addr_is_ascii(sender),
-		.deadline = mono_now() +
-		    (ms > 4 * MARGIN_MS ? ms - MARGIN_MS : ms) * MONO_MS,
+		.deadline = ms > 4 * MARGIN_MS ? over - MARGIN_MS * MONO_MS : over,
 	};
 
 	timer_stop(m->idle);
 	mail_send(&m->server, &order, end);
+	/* As the leader would say, which may not have come to it yet. */
+	if (end->class == CLASS_NETWORK && mono_now() >= over)
+		end->class = CLASS_TIMEOUT;
 	if (mail_is_connected(&m->server))
 		timer_set(m->idle, m->server.idle_max);
 }
