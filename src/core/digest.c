@@ -25,25 +25,30 @@ void
 digest_hmac(unsigned char out[DIGEST_SIZE], const void *key, size_t key_len,
     const void *data, size_t len)
 {
-	static EVP_MAC_CTX *ctx;	/* HMAC() would look it up at each call */
+	/* HMAC() would look all of it up at each call. No key stays here. */
+	static EVP_MAC_CTX *blank;
+	EVP_MAC_CTX *ctx;
 	char name[] = "SHA256";
 	OSSL_PARAM digest[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
 		OSSL_PARAM_END,
 	};
 
-	if (ctx == NULL) {
+	if (blank == NULL) {
 		EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
 
-		ctx = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
+		blank = mac != NULL ? EVP_MAC_CTX_new(mac) : NULL;
 		EVP_MAC_free(mac);
-		if (ctx == NULL || EVP_MAC_CTX_set_params(ctx, digest) != 1)
+		if (blank == NULL || EVP_MAC_init(blank,
+		    (const unsigned char *)"", 0, digest) != 1)
 			abort();
 	}
-	if (EVP_MAC_init(ctx, key, key_len, NULL) != 1 ||
+	ctx = EVP_MAC_CTX_dup(blank);
+	if (ctx == NULL || EVP_MAC_init(ctx, key, key_len, NULL) != 1 ||
 	    EVP_MAC_update(ctx, data, len) != 1 ||
 	    EVP_MAC_final(ctx, out, NULL, DIGEST_SIZE) != 1)
 		abort();
+	EVP_MAC_CTX_free(ctx);
 }
 
 bool

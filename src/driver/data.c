@@ -21,7 +21,7 @@ read_value(const char *text, size_t len, struct err *e)
 	json_error_t why;
 	json_t *value = NULL;
 
-	if (*text == '"' && memchr(text, '\\', len) == NULL)
+	if (len >= 2 && *text == '"' && memchr(text, '\\', len) == NULL)
 		value = json_stringn(text + 1, len - 2);
 	if (value == NULL)
 		value = json_loadb(text, len, JSON_DECODE_ANY, &why);

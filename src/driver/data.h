@@ -13,15 +13,15 @@
 #include "core/job.h"
 
 /*
- * The data as a value; NULL with e. Integers beyond 64 bits become reals, with
- * all others of the value, or here the member, that has them.
+ * The data as a value; NULL with e. Integers beyond 64 bits become reals, in
+ * all of what is read then.
  */
 json_t *data_read(const struct job *, struct err *e);
 
 /*
- * The same of those members alone that wanted() says yes to, and of those
- * whose key has an escape: to read a large payload for nothing takes longer
- * than all the rest of a job.
+ * The same, member by member, of those alone that wanted() says yes to and of
+ * those whose key has an escape: to read a large payload for nothing takes
+ * longer than all the rest of a job.
  */
 typedef bool data_wanted_fn(const char *key, size_t len, void *arg);
 json_t *data_read_some(const struct job *, data_wanted_fn *wanted, void *arg,

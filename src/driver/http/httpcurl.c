@@ -259,22 +259,24 @@ take_easy(struct http *h)
 
 /* The token's is not kept: nothing of who asked for it is to be in a job's. */
 static void
-leave_easy(struct http *h, CURL *easy, bool is_jobs)
+leave_easy(const struct transfer *t)
 {
-	curl_multi_remove_handle(h->multi, easy);
-	if (!is_jobs || h->nspare == SPARE_MAX) {
-		curl_easy_cleanup(easy);
+	struct http *h = t->http;
+
+	curl_multi_remove_handle(h->multi, t->easy);
+	if (t->run == NULL || h->nspare == SPARE_MAX) {
+		curl_easy_cleanup(t->easy);
 		return;
 	}
-	curl_easy_reset(easy);
-	h->spare[h->nspare++] = easy;
+	curl_easy_reset(t->easy);
+	h->spare[h->nspare++] = t->easy;
 }
 
 void
 transfer_free(struct transfer *t)
 {
 	if (t->easy != NULL)
-		leave_easy(t->http, t->easy, t->run != NULL);
+		leave_easy(t);
 	pace_leave(&t->http->pace, &t->ticket, PACE_NONE);
 	timer_free(t->answer_timer);
 	curl_slist_free_all(t->headers);
