@@ -38,7 +38,8 @@ create table jobq.queue (
 	timeout_ms bigint not null default 60000,	-- … time of an attempt: for whoever looks
 	priority smallint not null default 5 check (priority between 0 and 99),
 	lane smallint not null generated always as (priority * 256) stored,	-- its jobs' that name no priority
-	sleep_bit bigint not null generated always as (jobq.sleep_bit(id)) stored,
+	wake_bit bigint not null generated always	-- enqueue() wakes those that sleep
+	    as (case when paused then 0 else jobq.sleep_bit(id) end) stored,
 	large_first boolean not null default false,	-- priorities outside count the other way: 99 - lane
 	max_payload bigint not null default 102400,
 	max_attempts int not null default 3,		-- of the queue's retry policy; for the view

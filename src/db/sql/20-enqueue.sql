@@ -390,7 +390,9 @@ $$;
 -- Errors: 22023 unknown queue, data no object, a value out of its range;
 -- 54000 something too large. Nothing is stored then.
 --
--- Most jobs have a type and data and nothing else: they go straight in. This
+-- Most jobs have a type and data and nothing else: they go straight in. Each
+-- function and operator here is looked up anew in every transaction, so there
+-- are few: {} is in objects only, and who has long names pays for both checks. This
 -- runs with the owner's rights and its caller's search path, since to set one
 -- costs a tenth of it all: so everything here is named with its schema,
 -- operators and types too.
@@ -404,18 +406,16 @@ declare
 	queue_id smallint;
 	my_lane smallint;
 	room bigint;
-	sleep_bit bigint;
-	is_paused boolean;
+	wake_bit bigint;
 	me bigint;
 begin
 	if pg_catalog.num_nonnulls(priority, run_at, delay, unique_key, max_attempts, timeout, tags, after, key,
 	    pg_catalog.current_setting('jobq.tenant', true)) OPERATOR(pg_catalog.=) 0 then
-		select k.id, k.lane, k.max_payload, k.sleep_bit, k.paused into queue_id, my_lane, room, sleep_bit, is_paused
+		select k.id, k.lane, k.max_payload, k.wake_bit into queue_id, my_lane, room, wake_bit
 		from jobq.queue k where k.name OPERATOR(pg_catalog.=) enqueue.queue and k.plain;
-		if pg_catalog.jsonb_typeof(data) OPERATOR(pg_catalog.=) 'object'
+		if data OPERATOR(pg_catalog.@>) '{}'
 		    and pg_catalog.octet_length(data::pg_catalog.text) OPERATOR(pg_catalog.<=) room
-		    and pg_catalog.octet_length(type) OPERATOR(pg_catalog.<=) 255
-		    and (tenant is null or pg_catalog.octet_length(tenant) OPERATOR(pg_catalog.<=) 255) then
+		    and pg_catalog.octet_length(type OPERATOR(pg_catalog.||) coalesce(tenant, '')) OPERATOR(pg_catalog.<=) 255 then
 			me := pg_catalog.nextval('jobq.job_id');
 			with j as (	-- one statement: an insert of its own costs a thirtieth more
 				insert into jobq.job (id, queue, lane, created_at, type, data, tenant)
@@ -426,8 +426,8 @@ begin
 			values (me, pg_catalog.pg_sequence_last_value('jobq.turn_slot'), queue_id, my_lane, 1);
 			-- after the inserts, which gave us a transaction id: tick() counts on
 			-- those of a later one to see who sleeps
-			if not is_paused and pg_catalog.pg_sequence_last_value('jobq.sleepers')
-			    OPERATOR(pg_catalog.&) sleep_bit OPERATOR(pg_catalog.<>) 0 then
+			if pg_catalog.pg_sequence_last_value('jobq.sleepers') OPERATOR(pg_catalog.&) wake_bit
+			    OPERATOR(pg_catalog.<>) 0 then
 				perform pg_catalog.pg_notify('jobq', queue);
 			end if;
 			return me;
