@@ -43,8 +43,8 @@
  *	STARTED	←				the driver has it; left out when it ended at once
  *	PROGRESS ←	i64 pct, str note	pct -1: the note alone
  *	OUTPUT	←	str text		to be kept with the attempt
- *	RESULT	←	i64 run_us, msg_put_result(), str destination
- *						NULL: it has no name, or it got nowhere
+ *	RESULT	←	i64 ended, by mono_now(), i64 run_us, msg_put_result(),
+ *		str destination			NULL: it has no name, or it got nowhere
  *	DEFERRED ←	str destination		it would go there, which is shut:
  *						nothing was done
  *	CANCEL	→	u32 class		CLASS_TIMEOUT, or CLASS_NONE for a wish

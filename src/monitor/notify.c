@@ -522,6 +522,7 @@ on_result(struct outlet *o, struct msg_reader *r)
 	bool fine;
 
 	run_result_init(&result);
+	msg_get_i64(r);			/* when it ended */
 	msg_get_i64(r);			/* how long it took */
 	fine = msg_get_result(r, &result) == 0;
 	destination = msg_get_short(r, BREAKER_NAME_MAX);

@@ -362,6 +362,8 @@ on_result(struct slot *s, struct msg_reader *r)
 	struct pool *pool = s->pool;
 	struct lease *l = named(s, r);
 	struct run_result result;
+	mono_t now = mono_now();
+	mono_t ended = msg_get_range(r, 0, INT64_MAX / 2);
 	int64_t run_us = msg_get_range(r, 0, INT64_MAX / 2);
 
 	run_result_init(&result);
@@ -373,9 +375,10 @@ on_result(struct slot *s, struct msg_reader *r)
 	}
 	run_result_clear(&l->result);
 	l->result = result;
+	l->ended = ended < now ? ended : now;
 	l->run_us = run_us;
 	s->jobs_done++;
-	s->waiting_since = mono_now();
+	s->waiting_since = now;
 	window_note(&pool->window, run_us);
 	verdict_leave_slot(pool, l);
 	verdict_run_ended(pool, l);

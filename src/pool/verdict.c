@@ -30,7 +30,7 @@ static bool
 ended_by_itself(const struct lease *l)
 {
 	return l->result.class == CLASS_NONE && (l->started == 0 ||
-	    l->result.settled || l->started + l->run_us <= l->stopped);
+	    l->result.settled || l->ended <= l->stopped);
 }
 
 static void
@@ -68,14 +68,13 @@ verdict_cancelled(struct pool *pool, struct lease *l)
 
 /*
  * A run has ended, by a result or by the death of its worker: what it means.
- * l->result and l->run_us say how; the lease has left its slot.
+ * l->result, l->ended and l->run_us say how and when; the lease has left its slot.
  */
 void
 verdict_run_ended(struct pool *pool, struct lease *l)
 {
 	struct decision d;
 
-	l->ended = mono_now();
 	if (l->stop == STOP_LOST) {
 		lease_dropped(pool, l);
 		return;
@@ -143,7 +142,6 @@ blame(struct pool *pool, struct slot *s, struct lease *l)
 static void
 lose(struct pool *pool, struct lease *l, const char *why, bool alone)
 {
-	l->ended = mono_now();
 	l->result.class = CLASS_LOST;
 	set_message(l, xstrdup(why));
 	l->makes_alone = alone;
@@ -155,7 +153,8 @@ lose(struct pool *pool, struct lease *l, const char *why, bool alone)
 static void
 judge(struct pool *pool, struct slot *s, struct lease *l, bool single)
 {
-	l->run_us = mono_now() - l->started;
+	l->ended = mono_now();
+	l->run_us = l->ended - l->started;
 	verdict_leave_slot(pool, l);
 	if (l->stop != STOP_NOT) {
 		if (l->result.message == NULL)
@@ -201,10 +200,12 @@ static void
 take_back(struct pool *pool, struct slot *s, struct lease *l)
 {
 	verdict_leave_slot(pool, l);
-	if (l->stop == STOP_NOT && ++l->returns >= RETURNS_MAX)
+	if (l->stop == STOP_NOT && ++l->returns >= RETURNS_MAX) {
+		l->ended = mono_now();
 		blame(pool, s, l);
-	else
+	} else {
 		verdict_unsend(pool, l);
+	}
 }
 
 void

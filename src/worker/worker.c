@@ -174,12 +174,12 @@ show_title(struct worker *w)
  */
 static void
 remember(struct worker *w, const struct task *t, struct run_result *result,
-    int64_t run_us)
+    mono_t ended, int64_t run_us)
 {
 	bool wish = t->cancelled && t->why == CLASS_NONE;
 	struct finished end = {
 		.pool = t->pool, .job = t->job, .result = *result,
-		.run_us = run_us, .at = mono_now(), .cancelled = wish,
+		.run_us = run_us, .at = ended, .cancelled = wish,
 	};
 
 	if (!w->stored || (wish && w->leader != NULL)) {
@@ -242,17 +242,19 @@ static void
 end_task(struct task *t, struct run_result *result)
 {
 	struct worker *w = t->worker;
-	int64_t run_us = t->started != 0 ? mono_now() - t->started : 0;
+	mono_t ended = mono_now();
+	int64_t run_us = t->started != 0 ? ended - t->started : 0;
 
 	if (result->class != CLASS_NONE && result->message == NULL)
 		result->message = xstrdup(job_class_name(result->class));
 	run_result_bound(result);
 	put_key(w, t);
+	msg_put_i64(&w->body, ended);
 	msg_put_i64(&w->body, run_us);
 	msg_put_result(&w->body, result);
 	msg_put_str(&w->body, t->destination);
 	send_soon(w, MSG_RESULT);
-	remember(w, t, result, run_us);
+	remember(w, t, result, ended, run_us);
 	task_over(t);
 }
 

@@ -52,8 +52,10 @@ print_result(struct msg_reader *r, int64_t id, int64_t attempt)
 {
 	struct run_result result;
 	struct buf b = { .len = 0 };
-	int64_t run_us = msg_get_i64(r);
+	int64_t run_us;
 
+	msg_get_i64(r);			/* when it ended */
+	run_us = msg_get_i64(r);
 	if (msg_get_result(r, &result) < 0)
 		fatal("malformed result", "id=%lld", (long long)id);
 	buf_printf(&b, "{\"result\":{\"id\":%" PRId64 ",\"attempt\":%" PRId64

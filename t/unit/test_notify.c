@@ -273,6 +273,7 @@ answer(int64_t id, enum job_class class, const char *message, const char *result
 	r.result = xstrdup(result);
 	msg_put_i64(&b, id);
 	msg_put_i64(&b, 1);
+	msg_put_i64(&b, mono_now());
 	msg_put_i64(&b, 1000);
 	msg_put_result(&b, &r);
 	msg_put_str(&b, NULL);
