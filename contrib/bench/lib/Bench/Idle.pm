@@ -59,7 +59,7 @@ sub look {
 # Every leader sleeps, and says so.
 sub asleep {
 	my ($pg) = @_;
-	return $pg->query('SELECT bool_and(m.last_value - 1 >> (q.id % 62) & 1 = 1) AND count(*) = '
+	return $pg->query('SELECT bool_and(jobq.is_asleep(q.id, m.last_value)) AND count(*) = '
 	    . QUEUES . ' FROM jobq.queue q, jobq.sleepers m') eq 't';
 }
 
