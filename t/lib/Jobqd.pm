@@ -214,6 +214,7 @@ sub process_title {
 
 END {
 	if ($$ == $main_pid) {
+		$SIG{PIPE} = 'IGNORE';	# what is told at the end may have no reader, and is done all the same
 		$status = $?;
 		for my $code (reverse @cleanup) {
 			eval { $code->(); 1 } or warn $@;
@@ -231,10 +232,10 @@ use warnings;
 use Time::HiRes ();
 
 sub bindir {
-	return $ENV{PG_BINDIR} if $ENV{PG_BINDIR};
-	my @found = sort { ($b =~ m{/(\d+)/})[0] <=> ($a =~ m{/(\d+)/})[0] }
+	my @found = $ENV{PG_BINDIR} ? ($ENV{PG_BINDIR}) : sort { ($b =~ m{/(\d+)/})[0] <=> ($a =~ m{/(\d+)/})[0] }
 	    glob '/usr/lib/postgresql/*/bin';
-	return $found[0] || die "PostgreSQL's server is missing: apt-get install postgresql\n";
+	return $found[0] if @found && -x "$found[0]/initdb";
+	die "PostgreSQL's server is missing" . (@found ? " in $found[0]" : '') . ": apt-get install postgresql\n";
 }
 
 # Options: settings => {name => value}, start => 0 to only create it. Connects

@@ -36,7 +36,7 @@ select id, 1, queue, 1, 0, 1, now() - interval '1 hour', now() - interval '1 hou
 SQL
 
 sub point {
-	my (%o) = (workers => 1, queues => 1, nodes => 1, payload => 200, backlog => 100_000, history => 0, @_);
+	my (%o) = (workers => 1, queues => 1, nodes => 1, payload => 200, backlog => option('jobs'), history => 0, @_);
 	# as much as fits a minute: large ones are fewer
 	my $jobs = $o{payload} > 20_000 ? 2000 : $o{payload} > 2000 ? 20_000 : $o{backlog};
 	my @names = map { "work$_" } 0 .. $o{queues} - 1;

@@ -184,7 +184,7 @@ YAML
 		[ team => 20, 20, '20 crashes of 1 job: the last again' ],
 	) {
 		my ($queue, $jobs, $again, $name) = @$case;
-		my @ms = map { (kill_workers($pg, $d, $queue, $jobs, $again))[-1] } 1 .. 5;
+		my @ms = map { (kill_workers($pg, $d, $queue, $jobs, $again))[-1] } 1 .. (option('runs') || 5);
 		result(name => $name, value => median(@ms), unit => 'ms', goal => '<= 50',
 		    note => 'each ' . join ' ', map { sprintf '%.1f', $_ } @ms);
 	}
