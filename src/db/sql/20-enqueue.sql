@@ -538,9 +538,11 @@ $$;
 -- enqueue()'s arguments. All or none; returns the ids in order.
 --
 -- Jobs of which none asks for more than a lane and a key go in together, by one
--- statement; else each goes by itself, which is also how errors are found.
+-- statement; else each goes by itself, which is also how errors are found. (To
+-- plan that statement for each call would take as long as a batch of ten.)
 create function jobq.enqueue_many(queue text, jobs jsonb) returns setof bigint
-language plpgsql as $$
+language plpgsql
+set plan_cache_mode = force_generic_plan as $$
 declare
 	q jobq.queue := jobq.queue_get(queue);
 	shares jsonb;
@@ -556,7 +558,7 @@ begin
 		    'tenant', jobq.own_tenant(e.value ->> 'tenant')) else e.value end order by e.n), '[]') into jobs
 		from jsonb_array_elements(jobs) with ordinality e(value, n);
 	end if;
-	if q.unique_path = '' and not q.sealed and (select bool_and(jobq.is_plain(e, q.max_payload, q.keyed)) from jsonb_array_elements(jobs) e) then
+	if q.unique_path = '' and not q.sealed then
 		if q.fair_path <> '' then
 			select jsonb_object_agg(v.value, jobq.share_of(q, v.value)) into shares
 			from (select distinct jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant') as value
@@ -565,44 +567,54 @@ begin
 		end if;
 		return query
 		with e as materialized (
-			select nextval('jobq.job_id') as id, coalesce(e ->> 'type', '') as type,
-			    coalesce(e -> 'data', '{}') as data, e ->> 'tenant' as tenant,
-			    coalesce(e ->> 'key', case when q.key_path <> '' then
-			        left(jobq.part_of(q.key_path, e -> 'data', e ->> 'tenant'), 255) end) as key,
-			    coalesce(256 * case when q.large_first then 99 - (e ->> 'priority')::int
-			        else (e ->> 'priority')::int end, q.lane) + case when shares is null then 0 else
-			        coalesce((shares ->> jobq.part_of(q.fair_path, e -> 'data', e ->> 'tenant'))::int, 0) end as lane
-			from jsonb_array_elements(jobs) e
+			select nextval('jobq.job_id') as id, coalesce(e.type, '') as type,
+			    coalesce(e.data, '{}') as data, e.tenant,
+			    coalesce(e.key, case when e.plain and q.key_path <> '' then
+			        left(jobq.part_of(q.key_path, e.data, e.tenant), 255) end) as key,
+			    case when e.plain then coalesce(256 * case when q.large_first then 99 - e.priority::int
+			        else e.priority::int end, q.lane) + case when shares is null then 0 else
+			        coalesce((shares ->> jobq.part_of(q.fair_path, e.data, e.tenant))::int, 0) end end as lane
+			from (
+				-- plain: enqueue() would take it, and it asks for nothing else
+				select e.*, coalesce(
+				    (e.rest = '{}' or e.rest - '{priority,tenant}'::text[] - case when q.keyed then 'key' else '' end = '{}'
+				        and coalesce(e.priority ~ '^[0-9]{1,2}$', true)
+				        and coalesce(octet_length(e.tenant) <= 255, true)
+				        and coalesce(octet_length(e.key) <= 255, true))
+				    and coalesce(e.data @> '{}' and octet_length(e.data::text) <= q.max_payload, e.data is null)
+				    and coalesce(octet_length(e.type) <= 255, true), false) as plain
+				from (
+					select e.type, e.data, e.rest, e.rest ->> 'priority' as priority,
+					    e.rest ->> 'tenant' as tenant, e.rest ->> 'key' as key
+					from (
+						select e ->> 'type' as type, e -> 'data' as data,
+						    case when e @> '{}' then e - '{type,data}'::text[] end as rest
+						from jsonb_array_elements(jobs) e offset 0	-- each is looked into once
+					) e offset 0
+				) e offset 0
+			) e
+		), every as materialized (
+			select count(e.lane) = count(*) as plain from e
 		), i as (
 			insert into jobq.job (id, queue, lane, created_at, type, data, tenant, key)
 			select e.id, q.id, e.lane, clock_timestamp(), e.type, e.data, e.tenant, e.key from e
+			where (select plain from every)
 		)
 		insert into jobq.turn (job, slot, queue, lane, attempt, key)
 		select e.id, k.last_value, q.id, e.lane, 1, coalesce(e.key, case when q.keyed then '' end)
 		from jobq.turn_slot k, e
+		where (select plain from every)
 		returning job;
-		perform jobq.nudge(q.id, q.name);
-		return;
+		if found then
+			perform jobq.nudge(q.id, q.name);
+			return;
+		end if;
 	end if;
 	for j in select value from jsonb_array_elements(jobs) loop
 		n := n + 1;
 		return next jobq.enqueue_object(queue, j, format('job %s', n));
 	end loop;
 end
-$$;
-
--- Is this a job that enqueue() would take, and that asks for nothing but a lane?
-create function jobq.is_plain(j jsonb, max_payload bigint, keyed boolean) returns boolean
-language sql immutable parallel safe as $$
-	select case when jsonb_typeof(j) = 'object' then
-	    j - '{type,data,priority,tenant}'::text[] - case when keyed then 'key' else '' end = '{}'
-	    and coalesce(jsonb_typeof(j -> 'data') = 'object'
-	        and octet_length((j -> 'data')::text) <= max_payload, true)
-	    and coalesce(j ->> 'priority' ~ '^[0-9]{1,2}$', true)
-	    and coalesce(octet_length(j ->> 'type') <= 255, true)
-	    and coalesce(octet_length(j ->> 'tenant') <= 255, true)
-	    and coalesce(octet_length(j ->> 'key') <= 255, true)
-	    else false end
 $$;
 
 -- Enqueue one job whose arguments are the members of an object; what: how
