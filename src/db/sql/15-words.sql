@@ -34,13 +34,6 @@ language sql stable as $$
 	select coalesce(nullif(current_setting('jobq.actor', true), ''), session_user)
 $$;
 
--- What a dotted path finds below an object: 'data.user.id' in {"data":…}.
--- Null when there is nothing.
-create function jobq.lookup(context jsonb, path text) returns jsonb
-language sql immutable parallel safe as $$
-	select context #> string_to_array(btrim(path), '.')
-$$;
-
 -- What the reason of a failure has in common with others of its kind: one
 -- line of it, without what differs from job to job. What stands in quotes,
 -- addresses, dates, ids, paths and numbers become #, and so does a list of

@@ -67,11 +67,15 @@ begin
 end
 $$;
 
--- What a queue tells its jobs apart by: tenant, or a member of the data.
+-- What a queue tells its jobs apart by: tenant, or a member of the data like
+-- data.user.id; null: this one has none, or path is ''. (A function in SQL would
+-- be planned again in every call of enqueue().)
 create function jobq.part_of(path text, data jsonb, tenant text) returns text
-language sql immutable parallel safe as $$
-	select case path when 'tenant' then tenant
-	    else jobq.lookup(jsonb_build_object('data', data), path) #>> '{}' end
+language plpgsql immutable parallel safe as $$
+begin
+	return case when path = 'tenant' then tenant
+	    when path <> '' then data #>> (string_to_array(path, '.'))[2:] end;
+end
 $$;
 
 -- The number of the share that a job of a fair queue belongs to, 1 … 255, by
@@ -466,7 +470,7 @@ begin
 		    hint = 'Limits: type and tenant 255 bytes, key 1024, 100 tags of 4096 bytes together.';
 	end if;
 	if unique_key is null and q.unique_path <> '' then
-		unique_key := jobq.lookup(jsonb_build_object('data', data), q.unique_path) #>> '{}';
+		unique_key := jobq.part_of(q.unique_path, data, tenant);
 	end if;
 	if key is null and q.key_path <> '' then
 		key := left(jobq.part_of(q.key_path, data, tenant), 255);

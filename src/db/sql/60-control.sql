@@ -128,11 +128,11 @@ begin
 	was := j.data;
 	j.data := data;
 	own := j.unique_key;
-	if own = jobq.lookup(jsonb_build_object('data', was), q.unique_path) #>> '{}' then
-		j.unique_key := jobq.lookup(jsonb_build_object('data', data), q.unique_path) #>> '{}';
+	if own = jobq.part_of(q.unique_path, was, j.tenant) then
+		j.unique_key := jobq.part_of(q.unique_path, data, j.tenant);
 	end if;
-	if j.key = left(jobq.lookup(jsonb_build_object('data', was), q.key_path) #>> '{}', 255) then
-		j.key := left(jobq.lookup(jsonb_build_object('data', data), q.key_path) #>> '{}', 255);
+	if j.key = left(jobq.part_of(q.key_path, was, j.tenant), 255) then
+		j.key := left(jobq.part_of(q.key_path, data, j.tenant), 255);
 	end if;
 	update jobq.job k set data = j.data, unique_key = j.unique_key, key = j.key where k.id = j.id;
 	if j.unique_key is distinct from own then
