@@ -375,12 +375,12 @@ on_result(struct slot *s, struct msg_reader *r)
 	}
 	run_result_clear(&l->result);
 	l->result = result;
-	l->ended = ended < now ? ended : now;
 	l->run_us = run_us;
 	s->jobs_done++;
 	s->waiting_since = now;
 	window_note(&pool->window, run_us);
 	verdict_leave_slot(pool, l);
+	l->ended = ended < now ? ended : now;
 	verdict_run_ended(pool, l);
 	pool_wants_turn(pool);
 }

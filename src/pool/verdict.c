@@ -16,10 +16,12 @@
 
 static void lease_dropped(struct pool *, struct lease *);
 
-/* Out of the worker's hands, into nobody's: the caller moves it on. */
+/* Out of the worker's hands, into nobody's: the caller moves it on. If it ran,
+ * that is over now, unless the worker says since when. */
 void
 verdict_leave_slot(struct pool *pool, struct lease *l)
 {
+	l->ended = mono_now();
 	ladder_deadline(pool, l, 0);
 	l->worker = l->slot->index;
 	l->slot = NULL;
@@ -153,9 +155,8 @@ lose(struct pool *pool, struct lease *l, const char *why, bool alone)
 static void
 judge(struct pool *pool, struct slot *s, struct lease *l, bool single)
 {
-	l->ended = mono_now();
-	l->run_us = l->ended - l->started;
 	verdict_leave_slot(pool, l);
+	l->run_us = l->ended - l->started;
 	if (l->stop != STOP_NOT) {
 		if (l->result.message == NULL)
 			set_message(l, xstrdup("stopped with its worker"));
@@ -200,12 +201,10 @@ static void
 take_back(struct pool *pool, struct slot *s, struct lease *l)
 {
 	verdict_leave_slot(pool, l);
-	if (l->stop == STOP_NOT && ++l->returns >= RETURNS_MAX) {
-		l->ended = mono_now();
+	if (l->stop == STOP_NOT && ++l->returns >= RETURNS_MAX)
 		blame(pool, s, l);
-	} else {
+	else
 		verdict_unsend(pool, l);
-	}
 }
 
 void
