@@ -282,8 +282,8 @@ is $pg->query("SELECT string_agg(name || ' ' || coalesce(above, below), ', ' ORD
 $pg->query("SELECT jobq.enqueue_many('teams-outbound', (SELECT jsonb_agg('{\"data\": {}}'::jsonb) FROM generate_series(1, 51)))");
 wait_for { $pg->query("SELECT count(*) FROM queue_alerts WHERE alert_type = 'dead-letters' AND active") eq '1' } 'the alert';
 wait_for { grep { /^Subject: \[jobqd\].*dead letters of teams-outbound/m } mails($mail) } 'its mail';
-wait_for { $web->requests(qr{^POST /ops}) } 'its webhook';
-like join('', map { $_->{body} } $web->requests(qr{^POST /ops})), qr/dead letters of teams-outbound/, 'S2-44 S2-60 S2-62: 51 dead letters are an alert, in queue_alerts, by mail and by webhook';
+wait_for { grep { $_->{body} =~ /dead letters of teams-outbound/ } $web->requests(qr{^POST /ops}) } 'its webhook';
+pass 'S2-44 S2-60 S2-62: 51 dead letters are an alert, in queue_alerts, by mail and by webhook';
 is +($d->ctl('alert', 'set', 'backlog', 'above=2000'))[0], 0, 'S2-45: a threshold is changed while it runs';
 is +($d->ctl('alert', 'set', 'failure-rate', 'above=15%'))[0], 0, '… and another one';
 is $pg->query("SELECT string_agg(above::text, ' ' ORDER BY name) FROM jobq.alert_rules WHERE name IN ('backlog', 'failure-rate')"), '2000 15%', '… to 2000 and 15 %';
