@@ -54,6 +54,8 @@ is_deeply [ tick($since, "$q,$other") ], [ 0, 'f' ], 'another leader is awake';
 $early->query('COMMIT');
 is_deeply [ tick($since) ], [ $since, 't' ], 'it has ended: calm';
 is q1("count(*) FROM jobq.look('{$q}')"), 1, '… and its job is found';
+is q1("ready FROM jobq.tick('a', 'x', 60000, '{$q}', 10, null, $since, $_->[0])"), $_->[1], "… by a tick with looks $_->[0]"
+    for [ false => '{}' ], [ true => "{$q}" ];
 claim($pg, $pool, $q);
 my $late = $pg->session;
 $late->query('BEGIN');

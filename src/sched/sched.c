@@ -5,7 +5,7 @@
  * which spares their leaders a poll each; every few seconds it renews their
  * pools, which spares them a beat each. It comes once a second, and less often
  * when the database is calm: no transaction is left that could make a job
- * ready and not say so. Between ticks it sleeps until exactly the next
+ * ready and not say so; then it looks less often still. Between ticks it sleeps until exactly the next
  * timer or schedule. It never blocks, and owns one connection, beside that of
  * the schedules' own SQL (fire.c).
  */
@@ -28,6 +28,7 @@
 
 #define TICK_US MONO_SECOND
 #define CALM_US (2500 * MONO_MS)	/* so that LEASE_US outlasts it by far */
+#define LOOK_US (10 * MONO_SECOND)	/* while calm, and no look is needed */
 #define TICK_MIN_US (20 * MONO_MS)	/* however short a queue's poll is */
 #define DUE_BATCH 1000			/* timers moved by one tick */
 #define RESIGN_US (500 * MONO_MS)	/* for handing over the lead at the end */
@@ -54,6 +55,7 @@ struct sched {
 	mono_t sent;			/* the tick in flight was */
 	mono_t renewed;			/* the last one that renewed pools was sent */
 	bool renews;			/* the one in flight does */
+	mono_t looked;			/* the last one that looked was sent */
 	mono_t due;			/* the earliest timer, as local time */
 	bool ticking, again;		/* one in flight; another right after it */
 	bool leader;
@@ -62,6 +64,7 @@ struct sched {
 	int64_t since;
 	bool calm;
 	bool roused;			/* what is in flight knows too little for it */
+	bool moved;			/* timers, by the last tick */
 	int64_t next_due;		/* µs; as the leader's last tick told it */
 	bool asking, known;		/* the ids of the queues */
 	bool stopping;
@@ -112,7 +115,7 @@ sched_init(struct sched *s, const struct conf *conf)
 	s->deadline = timer_new(s->service.loop, leave, s);
 	s->tick_sql = stmt_in_schema("SELECT leader, now_us, moved, "
 	    "next_due_us, ready, until_us, since, calm, schedules "
-	    "FROM jobq.tick($1, $2, $3, $4, $5, $6, $7)", schema);
+	    "FROM jobq.tick($1, $2, $3, $4, $5, $6, $7, $8)", schema);
 	s->queues_sql = stmt_in_schema(
 	    "SELECT id, name FROM jobq.queue WHERE name = ANY ($1::text[])",
 	    schema);
@@ -364,6 +367,8 @@ tick(struct sched *s)
 	struct array ids = { 0 }, pools = { 0 };
 	char ttl[24], batch[24], since[24];
 	struct err e;
+	mono_t now = mono_now();
+	bool looks = !s->calm || s->moved || now >= s->looked + LOOK_US;
 
 	if (s->stopping)
 		return;
@@ -379,18 +384,20 @@ tick(struct sched *s)
 		if (s->queues[i].idle && s->queues[i].pool != 0)
 			array_int(&pools, s->queues[i].pool);
 	}
-	s->renews = pools.count > 0 && mono_now() >= renew_at(s);
+	s->renews = pools.count > 0 && now >= renew_at(s);
 	snprintf(ttl, sizeof(ttl), "%" PRId64, LEASE_US / 1000);
 	snprintf(batch, sizeof(batch), "%d", DUE_BATCH);
 	snprintf(since, sizeof(since), "%" PRId64, s->since);
 	const char *params[] = { s->conf->daemon.node, instance_id(), ttl,
 	    array_close(&ids), batch,
 	    s->renews ? array_close(&pools) : NULL,
-	    s->since > 0 ? since : NULL };
-	s->sent = mono_now();
+	    s->since > 0 ? since : NULL, looks ? "t" : "f" };
+	s->sent = now;
+	if (looks)
+		s->looked = now;
 	s->tick_at = INT64_MAX;
 	s->again = s->roused = false;
-	if (pg_query(s->service.pg, s->tick_sql, 7, params, ticked, s, &e) == 0)
+	if (pg_query(s->service.pg, s->tick_sql, 8, params, ticked, s, &e) == 0)
 		s->ticking = true;
 	array_clear(&ids);
 	array_clear(&pools);
@@ -412,9 +419,10 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	}
 	mono_t now = mono_now();
 	dbtime_us now_us = pg_int(res, 0, 1);
-	int64_t moved = pg_int(res, 0, 2), next_due = pg_int(res, 0, 3);
+	int64_t next_due = pg_int(res, 0, 3);
 
 	s->complaint[0] = '\0';
+	s->moved = pg_int(res, 0, 2) > 0;
 	if (s->renews)
 		s->renewed = s->sent;
 	/* The answer was on its way for a while: the local idea of the
@@ -432,10 +440,10 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	s->calm = !s->roused && pg_true(res, 0, 7);
 	s->due = s->leader && next_due > 0 ? next_due - s->offset : INT64_MAX;
 	/* Due and not moved: somebody else is just moving it. */
-	if (moved == 0 && s->due < now + TICK_MIN_US)
+	if (!s->moved && s->due < now + TICK_MIN_US)
 		s->due = now + TICK_MIN_US;
 	/* What was moved is seen only by a look that begins after this tick. */
-	if (moved > 0 || s->again)
+	if (s->moved || s->again)
 		s->tick_at = now;
 	found(s, pg_text(res, 0, 4));
 	fire_tick(s->fire, now_us, s->leader, pg_int(res, 0, 8));

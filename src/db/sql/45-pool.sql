@@ -253,8 +253,10 @@ $$;
 -- Renew pools for others: of idle leaders, and of those that died and whose
 -- workers finish what they have.
 create function jobq.keep(pools bigint[]) returns void
-language sql as $$
-	update jobq.pool p set seen = clock_timestamp() where p.id = any (pools)
+language plpgsql as $$	-- a function in SQL would be planned in each call
+begin
+	update jobq.pool p set seen = clock_timestamp() where p.id = any (pools);
+end
 $$;
 
 -- Progress of running jobs: the last one counts. pct null or -1, note null:

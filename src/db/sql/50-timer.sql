@@ -113,11 +113,12 @@ $$;
 --             a leader has come, gone or woken (*awake) meanwhile
 --   calm      all transactions before have ended, and are looked through:
 --             nothing can become ready that nobody is told of
+--   looks     false: it was calm after the last look, so spare this one
 --   until_us  when the role is free unless who has it renews it; null: it is ours
 --   schedules  another number whenever what schedules there are has changed
 create function jobq.tick(node text, instance text, ttl_ms int, queue_ids smallint[], due_n int,
-    pools bigint[] default null, inout since bigint default null, out leader boolean,
-    out now_us bigint, out moved int, out next_due_us bigint, out ready smallint[],
+    pools bigint[] default null, inout since bigint default null, looks boolean default true,
+    out leader boolean, out now_us bigint, out moved int, out next_due_us bigint, out ready smallint[],
     out until_us bigint, out calm boolean, out schedules bigint)
 language plpgsql as $$
 declare
@@ -139,7 +140,7 @@ begin
 	if pools is not null then
 		perform jobq.keep(pools);
 	end if;
-	ready := array(select jobq.look(queue_ids));
+	ready := case when looks then array(select jobq.look(queue_ids)) else '{}' end;
 	schedules := jobq.schedules_version();
 	now_us := jobq.us(clock_timestamp());
 end
