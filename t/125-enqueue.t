@@ -40,7 +40,7 @@ refused(q{'work', after => '{77}'}, '22023', 'no job 77', 'ids that enqueue');
 refused(q{'work', after => '{NULL}'}, '22023', 'no job NULL');
 refused(q{'work', unique_key => repeat('x', 1025)}, '54000', '1025 bytes', 'hash');
 refused(q{'work', type => repeat('x', 300)}, '54000', 'too long', 'Limits');
-for my $many ('{}', 'null', '[1]', '[{"typ": "x"}]', '[{"tags": "x"}]', '[{"data": 1}]', '[{}, {"priority": 200}]') {
+for my $many ('{}', 'null', '[1]', '[{}, [], {}]', '["type"]', '[null]', '[{"typ": "x"}]', '[{"tags": "x"}]', '[{"data": 1}]', '[{}, {"priority": 200}]') {
 	like +($pg->try_query("\\set VERBOSITY verbose\nSELECT jobq.enqueue_many('work', '$many')"))[2], qr/ERROR:  22023/, "refused: many $many";
 }
 is $pg->query('SELECT (SELECT count(*) FROM jobq.job) + (SELECT count(*) FROM jobq.turn) + (SELECT count(*) FROM jobq.timer) + (SELECT count(*) FROM jobq.uniq)'),
