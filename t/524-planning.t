@@ -88,6 +88,7 @@ is q1("count(*) FROM (SELECT turn, id % turn AS place, avg(jobq.retry_half(id)::
 #
 # capacity: S1-68, S1-59, S0-73
 #
+wait_for { q1("rows FROM jobq.statistics_take('5 minutes')"); q1('count(*) FROM jobq.depth') > 0 } 'what waits to be counted';
 $pg->query(<<'SQL');
 DELETE FROM jobq.statistic;
 INSERT INTO jobq.statistic (at, span, queue, type, completed, failed, dead, cancelled, lost, classes, waits, wait_ms, wait_max_ms, runs, run_ms, run_max_ms, level)
