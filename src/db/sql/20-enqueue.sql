@@ -53,19 +53,12 @@ begin
 end
 $$;
 
--- The lane of a priority as producers write it, and back.
-create function jobq.lane(q jobq.queue, priority int) returns smallint
-language plpgsql immutable as $$
-begin
-	if priority is null then
-		return q.lane;
-	elsif priority between 0 and 99 then
-		return 256 * case when q.large_first then 99 - priority else priority end;
-	end if;
-	raise exception 'priority % is not in 0 … 99', priority using errcode = '22023',
-	    hint = 'Lower runs first: critical 1, high 3, normal 5, low 8, very_low 10.';
-end
-$$;
+-- The lane of a priority as producers write it, in a queue with this lane for
+-- jobs that name none. Null: there is no such priority.
+create function jobq.lane(own smallint, large_first boolean, priority int) returns smallint
+language sql immutable parallel safe
+return case when priority is null then own
+    when priority between 0 and 99 then 256 * case when large_first then 99 - priority else priority end end;
 
 -- What a queue tells its jobs apart by: tenant, or a member of the data like
 -- data.user.id; null: this one has none, or path is ''. (A function in SQL would
@@ -125,6 +118,18 @@ begin
 end
 $$;
 
+-- Are these what a job may have? Raises when not.
+create function jobq.check_words(type text, tenant text, key text, tags text[]) returns void
+language plpgsql immutable as $$
+begin
+	if octet_length(type) > 255 or octet_length(tenant) > 255 or octet_length(key) > 1024
+	    or cardinality(tags) > 100 or octet_length(array_to_string(tags, ',')) > 4096 then
+		raise exception 'type, tenant, key or tags are too long' using errcode = '54000',
+		    hint = 'Limits: type and tenant 255 bytes, key 1024, 100 tags of 4096 bytes together.';
+	end if;
+end
+$$;
+
 -- When a job may run at the earliest, of which one may be given.
 create function jobq.run_time(run_at timestamptz, delay interval) returns timestamptz
 language plpgsql as $$
@@ -163,12 +168,13 @@ $$;
 
 -- Take a unique key for a job. Null: it is the job's now; else who has it.
 -- Waits for a transaction that is just taking the same key.
-create function jobq.take_key(q jobq.queue, key text, tenant text, job bigint) returns bigint
+create function jobq.take_key(queue_id smallint, unique_ms bigint, key text, tenant text,
+    job bigint) returns bigint
 language plpgsql as $$
 declare
 	owner bigint;
 	asked timestamptz;
-	lasts interval := case when q.unique_ms >= 0 then jobq.ms(q.unique_ms) end;
+	lasts interval := case when unique_ms >= 0 then jobq.ms(unique_ms) end;
 begin
 	if octet_length(key) > 1024 then
 		raise exception 'the unique key has % bytes, 1024 are allowed', octet_length(key)
@@ -177,26 +183,26 @@ begin
 	loop
 		asked := clock_timestamp();
 		insert into jobq.uniq (queue, key, tenant, job, until)
-		values (q.id, take_key.key, take_key.tenant, take_key.job, asked + lasts)
+		values (queue_id, take_key.key, take_key.tenant, take_key.job, asked + lasts)
 		on conflict do nothing;
 		if found then
 			if lasts is not null and clock_timestamp() > asked + interval '100 ms' then
 				-- its time begins now, and not before somebody was waited for
 				update jobq.uniq u set until = clock_timestamp() + lasts
-				where u.queue = q.id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant;
+				where u.queue = queue_id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant;
 			end if;
 			return null;
 		end if;
 		-- only read: a lock on the row would hold up the end of that job
 		-- for as long as the caller's transaction lasts
 		select u.job into owner from jobq.uniq u
-		where u.queue = q.id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant
+		where u.queue = queue_id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant
 		    and (u.until is null or u.until > clock_timestamp());
 		if found then
 			return owner;
 		end if;
 		update jobq.uniq u set job = take_key.job, until = clock_timestamp() + lasts
-		where u.queue = q.id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant
+		where u.queue = queue_id and u.key = take_key.key and u.tenant is not distinct from take_key.tenant
 		    and u.until <= clock_timestamp();
 		if found then
 			return null;
@@ -442,7 +448,9 @@ begin
 end
 $$;
 
--- enqueue() for jobs of any kind.
+-- enqueue() for jobs of any kind. What a function would do for nothing is found
+-- out before it is called: a call costs as much as ten operators, and one that
+-- is given the queue's row as much as an insert.
 create function jobq.enqueue_job(queue text, type text, data jsonb, priority int, run_at timestamptz,
     delay interval, unique_key text, tenant text, max_attempts int, timeout interval, tags text[],
     after bigint[], key text) returns bigint
@@ -456,28 +464,41 @@ declare
 	broken boolean;		-- null: nothing to wait for
 	at_once boolean := true;
 begin
-	q := jobq.queue_get(queue);
-	tenant := jobq.own_tenant(tenant);
-	perform jobq.check_data(q, data);
-	if num_nonnulls(run_at, delay, max_attempts, timeout) > 0 then
+	select * into q from jobq.queue k where k.name = enqueue_job.queue;
+	if not found then
+		q := jobq.queue_get(queue);
+	end if;
+	if current_setting('jobq.tenant', true) <> '' then
+		tenant := jobq.own_tenant(tenant);
+	end if;
+	if (data @> '{}' and octet_length(data::text) <= q.max_payload and not q.sealed) is not true then
+		perform jobq.check_data(q, data);
+	end if;
+	if octet_length(type) > 255 or num_nonnulls(tenant, key, tags) > 0 then
+		perform jobq.check_words(type, tenant, key, tags);
+	end if;
+	if num_nonnulls(run_at, delay) > 0 then
 		run_at := jobq.run_time(run_at, delay);
+		at_once := run_at <= clock_timestamp();
+	end if;
+	if num_nonnulls(max_attempts, timeout) > 0 then
 		limit_ms := jobq.attempt_limits(max_attempts, timeout);
-		at_once := run_at is null or run_at <= clock_timestamp();
 	end if;
-	if octet_length(type) > 255 or octet_length(tenant) > 255 or octet_length(key) > 1024
-	    or cardinality(tags) > 100 or octet_length(array_to_string(tags, ',')) > 4096 then
-		raise exception 'type, tenant, key or tags are too long' using errcode = '54000',
-		    hint = 'Limits: type and tenant 255 bytes, key 1024, 100 tags of 4096 bytes together.';
+	my_lane := jobq.lane(q.lane, q.large_first, priority);
+	if my_lane is null then
+		raise exception 'priority % is not in 0 … 99', priority using errcode = '22023',
+		    hint = 'Lower runs first: critical 1, high 3, normal 5, low 8, very_low 10.';
 	end if;
-	if unique_key is null and q.unique_path <> '' then
-		unique_key := jobq.part_of(q.unique_path, data, tenant);
-	end if;
-	if key is null and q.key_path <> '' then
-		key := left(jobq.part_of(q.key_path, data, tenant), 255);
-	end if;
-	my_lane := jobq.lane(q, priority);
-	if q.fair_path <> '' then
-		my_lane := my_lane + jobq.share_of(q, jobq.part_of(q.fair_path, data, tenant));
+	if not q.plain then
+		if unique_key is null and q.unique_path <> '' then
+			unique_key := jobq.part_of(q.unique_path, data, tenant);
+		end if;
+		if key is null and q.key_path <> '' then
+			key := left(jobq.part_of(q.key_path, data, tenant), 255);
+		end if;
+		if q.fair_path <> '' then
+			my_lane := my_lane + jobq.share_of(q, jobq.part_of(q.fair_path, data, tenant));
+		end if;
 	end if;
 	if key is not null and not q.keyed then
 		update jobq.queue k set keyed = true where k.id = q.id and not k.keyed;
@@ -486,7 +507,7 @@ begin
 	me := nextval('jobq.job_id');
 	if unique_key is not null then
 		loop
-			owner := jobq.take_key(q, unique_key, tenant, me);
+			owner := jobq.take_key(q.id, q.unique_ms, unique_key, tenant, me);
 			exit when owner is null;
 			if jobq.has_begun(q.id, owner) then
 				if jobq.has_key(q.id, unique_key, owner) then
@@ -508,17 +529,20 @@ begin
 	if after is not null then
 		broken := jobq.check_after(after);
 		at_once := at_once and broken is null;
+		after := nullif(after, '{}');
 	end if;
 	insert into jobq.job (id, queue, lane, max_attempts, timeout_ms, created_at,
 	    run_at, type, data, tenant, tags, unique_key, key, after)
 	values (me, q.id, my_lane, enqueue_job.max_attempts, limit_ms,
 	    clock_timestamp(), enqueue_job.run_at, coalesce(enqueue_job.type, ''), enqueue_job.data,
 	    enqueue_job.tenant, enqueue_job.tags, enqueue_job.unique_key, enqueue_job.key,
-	    nullif(enqueue_job.after, '{}'));
+	    enqueue_job.after);
 	if at_once then
 		insert into jobq.turn (job, slot, queue, lane, attempt, key)
 		values (me, jobq.fact('jobq.turn_slot'), q.id, my_lane, 1, coalesce(key, case when q.keyed then '' end));
-		perform jobq.nudge(q.id, q.name);
+		if jobq.fact('jobq.sleepers') & q.wake_bit <> 0 then
+			perform pg_notify('jobq', queue);
+		end if;
 		return me;
 	end if;
 	if broken is not null then
@@ -532,7 +556,9 @@ begin
 			perform jobq.settle(after);
 		end if;
 	else
-		perform jobq.put_turn(me, q.id, my_lane, run_at, 1::smallint);
+		insert into jobq.timer (job, run_at, queue, lane, attempt)
+		values (me, enqueue_job.run_at, q.id, my_lane, 1);
+		perform jobq.due_at(run_at);
 	end if;
 	return me;
 end
@@ -555,6 +581,7 @@ declare
 	key_path text := nullif(q.key_path, '');
 	no_key text := case when q.keyed then '' end;
 	my_lane smallint := q.lane;
+	large_first boolean := q.large_first;
 	shares jsonb;
 	j jsonb;
 	n int := 0;
@@ -581,10 +608,8 @@ begin
 			    coalesce(e.data, '{}') as data, e.tenant,
 			    coalesce(e.key, case when key_path is not null and e.plain then
 			        left(jobq.part_of(key_path, e.data, e.tenant), 255) end) as key,
-			    case when e.plain then case when e.priority is null then my_lane
-			        else 256 * case when q.large_first then 99 - e.priority::int else e.priority::int end
-			        end + case when shares is null then 0 else
-			        coalesce((shares ->> jobq.part_of(q.fair_path, e.data, e.tenant))::int, 0) end end as lane
+			    case when e.plain then jobq.lane(my_lane, large_first, e.priority::int)
+			        + case when shares is null then 0 else coalesce((shares ->> jobq.part_of(q.fair_path, e.data, e.tenant))::int, 0) end end as lane
 			from (
 				-- plain: enqueue() would take it, and it asks for nothing else
 				select e.*, coalesce(

@@ -137,7 +137,7 @@ begin
 	update jobq.job k set data = j.data, unique_key = j.unique_key, key = j.key where k.id = j.id;
 	if j.unique_key is distinct from own then
 		perform jobq.free_keys(array[j.id]);
-		owner := case when j.unique_key is not null then jobq.take_key(q, j.unique_key, j.tenant, j.id) end;
+		owner := case when j.unique_key is not null then jobq.take_key(q.id, q.unique_ms, j.unique_key, j.tenant, j.id) end;
 		if owner <> j.id then
 			raise exception 'job %: its new unique key is that of job %', j.id, owner
 			using errcode = '23505', hint = 'Cancel or await that job first.';
@@ -178,11 +178,11 @@ begin
 		using errcode = '55006', hint = 'Try again in some seconds.';
 	end if;
 	for k in
-		select j.id, j.unique_key, j.tenant, q from unnest(dead) d,
+		select j.id, j.queue, j.unique_key, j.tenant, q.unique_ms from unnest(dead) d,
 		lateral (select * from jobq.job j where j.id = d and j.unique_key is not null limit 1) j
 		join jobq.queue q on q.id = j.queue order by j.id
 	loop
-		owner := jobq.take_key(k.q, k.unique_key, k.tenant, k.id);
+		owner := jobq.take_key(k.queue, k.unique_ms, k.unique_key, k.tenant, k.id);
 		if owner <> k.id then
 			bad := bad || k.id;
 			owners := owners || owner;

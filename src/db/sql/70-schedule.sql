@@ -303,7 +303,7 @@ begin
 	return query
 	with due as materialized (
 		select u.n::int, u.instant, u.next, s.name, s.type, s.data, s.tenant, q.id as queue,
-		    q.keyed, jobq.lane(q, s.priority) as lane,
+		    q.keyed, jobq.lane(q.lane, q.large_first, s.priority) as lane,
 		    greatest(0, extract(epoch from clock_timestamp() - u.due) * 1000)::bigint as late
 		from unnest(names, instants, dues, nexts, revisions) with ordinality u(name, instant, due, next, revision, n)
 		cross join lateral (

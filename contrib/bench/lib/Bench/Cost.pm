@@ -25,9 +25,17 @@ my $batch = 500;
 # 200 bytes of data, as the other benchmarks have.
 my $data = q{jsonb_build_object('user', i, 'kind', 'mail', 'blob', md5(i::text) || md5((i * 7)::text) || md5((i * 13)::text) || md5((i * 31)::text))};
 
+# Each in a transaction of its own; more: further arguments.
+sub enqueues {
+	my ($more) = @_;
+	return "do \$\$ declare d jsonb; begin for i in 1 .. $n loop d := $data; perform jobq.enqueue('work', 'mail', d$more); commit; end loop; end \$\$";
+}
+
 my %scripts = (
 	'nothing' => 'select 1',
-	'enqueue' => "do \$\$ declare d jsonb; begin for i in 1 .. $n loop d := $data; perform jobq.enqueue('work', 'mail', d); commit; end loop; end \$\$",
+	'enqueue' => enqueues(''),
+	'enqueue with a priority' => enqueues(', priority => 3'),
+	'enqueue with delay and key' => enqueues(", delay => '1 hour', unique_key => i::text"),
 	'enqueue_many' => "do \$\$ declare d jsonb; begin select jsonb_agg(jsonb_build_object('type', 'mail', 'data', $data)) into d from generate_series(1, $batch) i; for i in 1 .. $n / $batch loop perform count(*) from jobq.enqueue_many('work', d); commit; end loop; end \$\$",
 	'claim and end' => <<"SQL" =~ s/\s+/ /gr,
 do \$\$ declare
@@ -86,7 +94,7 @@ sub by_sql {
 	$pg->stop;
 	single($pg, 'nothing');		# recovers nothing, but warms what is on the disk
 	my $nothing = single($pg, 'nothing');
-	for my $name ('enqueue', 'enqueue_many', 'claim and end') {
+	for my $name ('enqueue', 'enqueue_many', 'claim and end', 'enqueue with a priority', 'enqueue with delay and key') {
 		$costs->{"$name, instructions of PostgreSQL"} = (single($pg, $name) - $nothing) / $n;
 	}
 	return;
@@ -126,11 +134,10 @@ sub enqueue_wal {
 	my ($pg, $d) = Bench::stack("handlers: {null: {driver: noop}}\nqueues: {work: {handler: null, enabled: false}}\n");
 	seed($pg, 'work', 20_000);
 	settle($pg);
-	for my $how ([ 'enqueue', "DO \$\$ BEGIN FOR i IN 1 .. $n LOOP PERFORM jobq.enqueue('work', 'mail', $data); COMMIT; END LOOP; END \$\$" ],
-	    [ 'enqueue_many', $scripts{enqueue_many} ]) {
+	for my $how ('enqueue', 'enqueue_many') {
 		my $wal = $pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'");
-		$pg->query($how->[1]);
-		$costs->{"$how->[0], bytes of WAL"} = ($pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'") - $wal) / $n;
+		$pg->query($scripts{$how});
+		$costs->{"$how, bytes of WAL"} = ($pg->query("SELECT pg_current_wal_insert_lsn() - '0/0'") - $wal) / $n;
 	}
 	$d->stop;
 	$pg->stop;
