@@ -466,9 +466,9 @@ declare
 begin
 	select * into q from jobq.queue k where k.name = enqueue_job.queue;
 	if not found then
-		q := jobq.queue_get(queue);
+		perform jobq.queue_get(queue);		-- which says what there is
 	end if;
-	if current_setting('jobq.tenant', true) <> '' then
+	if jobq.tenant() <> '' then
 		tenant := jobq.own_tenant(tenant);
 	end if;
 	if (data @> '{}' and octet_length(data::text) <= q.max_payload and not q.sealed) is not true then
