@@ -3,11 +3,11 @@
  * lease of the cluster's leader or takes it over, moves the timers that are
  * due (the leader only) and looks for jobs in the idle queues of this node,
  * which spares their leaders a poll each; every few seconds it renews their
- * pools, which spares them a beat each. It comes once a second, and less often
- * when the database is calm: no transaction is left that could make a job
- * ready and not say so; then it looks less often still. Between ticks it sleeps until exactly the next
- * timer or schedule. It never blocks, and owns one connection, beside that of
- * the schedules' own SQL (fire.c).
+ * pools, which spares them a beat each. It comes once a second, and less often,
+ * looking less often still, when the database is calm: no transaction is left
+ * that could make a job ready and not say so. Between ticks it sleeps until
+ * exactly the next timer or schedule. It never blocks, and owns one connection,
+ * beside that of the schedules' own SQL (fire.c).
  */
 #include "config.h"
 
