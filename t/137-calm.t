@@ -56,6 +56,7 @@ is_deeply [ tick($since) ], [ $since, 't' ], 'it has ended: calm';
 is q1("count(*) FROM jobq.look('{$q}')"), 1, '… and its job is found';
 is q1("ready FROM jobq.tick('a', 'x', 60000, '{$q}', 10, null, $since, $_->[0])"), $_->[1], "… by a tick with looks $_->[0]"
     for [ false => '{}' ], [ true => "{$q}" ];
+like q1("ready FROM jobq.tick('a', 'x', 60000, '{$q,$other}', 10, null, $since, false)"), qr{\b$q\b}, '… and by any when it is not calm';
 claim($pg, $pool, $q);
 my $late = $pg->session;
 $late->query('BEGIN');

@@ -113,7 +113,7 @@ $$;
 --             a leader has come, gone or woken (*awake) meanwhile
 --   calm      all transactions before have ended, and are looked through:
 --             nothing can become ready that nobody is told of
---   looks     false: it was calm after the last look, so spare this one
+--   looks     false: it was calm at the last look; spare this one if it is still
 --   until_us  when the role is free unless who has it renews it; null: it is ours
 --   schedules  another number whenever what schedules there are has changed
 create function jobq.tick(node text, instance text, ttl_ms int, queue_ids smallint[], due_n int,
@@ -140,7 +140,7 @@ begin
 	if pools is not null then
 		perform jobq.keep(pools);
 	end if;
-	ready := case when looks then array(select jobq.look(queue_ids)) else '{}' end;
+	ready := case when looks or not calm then array(select jobq.look(queue_ids)) else '{}' end;
 	schedules := jobq.schedules_version();
 	now_us := jobq.us(clock_timestamp());
 end
