@@ -174,8 +174,9 @@ my %made = map { $_ => ($d->ctl('enqueue', 'sync', 'sync', '{}', '--priority', $
 is $pg->query("SELECT string_agg(priority::text, ' ' ORDER BY id) FROM jobq.jobs WHERE id IN (" . join(',', values %made) . ')'), '10 8 5 3 1', 'S2-15: the five priorities';
 $pg->query("SELECT jobq.resume('sync')");
 ended($pg, $_) for values %made;
-is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY a.started_at) FROM jobq.jobs j JOIN jobq.attempts a ON a.job_id = j.id WHERE j.id IN (" . join(',', values %made) . ')'),
-    '1 3 5 8 10', '… of which the smaller number runs first';
+# Workers that take them at once may begin in another order.
+is $pg->query("SELECT string_agg(j.priority::text, ' ' ORDER BY c.batch, u.n) FROM jobq.claim c, unnest(c.jobs) WITH ORDINALITY u(id, n) JOIN jobq.jobs j USING (id) WHERE j.id IN (" . join(',', values %made) . ')'),
+    '1 3 5 8 10', '… of which the smaller number is taken first';
 
 #
 # What fails, by class
