@@ -349,7 +349,7 @@ SKIP: {
 # Nobody else has seen it
 #
 my %text = (
-	'the database' => (run_program([ Jobqd::Postgres::bindir() . '/pg_dump', '--inserts', $pg->url ]))[1],
+	'the database' => $pg->dump('--inserts'),
 	'the log' => $d->log,
 	'the server\'s log' => slurp("$pg->{dir}/postgres.log"),
 	'the health file' => slurp("$dir/health.json"),

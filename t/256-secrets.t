@@ -221,7 +221,7 @@ for my $form (qw(literal env file)) {
 	my %seen = (log => $d->log, 'the health file' => slurp("$dir/health.json"), 'jobqctl diff' => $diff . $difference . ' ');
 	my $activity = $pg->query('SELECT * FROM pg_stat_activity') . $pg->query('SELECT * FROM pg_settings');
 	$seen{'pg_stat_activity'} = $activity;
-	$seen{'every table'} = (run_program([ Jobqd::Postgres::bindir() . '/pg_dump', '--inserts', $pg->url ]))[1];
+	$seen{'every table'} = $pg->dump('--inserts');
 	$seen{'notifications'} = $listener->query('SELECT 1');
 	my %titles = $d->processes;
 	cmp_ok scalar(keys %titles), '>', 8, "$form: " . keys(%titles) . ' processes';

@@ -59,7 +59,7 @@ my $reset = $ops->post('/v1/jobs', { queue => 'confidential', type => 'email_not
 is $e->ended($reset)->{state}, 'completed', 'S1-54 a confidential job is done';
 $mail = $e->mail('S1-54 of the code', sub { $_->{to} eq 'ann@example.com' });
 like $mail->{plain}, qr/^Your code is k7Tz-99$/m, '… as it was said';
-my (undef, $dump) = run_program([ Jobqd::Postgres::bindir() . '/pg_dump', '--data-only', $e->{pg}->url ]);
+my $dump = $e->{pg}->dump('--data-only');
 unlike $dump, qr/k7Tz|Password reset/, '… but is nowhere in the database';
 like $dump, qr/Fleet Update/, '… unlike others';
 my ($shown, $text) = $d->ctl('job', 'show', $reset, '--decrypt');

@@ -369,6 +369,14 @@ sub try_query {
 	return ($status, $out, $err);
 }
 
+# What is in the database, by pg_dump, without the random words that frame it.
+sub dump {
+	my ($self, @options) = @_;
+	my ($status, $out, $err) = Jobqd::run_program([ 'pg_dump', @options, $self->url ]);
+	die $err if $status != 0;
+	return $out =~ s/^\\(?:un)?restrict .*\n//gmr;
+}
+
 # A session that stays open, for interleaved transactions.
 sub session { return Jobqd::Session->new($_[0]) }
 
