@@ -319,7 +319,7 @@ $e->enqueue('jobs', 'data_cleanup', { cleanup_type => 'nothing', older_than_days
 $mail = $e->mail('S1-46 more than 20 % fail', sub { $_->{to} eq 'admin@example.com' && $_->{subject} =~ /failure rate of jobs is [\d.]+ % \(above 20 %\)/ });
 $e->ask("SELECT jobq.pause('jobs', 'test')");
 $e->ask(q(SELECT count(jobq.enqueue('jobs', 'data_cleanup', '{"cleanup_type": "audit_logs", "older_than_days": 300}')) FROM generate_series(1, 101)));
-$mail = $e->mail('S1-46 more than 100 wait', sub { $_->{to} eq 'admin@example.com' && $_->{subject} =~ /backlog of jobs is 101 \(above 100\)/ });
+$mail = $e->mail('S1-46 more than 100 wait', sub { $_->{to} eq 'admin@example.com' && $_->{subject} =~ /backlog of jobs is 1\d\d \(above 100\)/ });	# and some that are tried again
 $e->ask("SELECT jobq.resume('jobs')");
 wait_for { $e->ask("SELECT ready + running FROM jobq.queues WHERE name = 'jobs'") eq '0' } 'the queue to be empty';
 
