@@ -168,7 +168,7 @@ cmp_ok $pg->query('SELECT bytes FROM jobq.size'), '>', 0, 'the size of the table
 #
 # nobody was there for a while: the last piece is not lost, the rest is not read
 #
-$pg->query("SELECT setval('jobq.statistics_at', jobq.us(now() - interval '1 day'))");
+$pg->query("UPDATE jobq.statistics_at SET at = now() - interval '1 day'");
 is $pg->query("SELECT rows FROM jobq.statistics_take('5 minutes')"), 0, 'the piece that nobody took';
 my ($calls, $again) = (1, 0);
 while ($again == 0 && $calls < 30) {
@@ -178,15 +178,29 @@ while ($again == 0 && $calls < 30) {
 cmp_ok $calls, '<=', 15, "a day without anybody takes $calls calls";
 cmp_ok $again, '<=', 305_001, '… and then the next comes when it is over';
 
+# who reads while they are taken sees each end in one place, and in one
+$pg->query(<<'SQL');
+TRUNCATE jobq.depth;
+UPDATE jobq.statistics_at SET at = jobq.five_minutes(now()) - interval '10 minutes';
+INSERT INTO jobq.total (queue, at, completed) SELECT 1, at, 7 FROM jobq.statistics_at ON CONFLICT DO NOTHING;
+SQL
+my $ends = "SELECT sum(completed) FROM jobq.ends((SELECT jobq.five_minutes(now()) - interval '10 minutes'), 'infinity')";
+my $reader = $pg->session;
+my $told = $reader->query("BEGIN ISOLATION LEVEL REPEATABLE READ; $ends");
+cmp_ok $told, '>=', 7, 'what has just ended is told';
+$pg->query("SELECT jobq.statistics_take('5 minutes')");
+is $reader->query($ends), $told, '… also to who began to read before the statistics had it';
+$reader->close;
+
 # on demand: in pieces of another length, all that are over
-$pg->query("SELECT setval('jobq.statistics_at', jobq.us(now() - interval '150 seconds')); TRUNCATE jobq.depth");
+$pg->query("UPDATE jobq.statistics_at SET at = now() - interval '150 seconds'; TRUNCATE jobq.depth");
 cmp_ok $pg->query("SELECT again_ms FROM jobq.statistics_take('10 seconds')"), '<=', 10_001, 'statistics on demand';
-cmp_ok $pg->query("SELECT extract(epoch FROM now() - jobq.at_us(jobq.fact('jobq.statistics_at')))"), '<=', 16, '… up to now';
+cmp_ok $pg->query("SELECT extract(epoch FROM now() - (SELECT at FROM jobq.statistics_at))"), '<=', 16, '… up to now';
 is $pg->query("SELECT count(*) FROM jobq.depth WHERE span <= '10 seconds'"), 2, '… with the depth of the queues';
 
 # many types: those with most to do are told apart
 $pg->query(<<'SQL');
-SELECT setval('jobq.statistics_at', jobq.us(now() - interval '5 minutes'));
+UPDATE jobq.statistics_at SET at = now() - interval '5 minutes';
 TRUNCATE jobq.statistic, jobq.depth;
 INSERT INTO jobq.job (id, queue, lane, created_at, type, data)
 SELECT 500000000 + i, 2, 0, now() - interval '5 minutes', CASE WHEN i % 2 = 0 THEN 'much' ELSE 't' || i END, '{}' FROM generate_series(1, 3000) i;

@@ -715,8 +715,12 @@ create table jobq.depth (
 	primary key (at, queue)
 );
 create index depth_fine on jobq.depth (at) where span < '1 hour';
-create sequence jobq.statistics_at minvalue 0 start 0;	-- µs: up to when they are taken
-select setval('jobq.statistics_at', 0);
+-- Up to when they are taken. No sequence: who reads them in a snapshot reads this in it.
+create table jobq.statistics_at (
+	one boolean primary key default true check (one),
+	at timestamptz not null
+);
+insert into jobq.statistics_at (at) values ('epoch');
 
 -- How large the schema was, once an hour.
 create table jobq.size (

@@ -108,7 +108,7 @@ begin
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), 0) then
 		return;
 	end if;
-	since := jobq.at_us(jobq.fact('jobq.statistics_at'));
+	since := (select s.at from jobq.statistics_at s);
 	if since = 'epoch' then
 		since := latest - span;
 	end if;
@@ -133,10 +133,7 @@ begin
 	insert into jobq.size (at, bytes)
 	select k.at, jobq.bytes() from date_bin('1 hour', began, origin) k(at)
 	where not exists (select from jobq.size s where s.at = k.at);
-	-- last: what fails is undone, but not this
-	if jobq.us(since) > jobq.fact('jobq.statistics_at') then
-		perform setval('jobq.statistics_at', jobq.us(since));
-	end if;
+	update jobq.statistics_at s set at = since where s.at < since;
 end
 $$;
 
@@ -405,7 +402,7 @@ language plpgsql stable
 set jit = off as $$
 #variable_conflict use_column
 declare
-	since timestamptz := jobq.at_us(jobq.fact('jobq.statistics_at'));
+	since timestamptz := (select s.at from jobq.statistics_at s);
 begin
 	return query
 	select s.at, sum(s.completed)::bigint, sum(s.cancelled)::bigint from jobq.statistic s

@@ -350,7 +350,7 @@ language sql stable as $$
 		select queue, at, completed, failed, dead, cancelled, lost from jobq.tally
 	) t
 	join jobq.queue q on q.id = t.queue
-	where t.at >= greatest(since, jobq.at_us(jobq.fact('jobq.statistics_at'))) and t.at < until
+	where t.at >= greatest(since, (select s.at from jobq.statistics_at s)) and t.at < until
 $$;
 
 create function jobq.ends_by_queue(since timestamptz, until timestamptz)

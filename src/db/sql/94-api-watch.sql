@@ -75,7 +75,7 @@ language sql stable set jit = off as $$
 			        when by = 'type' then 2 else 1 end))
 			union all
 			select e.queue, e.completed, e.failed, e.dead, e.cancelled, e.lost, '{}', 0, null, '{}', 0, null
-			from jobq.ends(greatest(since, jobq.at_us(jobq.fact('jobq.statistics_at'))), 'infinity') e
+			from jobq.ends(greatest(since, (select s.at from jobq.statistics_at s)), 'infinity') e
 			where by = 'queue' and jobq.api_tenant() is null
 		) u group by u.name
 	) t
