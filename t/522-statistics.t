@@ -178,7 +178,7 @@ while ($again == 0 && $calls < 30) {
 cmp_ok $calls, '<=', 15, "a day without anybody takes $calls calls";
 cmp_ok $again, '<=', 305_001, '… and then the next comes when it is over';
 
-# who reads while they are taken sees each end in one place, and in one
+# who reads while they are taken sees each end once
 $pg->query(<<'SQL');
 TRUNCATE jobq.depth;
 UPDATE jobq.statistics_at SET at = jobq.five_minutes(now()) - interval '10 minutes';
