@@ -72,6 +72,9 @@ wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE type = 'asked'") >= 
 is join(' ', map { (run_program([ 'psql', '-XAtqc', 'SHOW statement_timeout', $url ]))[1] } 1 .. 5),
     "0\n 0\n 0\n 0\n 0\n", '… and the limit is left in no session';
 
+is join(' ', map { (run_program([ 'psql', '-XAtqc', 'SELECT count(*) FROM pg_prepared_statements', $url ]))[1] } 1 .. 5),
+    "0\n 0\n 0\n 0\n 0\n", '… nor is a prepared statement';
+
 # jobqctl goes through it too
 my ($status, $out, $err) = $other->ctl('enqueue', 'work', '--wait');
 is $status, 0, "jobqctl enqueue --wait" or diag $err;

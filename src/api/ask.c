@@ -213,8 +213,6 @@ give_up(struct asker *a, struct question *q, const char *why)
  * Connections
  */
 
-/* A pooler hands the connection to others between transactions: nothing set
- * on it would last. */
 static void
 open_link(struct link *l)
 {
@@ -224,7 +222,7 @@ open_link(struct link *l)
 
 	l->used = mono_now();
 	l->pg = pg_new(l->asker->loop, conf->database.url, "jobqd api",
-	    conf->database.pooler_transaction ? NULL : setup, &ops, l);
+	    conf->database.pooler_transaction, setup, &ops, l);
 }
 
 static void

@@ -151,7 +151,7 @@ start_looking(struct events *ev)
 	    (unsigned long)now.tv_nsec / 1000, (unsigned)getpid());
 	ev->ring = ring_new(name, RING_EVENTS, RING_BYTES);
 	ev->pg = pg_new(ev->loop, ev->conf->database.url, "jobqd events",
-	    ev->conf->database.pooler_transaction ? NULL : setup, &ops, ev);
+	    ev->conf->database.pooler_transaction, setup, &ops, ev);
 	timer_set(ev->beat, HEARTBEAT);
 }
 

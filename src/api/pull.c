@@ -340,7 +340,7 @@ connect_database(void)
 	    "set jit = off", listen, NULL };
 
 	pull->pg = pg_new(pull->loop, conf->database.url, "jobqd api pull",
-	    conf->database.pooler_transaction ? NULL : setup, &ops, NULL);
+	    conf->database.pooler_transaction, setup, &ops, NULL);
 	free(listen);
 }
 

@@ -24,7 +24,16 @@
 #define ANSWER_TIMEOUT (30 * MONO_SECOND)
 #define BACKOFF_FIRST (100 * MONO_MS)
 #define BACKOFF_LAST (1 * MONO_SECOND)
+#define OFTENS_MAX 16
 #define STEADY (5 * MONO_SECOND)	/* up this long: the next loss starts with BACKOFF_FIRST */
+
+/* A statement that is sent often. Its name is of this connection: unknown to
+ * the server until its preparation has been answered. */
+struct often {
+	char *sql;
+	char name[16];
+	enum { OFTEN_NEW, OFTEN_SENT, OFTEN_PREPARED } state;
+};
 
 struct pending {
 	STAILQ_ENTRY(pending) link;
@@ -33,6 +42,8 @@ struct pending {
 	PGresult *res;		/* what came before the Sync */
 	const struct pg_setting *settings;	/* until it is sent */
 	int nsettings;
+	struct often *often;	/* of pg's, or NULL */
+	bool prepares;
 	bool setup;
 };
 STAILQ_HEAD(pending_list, pending);
@@ -40,8 +51,12 @@ STAILQ_HEAD(pending_list, pending);
 struct pg {
 	struct loop *loop;
 	char *url, *application_name;
+	bool pooled;
 	char **setup;
 	size_t nsetup, setup_left;
+	struct often *oftens[OFTENS_MAX];
+	size_t noftens;
+	unsigned names;			/* given on this connection */
 	const struct pg_ops *ops;
 	void *arg;
 	PGconn *conn;			/* NULL while waiting to try again */
@@ -64,9 +79,9 @@ static void connect_step(int, unsigned, void *);
 static void connected(struct pg *);
 static void guard_expired(void *);
 static void ready(int, unsigned, void *);
-static int queue_statement(struct pg *, const char *, bool, int,
+static int queue_statement(struct pg *, const char *, int,
     const char *const *, struct pending *, struct err *);
-static int send_statement(struct pg *, const char *, bool, int,
+static int send_statement(struct pg *, const char *, int,
     const char *const *, struct pending *, struct err *);
 static void drop(struct pg *, const char *reason, bool fatal);
 
@@ -90,14 +105,15 @@ leave(struct pg *pg)
 
 struct pg *
 pg_new(struct loop *loop, const char *url, const char *application_name,
-    const char *const *setup, const struct pg_ops *ops, void *arg)
+    bool pooled, const char *const *setup, const struct pg_ops *ops, void *arg)
 {
 	struct pg *pg = xcalloc(1, sizeof(*pg));
 
 	pg->loop = loop;
 	pg->url = xstrdup(url);
 	pg->application_name = xstrdup(application_name);
-	while (setup != NULL && setup[pg->nsetup] != NULL)
+	pg->pooled = pooled;
+	while (!pooled && setup != NULL && setup[pg->nsetup] != NULL)
 		pg->nsetup++;
 	pg->setup = xcalloc(pg->nsetup, sizeof(*pg->setup));
 	for (size_t i = 0; i < pg->nsetup; i++)
@@ -138,8 +154,7 @@ int
 pg_query(struct pg *pg, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, sql, false, nparams, params,
-	    pending_new(cb, arg), e);
+	return queue_statement(pg, sql, nparams, params, pending_new(cb, arg), e);
 }
 
 int
@@ -151,7 +166,7 @@ pg_query_as(struct pg *pg, const struct pg_setting *settings, int nsettings,
 
 	p->settings = settings;
 	p->nsettings = nsettings;
-	return queue_statement(pg, sql, false, nparams, params, p, e);
+	return queue_statement(pg, sql, nparams, params, p, e);
 }
 
 int
@@ -165,21 +180,40 @@ pg_query_within(struct pg *pg, int limit_ms, const char *sql, int nparams,
 	return pg_query_as(pg, &limit, 1, sql, nparams, params, cb, arg, e);
 }
 
+/* NULL when there are too many. */
+static struct often *
+find_often(struct pg *pg, const char *sql)
+{
+	struct often *o;
+
+	for (size_t i = 0; i < pg->noftens; i++)
+		if (strcmp(pg->oftens[i]->sql, sql) == 0)
+			return pg->oftens[i];
+	if (pg->noftens == OFTENS_MAX)
+		return NULL;
+	o = pg->oftens[pg->noftens++] = xcalloc(1, sizeof(*o));
+	o->sql = xstrdup(sql);
+	return o;
+}
+
 int
-pg_execute(struct pg *pg, const char *name, int nparams,
+pg_query_often(struct pg *pg, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e)
 {
-	return queue_statement(pg, name, true, nparams, params,
-	    pending_new(cb, arg), e);
+	struct pending *p = pending_new(cb, arg);
+
+	if (!pg->pooled)
+		p->often = find_often(pg, sql);
+	return queue_statement(pg, sql, nparams, params, p, e);
 }
 
 /* Takes p. */
 static int
-queue_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
+queue_statement(struct pg *pg, const char *sql, int nparams,
     const char *const *params, struct pending *p, struct err *e)
 {
 	if (pg->up)
-		return send_statement(pg, sql, prepared, nparams, params, p, e);
+		return send_statement(pg, sql, nparams, params, p, e);
 	free(p);
 	return err_code(e, ERR_DOWN, "not connected to the database");
 }
@@ -193,6 +227,8 @@ free_connection(struct pg *pg)
 		PQfinish(pg->conn);
 	pg->conn = NULL;
 	pg->up = pg->broken = false;
+	for (size_t i = 0; i < pg->noftens; i++)
+		pg->oftens[i]->state = OFTEN_NEW;
 	timer_stop(pg->guard);
 }
 
@@ -244,6 +280,10 @@ pg_free(struct pg *pg)
 	for (size_t i = 0; i < pg->nsetup; i++)
 		free(pg->setup[i]);
 	free(pg->setup);
+	for (size_t i = 0; i < pg->noftens; i++) {
+		free(pg->oftens[i]->sql);
+		free(pg->oftens[i]);
+	}
 	free(pg->url);
 	free(pg->application_name);
 	pg->freed = true;
@@ -360,7 +400,7 @@ connected(struct pg *pg)
 		struct pending *p = xcalloc(1, sizeof(*p));
 
 		p->setup = true;
-		if (send_statement(pg, pg->setup[i], false, 0, NULL, p, &e) < 0) {
+		if (send_statement(pg, pg->setup[i], 0, NULL, p, &e) < 0) {
 			drop(pg, e.msg, false);
 			return;
 		}
@@ -421,17 +461,37 @@ send_settings(struct pg *pg, const struct pending *p)
 	return sent;
 }
 
-/* Takes p. sql: the text, or the name of what is prepared. */
+/* What is sent often is prepared on the way, and goes as text while that is
+ * not known to have succeeded. */
 static int
-send_statement(struct pg *pg, const char *sql, bool prepared, int nparams,
+send_text(struct pg *pg, const char *sql, int nparams,
+    const char *const *params, struct pending *p)
+{
+	struct often *o = p->often;
+
+	if (o != NULL && o->state == OFTEN_NEW) {
+		snprintf(o->name, sizeof(o->name), "s%u", pg->names++);
+		if (PQsendPrepare(pg->conn, o->name, sql, 0, NULL) != 1)
+			return 0;
+		o->state = OFTEN_SENT;
+		p->prepares = true;
+	}
+	if (p->prepares || (o != NULL && o->state == OFTEN_PREPARED))
+		return PQsendQueryPrepared(pg->conn, o->name, nparams, params,
+		    NULL, NULL, 0);
+	return PQsendQueryParams(pg->conn, sql, nparams, NULL, params, NULL,
+	    NULL, 0);
+}
+
+/* Takes p. */
+static int
+send_statement(struct pg *pg, const char *sql, int nparams,
     const char *const *params, struct pending *p, struct err *e)
 {
 	int sent = send_settings(pg, p);
 
 	if (sent == 1)
-		sent = prepared ? PQsendQueryPrepared(pg->conn, sql, nparams,
-		    params, NULL, NULL, 0) : PQsendQueryParams(pg->conn, sql,
-		    nparams, NULL, params, NULL, NULL, 0);
+		sent = send_text(pg, sql, nparams, params, p);
 	if (sent != 1 || PQpipelineSync(pg->conn) != 1 || flush(pg) < 0) {
 		const char *reason = PQerrorMessage(pg->conn);
 
@@ -468,10 +528,30 @@ setup_answered(struct pg *pg, const struct pending *p)
 	return true;
 }
 
+/* How the server took a statement that is sent often. It is prepared again
+ * when what it stands for has changed (feature_not_supported: its result type)
+ * or somebody has discarded it. */
+static void
+learn(struct often *o, bool prepares, const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	if (prepares)
+		o->state = PQresultStatus(res) == PGRES_COMMAND_OK ?
+		    OFTEN_PREPARED : OFTEN_NEW;
+	else if (state != NULL && (strcmp(state, "0A000") == 0 ||
+	    strcmp(state, "26000") == 0))
+		o->state = OFTEN_NEW;
+}
+
 /* Keep the first error, else the last result. */
 static void
 keep(struct pending *p, PGresult *res)
 {
+	if (p->often != NULL) {
+		learn(p->often, p->prepares, res);
+		p->prepares = false;
+	}
 	if (p->res != NULL && PQresultStatus(p->res) == PGRES_FATAL_ERROR) {
 		PQclear(res);
 		return;

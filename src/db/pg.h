@@ -2,7 +2,6 @@
  * One asynchronous PostgreSQL connection on a loop, in pipeline mode.
  * Connects, reconnects with back-off (0.1 s doubling to 1 s, each by a half
  * more or less), keeps statements in order and gives each its own transaction (a Sync after each).
- * Only unnamed statements with parameters: right behind a transaction pooler.
  */
 #ifndef DB_PG_H
 #define DB_PG_H
@@ -31,10 +30,11 @@ typedef void pg_result_fn(struct pg *, PGresult *res, void *arg);
 
 /* url: a conninfo or URI; setup: NULL or statements sent after each connect,
  * before up() (SET …; LISTEN …), one a string, NULL at the end; copied.
- * Connecting starts with the loop's next turn. A connection that gives no
- * answer for 30 s is dropped. */
+ * pooled: a transaction pooler hands the session to others between
+ * transactions, so nothing is set up in it or prepared. Connecting starts with
+ * the loop's next turn. A connection that gives no answer for 30 s is dropped. */
 struct pg *pg_new(struct loop *, const char *url, const char *application_name,
-    const char *const *setup, const struct pg_ops *, void *arg);
+    bool pooled, const char *const *setup, const struct pg_ops *, void *arg);
 void pg_free(struct pg *);		/* unanswered statements are called back with NULL */
 
 bool pg_is_up(const struct pg *);
@@ -56,8 +56,10 @@ int pg_query_as(struct pg *, const struct pg_setting *, int nsettings,
  * of SQLSTATE 57014. Less than the time after which the connection is dropped. */
 int pg_query_within(struct pg *, int limit_ms, const char *sql, int nparams,
     const char *const *params, pg_result_fn *cb, void *arg, struct err *e);
-/* The same for a statement that one of setup has prepared under this name. */
-int pg_execute(struct pg *, const char *name, int nparams, const char *const *params,
+/* The same for a statement that is sent all the time: the server parses and
+ * plans it once, which costs up to a millisecond. Few to a connection: each
+ * different text is kept. */
+int pg_query_often(struct pg *, const char *sql, int nparams, const char *const *params,
     pg_result_fn *cb, void *arg, struct err *e);
 
 const char *pg_library(void);	/* libpq and its version */

@@ -20,8 +20,6 @@ static void on_down(struct pg *, const char *, bool, void *);
 static void on_notify(struct pg *, const char *, const char *, void *);
 static void on_term(int, void *);
 
-/* A pooler hands the connection to others between transactions: nothing set
- * on it would last. */
 static void
 open_connection(struct service *s)
 {
@@ -32,7 +30,7 @@ open_connection(struct service *s)
 	const char *const setup[] = { "SET jit = off", listen, NULL };
 
 	s->pg = pg_new(s->loop, s->conf->database.url, name,
-	    s->conf->database.pooler_transaction ? NULL : setup, &ops, s);
+	    s->conf->database.pooler_transaction, setup, &ops, s);
 	free(name);
 	free(listen);
 	free(channel);

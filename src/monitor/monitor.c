@@ -274,7 +274,7 @@ beat(void *arg)
 		return;
 	const char *params[] = { m->conf->daemon.node, instance_id(),
 	    PACKAGE_VERSION };
-	if (pg_query(m->service.pg, m->beat_sql, 3, params, beaten, m, &e) == 0)
+	if (pg_query_often(m->service.pg, m->beat_sql, 3, params, beaten, m, &e) == 0)
 		m->beating = true;
 	keep(m);
 }

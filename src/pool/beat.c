@@ -202,8 +202,8 @@ beat_send(struct pool *pool)
 	params[5] = array_close(&c.jobs);
 	params[6] = array_close(&c.done);
 	params[7] = array_close(&c.rss);
-	if (pg_query(pool->pg, pool->beat_sql->beat, 8, params, on_beat, pool,
-	    NULL) == 0) {
+	if (pg_query_often(pool->pg, pool->beat_sql->beat, 8, params, on_beat,
+	    pool, NULL) == 0) {
 		pool->beating = true;
 		pool->dirty = false;
 		pool->beat_at = mono_now();

@@ -28,9 +28,8 @@
 static void flush_one(struct flush *);
 static void count_end(const struct flush *, const struct lease *);
 
-/* Plain ends have a prepared one: query.c. */
 static const char *const statements[FLUSH_KINDS] = {
-	[FLUSH_PLAIN] = "",
+	[FLUSH_PLAIN] = BATCH_FINISH_OK,
 	[FLUSH_FULL] = BATCH_FINISH,
 	[FLUSH_RELEASE] = BATCH_RELEASE,
 	[FLUSH_DEFER] = BATCH_DEFER,
@@ -337,20 +336,14 @@ flush_one(struct flush *f)
 {
 	const char *params[BATCH_PARAMS];
 	int64_t pool = fill(f);
-	int n, rc;
+	int n;
 
-	if (f->kind == FLUSH_PLAIN) {
-		n = batch_finish_ok(&f->batch, pool, params);
-		rc = query_hot(f->pool, HOT_FINISH_OK, n, params, on_answer, f);
-	} else {
-		n = f->kind == FLUSH_FULL ?
-		    batch_finish(&f->batch, pool, params) :
-		    f->kind == FLUSH_DEFER ?
-		    batch_defer(&f->batch, pool, params) :
-		    batch_release(&f->batch, pool, params);
-		rc = pg_query(f->pool->pg, f->sql, n, params, on_answer, f, NULL);
-	}
-	if (rc < 0)
+	n = f->kind == FLUSH_PLAIN ? batch_finish_ok(&f->batch, pool, params) :
+	    f->kind == FLUSH_FULL ? batch_finish(&f->batch, pool, params) :
+	    f->kind == FLUSH_DEFER ? batch_defer(&f->batch, pool, params) :
+	    batch_release(&f->batch, pool, params);
+	if (pg_query_often(f->pool->pg, f->sql, n, params, on_answer, f,
+	    NULL) < 0)
 		keep_all(f, false);
 	else
 		f->on_wire = true;

@@ -150,10 +150,6 @@ struct board_queue;
 struct told;
 struct decision;
 
-/* The statements of each job: prepared, but for behind a transaction pooler,
- * since to parse and plan one costs a fifth of a millisecond. */
-enum hot { HOT_CLAIM, HOT_FINISH_OK, HOTS };
-
 struct pool {
 	const struct conf *conf;
 	const struct queue_conf *queue;
@@ -169,7 +165,6 @@ struct pool {
 	bool checked;			/* on this connection the pool is known to live */
 	mono_t not_before;		/* no claim and no opening before, after a failure */
 	struct lease_statements *sql;
-	char *hot[HOTS];		/* texts */
 	struct beat_statements *beat_sql;
 
 	/* claiming */
@@ -284,11 +279,6 @@ bool beat_rests(const struct pool *);	/* until somebody says something */
 void beat_cancels(struct pool *);	/* somebody asked to stop a job, perhaps ours */
 
 /* query.c */
-void query_init(struct pool *);
-void query_clear(struct pool *);
-char *query_preparation(const struct pool *, enum hot);	/* SQL; caller frees */
-int query_hot(struct pool *, enum hot, int nparams, const char *const *params,
-    pg_result_fn *, void *arg);
 int query_number(struct pool *, const char *sql, int64_t number, pg_result_fn *, void *arg);
 /* A callback for answers that matter to nobody; arg: what, for the log. */
 void query_ignored(struct pg *, PGresult *, void *arg);

@@ -31,7 +31,7 @@ static const mono_t idle_looks[] = { 5 * MONO_MS, 20 * MONO_MS, 100 * MONO_MS };
 #define IDLE_LOOKS (sizeof(idle_looks) / sizeof(idle_looks[0]))
 
 struct lease_statements {
-	char *open, *sleep, *wake, *reap, *close;
+	char *open, *claim, *sleep, *wake, *reap, *close;
 };
 
 static void on_idle(void *);
@@ -133,6 +133,10 @@ lease_init(struct pool *pool)
 
 	s->open = stmt_in_schema("select pool, queue_id "
 	    "from jobq.pool_open($1, $2, $3)", schema);
+	s->claim = stmt_in_schema("select batch, id, attempt, charged, crashes, "
+	    "alone, type, data, priority, max_attempts, timeout_ms, tenant, "
+	    "has_unique, late_ms, key, start_ms "
+	    "from jobq.claim($1, $2, $3, $4, $5)", schema);
 	s->sleep = stmt_in_schema("select jobq.sleep($1)", schema);
 	s->wake = stmt_in_schema("select jobq.wake($1)", schema);
 	s->reap = stmt_in_schema("select jobq.reap($1)", schema);
@@ -155,6 +159,7 @@ lease_clear(struct pool *pool)
 		lease_free(pool, l);
 	timer_free(pool->idle);
 	free(s->open);
+	free(s->claim);
 	free(s->sleep);
 	free(s->wake);
 	free(s->reap);
@@ -519,7 +524,8 @@ lease_claim(struct pool *pool)
 	snprintf(held, sizeof(held), "%zu", bound_held(pool));
 	params[4] = pool->frees ? bound_keys(pool) : NULL;
 	pool->again = false;
-	if (query_hot(pool, HOT_CLAIM, 5, params, on_claim, pool) < 0)
+	if (pg_query_often(pool->pg, pool->sql->claim, 5, params, on_claim, pool,
+	    NULL) < 0)
 		return;
 	pool->claiming = true;
 	pool->asked = room;

@@ -55,26 +55,20 @@ static const struct chan_ops master_ops = { on_message, on_closed };
  * The process
  */
 
-/* Behind a transaction pooler a session's settings would be somebody else's. */
 static struct pg *
 connect_database(struct pool *pool)
 {
 	const struct conf *conf = pool->conf;
 	char *listen = stmt_listen(conf->database.schema);
 	char *name = xasprintf("jobqd queue %s", pool->queue->name);
-	char *claim = query_preparation(pool, HOT_CLAIM);
-	char *finish_ok = query_preparation(pool, HOT_FINISH_OK);
 	const char *setup[] = {
 		"set plan_cache_mode = force_generic_plan", "set jit = off",
-		"set synchronous_commit = on", claim, finish_ok, listen, NULL,
+		"set synchronous_commit = on", listen, NULL,
 	};
 	struct pg *pg = pg_new(pool->loop, conf->database.url, name,
-	    conf->database.pooler_transaction ? NULL : setup, &database_ops,
-	    pool);
+	    conf->database.pooler_transaction, setup, &database_ops, pool);
 
 	free(name);
-	free(claim);
-	free(finish_ok);
 	free(listen);
 	return pg;
 }
@@ -91,7 +85,6 @@ pool_init(struct pool *pool, const struct conf *conf,
 	pool->tick = timer_new(pool->loop, on_tick, pool);
 	pool->stop_at = timer_new(pool->loop, on_stop_at, pool);
 	pool->give_up = timer_new(pool->loop, on_give_up, pool);
-	query_init(pool);
 	lease_init(pool);
 	bound_init(pool);
 	beat_init(pool);
@@ -113,7 +106,6 @@ static void
 pool_clear(struct pool *pool)
 {
 	pg_free(pool->pg);
-	query_clear(pool);
 	lease_clear(pool);	/* leases are in the others' lists */
 	bound_clear(pool);
 	beat_clear(pool);

@@ -283,7 +283,8 @@ side_is_up(struct fire *f)
 
 	if (f->side == NULL)
 		f->side = pg_new(f->loop, f->conf->database.url,
-		    "jobqd scheduler queries", NULL, &ops, f);
+		    "jobqd scheduler queries",
+		    f->conf->database.pooler_transaction, NULL, &ops, f);
 	return pg_is_up(f->side);
 }
 

@@ -397,7 +397,7 @@ tick(struct sched *s)
 		s->looked = now;
 	s->tick_at = INT64_MAX;
 	s->again = s->roused = false;
-	if (pg_query(s->service.pg, s->tick_sql, 8, params, ticked, s, &e) == 0)
+	if (pg_query_often(s->service.pg, s->tick_sql, 8, params, ticked, s, &e) == 0)
 		s->ticking = true;
 	array_clear(&ids);
 	array_clear(&pools);
