@@ -116,8 +116,9 @@ wait_for { my @p = $d->pids(qr/^jobqd: worker b/); @p == 2 && !grep { $lingering
 $d->does(setup => 'hang');
 $d->configure(config(a => 'workers: 2', b => 'workers: 2'));
 $from = $d->log_size;
+my $heard = length $d->heard;
 $d->signal('HUP');
-$d->wait_log(qr/process started name=setup/, $from);
+wait_for { substr($d->heard, $heard) =~ /^setup$/m } 'the setup to know that it hangs';
 $d->signal('HUP');
 $d->wait_log(qr/reload remembered/, $from);
 $d->does(setup => '');

@@ -85,8 +85,9 @@ my $queues = "handlers: {null: {driver: noop}}\nqueues:\n  a: {handler: null, wo
 	# What keeps a start from getting anywhere can be mended by a reload.
 	$d->does(setup => 'hang');
 	my $from = $d->log_size;
+	my $heard = length $d->heard;
 	$d->start(ready => 0);
-	$d->wait_pids(qr/^jobqd: setup/, 1);
+	wait_for { substr($d->heard, $heard) =~ /^setup$/m } 'the setup to know that it hangs';
 	$d->does(setup => '');
 	$d->configure("${queues}  b: {handler: null, workers: 2}\n");
 	$d->signal('HUP');
