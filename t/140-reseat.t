@@ -23,9 +23,7 @@ $id{blocked} = $old->query("SELECT jobq.enqueue('work', after => '{$id{ready}}')
 is $old->query('SELECT jobq.reseat() IS NULL'), 't', 'in its own cluster nothing is done';
 $old->query('SELECT jobq.maintain()');
 
-my $new = Jobqd::Postgres->new(start => 0);	# no copy of what the old one is
-$new->start;
-$new->query('CREATE DATABASE jobq', 'postgres');
+my $new = Jobqd::Postgres->new(fresh => 1);
 my $dir = temp_directory();
 is +(run_program([ 'pg_dump', '-f', "$dir/dump.sql", $old->url ]))[0], 0, 'dumped';
 is +(run_program([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', "$dir/dump.sql", $new->url ]))[0], 0, 'restored elsewhere';

@@ -240,9 +240,9 @@ sub bindir {
 	die "PostgreSQL's server is missing" . (@found ? " in $found[0]" : '') . ": apt-get install postgresql\n";
 }
 
-# Options: settings => {name => value}, start => 0 to only create it, without a
-# database. Connects as the superuser jobq, or, from then on, as the role that
-# is in {user}.
+# Options: settings => {name => value}; start => 0 to only create it, without a
+# database; fresh => 1 for one that is no copy of the template. Connects as the
+# superuser jobq, or, from then on, as the role that is in {user}.
 sub new {
 	my ($class, %o) = @_;
 	my $self = bless {
@@ -259,19 +259,17 @@ sub new {
 		kill 'KILL', -$self->{helper} if $self->{helper};	# interrupted: with all its group
 		$self->stop('immediate');
 	});
-	if (exists $o{start} && !$o{start}) {
-		$self->initdb;
+	my $started = !exists $o{start} || $o{start};
+	if ($started && !$o{fresh}) {
+		system('cp', '-a', template(), "$self->{dir}/data") == 0 or die "cannot copy the template of a server\n";
+		$self->start;
 		return $self;
 	}
-	if ($o{template}) {
-		$self->initdb;
+	$self->initdb;
+	if ($started) {
 		$self->start;
 		$self->query('CREATE DATABASE jobq', 'postgres');
-		$self->stop;
-		return $self;
 	}
-	system('cp', '-a', template(), "$self->{dir}/data") == 0 or die "cannot copy the template of a server\n";
-	$self->start;
 	return $self;
 }
 
@@ -291,7 +289,9 @@ sub template {
 	open my $lock, '>', "$path.lock" or die "$path.lock: $!\n";
 	flock $lock, Fcntl::LOCK_EX;
 	return $path if -d $path;
-	my $self = Jobqd::Postgres->new(template => 1);
+	my $self = Jobqd::Postgres->new(fresh => 1);
+	$self->stop;
+	unlink glob "$self->{dir}/data/pg_stat/*";	# or autovacuum has something to do in each copy
 	system("rm -rf '$path.new' && cp -a '$self->{dir}/data' '$path.new' && mv '$path.new' '$path'") == 0 or die "cannot keep the template of a server\n";
 	return $path;
 }

@@ -58,7 +58,7 @@ sub note { print STDERR "# @_\n" }
 # A fresh PostgreSQL.
 sub server {
 	my (%o) = @_;
-	return Jobqd::Postgres->new(settings => { %settings, %o });
+	return Jobqd::Postgres->new(fresh => 1, settings => { %settings, %o });
 }
 
 # A fresh PostgreSQL and a jobqd with this configuration on it, ready.
