@@ -475,8 +475,8 @@ claim(struct line *l)
 	const char *params[] = { q->name, pull->conf->daemon.node,
 	    array_close(&workers), array_close(&wants), array_close(&leases),
 	    l->timeouts, grace, attempts };
-	l->claiming = pg_query(pull->pg, pull->claim_sql, 8, params, on_claim, l,
-	    NULL) == 0;
+	l->claiming = pg_query_often(pull->pg, pull->claim_sql, 8, params, on_claim,
+	    l, NULL) == 0;
 	/* When it was not sent, on_down() is about to be called. */
 	for (size_t i = 0; !l->claiming && i < l->nasked; i++)
 		l->asked[i]->asked = false;
