@@ -56,7 +56,7 @@ struct pg {
 	size_t nsetup, setup_left;
 	struct often *oftens[OFTENS_MAX];
 	size_t noftens;
-	unsigned names;			/* given on this connection */
+	unsigned names;			/* given so far */
 	const struct pg_ops *ops;
 	void *arg;
 	PGconn *conn;			/* NULL while waiting to try again */
