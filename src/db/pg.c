@@ -24,7 +24,7 @@
 #define ANSWER_TIMEOUT (30 * MONO_SECOND)
 #define BACKOFF_FIRST (100 * MONO_MS)
 #define BACKOFF_LAST (1 * MONO_SECOND)
-#define OFTENS_MAX 16
+#define OFTENS_MAX 16	/* more of them go as text */
 #define STEADY (5 * MONO_SECOND)	/* up this long: the next loss starts with BACKOFF_FIRST */
 
 /* A statement that is sent often. Its name is of this connection: unknown to
@@ -54,7 +54,7 @@ struct pg {
 	bool pooled;
 	char **setup;
 	size_t nsetup, setup_left;
-	struct often *oftens[OFTENS_MAX];
+	struct often oftens[OFTENS_MAX];
 	size_t noftens;
 	unsigned names;			/* given so far */
 	const struct pg_ops *ops;
@@ -187,11 +187,11 @@ find_often(struct pg *pg, const char *sql)
 	struct often *o;
 
 	for (size_t i = 0; i < pg->noftens; i++)
-		if (strcmp(pg->oftens[i]->sql, sql) == 0)
-			return pg->oftens[i];
+		if (strcmp(pg->oftens[i].sql, sql) == 0)
+			return &pg->oftens[i];
 	if (pg->noftens == OFTENS_MAX)
 		return NULL;
-	o = pg->oftens[pg->noftens++] = xcalloc(1, sizeof(*o));
+	o = &pg->oftens[pg->noftens++];
 	o->sql = xstrdup(sql);
 	return o;
 }
@@ -228,7 +228,7 @@ free_connection(struct pg *pg)
 	pg->conn = NULL;
 	pg->up = pg->broken = false;
 	for (size_t i = 0; i < pg->noftens; i++)
-		pg->oftens[i]->state = OFTEN_NEW;
+		pg->oftens[i].state = OFTEN_NEW;
 	timer_stop(pg->guard);
 }
 
@@ -280,10 +280,8 @@ pg_free(struct pg *pg)
 	for (size_t i = 0; i < pg->nsetup; i++)
 		free(pg->setup[i]);
 	free(pg->setup);
-	for (size_t i = 0; i < pg->noftens; i++) {
-		free(pg->oftens[i]->sql);
-		free(pg->oftens[i]);
-	}
+	for (size_t i = 0; i < pg->noftens; i++)
+		free(pg->oftens[i].sql);
 	free(pg->url);
 	free(pg->application_name);
 	pg->freed = true;

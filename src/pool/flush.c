@@ -336,12 +336,12 @@ flush_one(struct flush *f)
 {
 	const char *params[BATCH_PARAMS];
 	int64_t pool = fill(f);
-	int n;
-
-	n = f->kind == FLUSH_PLAIN ? batch_finish_ok(&f->batch, pool, params) :
+	int n = f->kind == FLUSH_PLAIN ?
+	    batch_finish_ok(&f->batch, pool, params) :
 	    f->kind == FLUSH_FULL ? batch_finish(&f->batch, pool, params) :
 	    f->kind == FLUSH_DEFER ? batch_defer(&f->batch, pool, params) :
 	    batch_release(&f->batch, pool, params);
+
 	if (pg_query_often(f->pool->pg, f->sql, n, params, on_answer, f,
 	    NULL) < 0)
 		keep_all(f, false);

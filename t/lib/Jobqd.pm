@@ -292,7 +292,9 @@ sub template {
 	my $self = Jobqd::Postgres->new(fresh => 1);
 	$self->stop;
 	unlink glob "$self->{dir}/data/pg_stat/*";	# or autovacuum has something to do in each copy
-	system("rm -rf '$path.new' && cp -a '$self->{dir}/data' '$path.new' && mv '$path.new' '$path'") == 0 or die "cannot keep the template of a server\n";
+	Jobqd::remove_tree("$path.new");	# of one that was interrupted
+	system('cp', '-a', "$self->{dir}/data", "$path.new") == 0 && rename "$path.new", $path
+	    or die "cannot keep the template of a server\n";
 	return $path;
 }
 
