@@ -51,7 +51,7 @@ is_deeply [ claim($pg, $pool, $q) ], [], '… is not run again';
 # lost with its claim in a crash of the server, which empties the unlogged table
 $id = put();
 claim($pg, $pool, $q);
-$pg->query("DELETE FROM jobq.claim WHERE batch = (SELECT max(batch) FROM jobq.claim); TRUNCATE jobq.uncrashed");
+$pg->query("DELETE FROM jobq.claim WHERE batch = (SELECT max(batch) FROM jobq.claim); TRUNCATE jobq.withdrawn");
 is_deeply [ finish_ok($pg, $pool, "$id:1") ], ["$id:1"], 'a job whose claim was lost is ended by who has it';
 is_deeply [ claim($pg, $pool2, $q) ], [], '… and is not run again';
 

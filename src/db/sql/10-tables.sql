@@ -440,19 +440,15 @@ create table jobq.cancel_request (
 
 -- Up to which job of a queue turns may be there whose attempts have ended
 -- already, because somebody cancelled them while they waited, or handed them
--- back: a claim looks for such ends no further. The largest row counts.
-create table jobq.withdrawn (
+-- back: a claim looks for such ends no further. The largest row counts. None:
+-- any job's; a crash of the server or its promotion empties this table, and
+-- claims that were lost then are made again, though pools that have the jobs may
+-- still end their attempts.
+create unlogged table jobq.withdrawn (
 	queue smallint not null,
 	job bigint not null
 );
 create index withdrawn_job on jobq.withdrawn (queue, job);
-
--- The queues that have been claimed from since the server last crashed or was
--- promoted, which is when it empties this table. Claims that were lost then are made
--- again, though pools that have the jobs may still end their attempts.
-create unlogged table jobq.uncrashed (
-	queue smallint primary key
-);
 
 create table jobq.worker (
 	pool bigint not null references jobq.pool on delete cascade,

@@ -291,7 +291,6 @@ declare
 	expires boolean;
 	keyed boolean;
 	special boolean;
-	uncrashed boolean;
 	withdrawn_to bigint;
 	room jobq.allowance;
 	took int := 0;
@@ -305,17 +304,15 @@ begin
 	-- a claim that a crash of the server loses is only a claim made again
 	perform set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
 	select q.unique_ms = -2, q.expire_ms > 0, q.keyed, q.limited or q.keyed or q.fair_path <> ''
-	        or q.age_ms > 0 or exists (select from jobq.hold), u.queue is not null,
-	    (select coalesce(max(w.job), 0) from jobq.withdrawn w where w.queue = claim.queue_id)
-	into until_started, expires, keyed, special, uncrashed, withdrawn_to
+	        or q.age_ms > 0 or exists (select from jobq.hold),
+	    (select max(w.job) from jobq.withdrawn w where w.queue = claim.queue_id)
+	into until_started, expires, keyed, special, withdrawn_to
 	from jobq.queue q join jobq.pool p on p.id = claim.pool and p.queue = q.id
-	left join jobq.uncrashed u on u.queue = q.id
 	where q.id = claim.queue_id and not q.paused;
 	if not found or n < 1 then
 		return;
 	end if;
-	if not uncrashed then
-		insert into jobq.uncrashed (queue) values (queue_id) on conflict do nothing;
+	if withdrawn_to is null then
 		withdrawn_to := 9223372036854775807;
 		perform jobq.withdraw(queue_id, withdrawn_to);
 	end if;
@@ -400,7 +397,7 @@ end
 $$;
 
 -- Turns of jobs of a queue up to this one may be of attempts that have ended,
--- or will have before they are claimed: see withdrawn. Said of all jobs there
+-- or will have before they are claimed: see the table. Said of all jobs there
 -- are now, so that one row is enough for many.
 create function jobq.withdraw(queue_id smallint, job bigint) returns void
 language sql as $$
@@ -446,13 +443,10 @@ begin
 end
 $$;
 
--- Up to which job ends are to be looked for among the turns of a queue: see
--- withdraw(). After a crash of the server, and until the first claim, of all.
+-- Up to which job ends are to be looked for among the turns of a queue.
 create function jobq.withdrawn_to(queue_id smallint) returns bigint
 language sql stable as $$
-	select case when exists (select from jobq.uncrashed u where u.queue = queue_id)
-	    then coalesce(max(w.job), 0) else 9223372036854775807 end
-	from jobq.withdrawn w where w.queue = queue_id
+	select coalesce(max(w.job), 9223372036854775807) from jobq.withdrawn w where w.queue = queue_id
 $$;
 
 -- Turns of a queue that nobody has claimed, in order of their lanes. Turns of
