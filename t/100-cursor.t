@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 34;
+use Test::More tests => 35;
 
 my $pg = schema();
 queues($pg, work => {}, other => {});
@@ -111,6 +111,39 @@ $one->query('COMMIT');
 is_deeply [ claim_ids($pg, $pool, $q, 10) ], [ @busy[ 0 .. 9 ] ], '… waits while a higher lane is full';
 is_deeply [ claim_ids($pg, $pool, $q, 10) ], [ @busy[ 10 .. 19 ] ], '… as long as that lasts';
 is_deeply [ claim_ids($pg, $pool, $q, 10) ], [$starved], '… and is not forgotten';
+
+# At random: lanes that come and go, transactions that end late. Of what is
+# committed a claim takes the first in the order of lane, transaction, job.
+srand(my $seed = $ENV{SEED} // 1);
+my (@open, %ready, @wrong);
+my %writer = map { $_ => $pg->session } 1 .. 4;	# the last one commits each job
+for my $step (1 .. 400) {
+	my $w = 1 + int rand 4;
+	if (rand() < 0.3) {
+		my $n = 1 + int rand 6;
+		my @got = claim_ids($pg, $pool, $q, $n);
+		my @due = sort { $ready{$a}[0] <=> $ready{$b}[0] || $ready{$a}[1] <=> $ready{$b}[1] || $a <=> $b } keys %ready;
+		splice @due, $n if @due > $n;
+		push @wrong, "step $step: @got, not @due" if "@got" ne "@due";
+		delete @ready{@got};
+	} elsif ($w < 4 && $open[$w] && rand() < 0.3) {
+		my $end = rand() < 0.3 ? 'ROLLBACK' : 'COMMIT';
+		$writer{$w}->query($end);
+		%ready = (%ready, %{ $open[$w] }) if $end eq 'COMMIT';
+		delete $open[$w];
+	} else {
+		my $priority = int rand(rand() < 0.5 ? 3 : 100);
+		if ($w < 4 && !$open[$w]) {
+			$writer{$w}->query('BEGIN');
+			$open[$w] = {};
+		}
+		my ($job, $xid) = split /\|/, $writer{$w}->query("SELECT jobq.enqueue('work', priority => $priority), pg_current_xact_id()");
+		($w < 4 ? $open[$w] : \%ready)->{$job} = [ $priority, $xid ];
+	}
+}
+is_deeply \@wrong, [], "400 steps at random (SEED=$seed)";
+$writer{$_}->query('ROLLBACK') for grep { $open[$_] } 1 .. 3;
+claim_ids($pg, $pool, $q, 1000);
 
 # an idle queue: the list of what to wait for does not grow, look() sees a hole fill
 $one->query('BEGIN');

@@ -35,9 +35,19 @@ create type jobq.cursors as (
 	more int			-- lanes that have more than was to be taken of each
 );
 
+-- The lanes with their cursors in their order.
+create function jobq.in_order(c inout jobq.cursors)
+language plpgsql as $$
+begin
+	select array_agg(l.lane order by l.lane), array_agg(l.xid order by l.lane), array_agg(l.job order by l.lane)
+	into c.lanes, c.xid, c.job
+	from unnest(c.lanes, c.xid, c.job) l(lane, xid, job);
+end
+$$;
+
 -- The lanes in which a queue has turns, with those of c that are known
 -- already. Nobody registers a lane: the gaps between the known ones are looked
--- into, which costs next to nothing while they are empty.
+-- into.
 create function jobq.find_lanes(c inout jobq.cursors, queue_id smallint)
 language plpgsql as $$
 declare
@@ -52,28 +62,27 @@ begin
 			order by t.lane limit 1
 		) t;
 		exit when found_lanes is null;
-		select array_agg(l.lane order by l.lane), array_agg(l.xid order by l.lane),
-		    array_agg(l.job order by l.lane)
-		into c.lanes, c.xid, c.job
-		from (
-			select * from unnest(c.lanes, c.xid, c.job)
-			union all
-			select f.lane, '0', 0 from unnest(found_lanes) f(lane)
-		) l(lane, xid, job);
+		c.lanes := c.lanes || found_lanes;
+		c.xid := c.xid || array_fill('0'::xid8, array[cardinality(found_lanes)]);
+		c.job := c.job || array_fill(0::bigint, array[cardinality(found_lanes)]);
+		c := jobq.in_order(c);
 	end loop;
 end
 $$;
 
 -- Take up to n turns of a queue: the lanes in their order, of each first what
--- came late. What is to be read is a list of ranges, each of one lane from
--- behind a turn to a transaction: they are read in one statement, since to
--- begin one costs more than to take a job.
+-- came late. What is to be read is a list of ranges, each from behind a turn on:
+-- they are read in one statement, since to begin one costs more than to take a
+-- job. Mostly these are one for each lane up to the next one that is known, which
+-- also finds the lanes between them; else each is of one lane up to a transaction
+-- (a scan that ends there needs the lane to be one).
 --   share      at most so many of each lane, times its weight; null: n
---   low, high  of these lanes only; in the order of their priorities, and of
---              each priority those behind `after` first
+--   low, high  of these lanes only, as far as they are known, which all are
+--              after a call with n = 0; in the order of their priorities, and
+--              of each priority those behind `after` first
 --   keyed      with the keys that the turns have
 create function jobq.take(last jobq.claim, queue_id smallint, n int, share int default null,
-    low smallint default 0, high smallint default 32767, after smallint default -1,
+    low smallint default null, high smallint default null, after smallint default null,
     keyed boolean default false) returns jobq.cursors
 language plpgsql as $$
 declare
@@ -84,11 +93,12 @@ declare
 	from_job bigint[];
 	till xid8[];
 	most int[];		-- to be taken of each
-	xids xid8[];		-- of what was taken, and the range it is of
+	lane_of smallint[];	-- of what was taken, and the range it is of
+	xids xid8[];
 	range int[];
 	l int;
-	first int;
 	final int;
+	sorted boolean := true;
 begin
 	c.snapshot := pg_current_snapshot();
 	c.lanes := coalesce(last.lanes, '{}');
@@ -97,7 +107,6 @@ begin
 	c.late_lane := coalesce(last.late_lane, '{}');
 	c.late_xid := coalesce(last.late_xid, '{}');
 	c.late_job := coalesce(last.late_job, '{}');
-	c := jobq.find_lanes(c, queue_id);
 	if cardinality(last.waiting) > 0 then
 		-- what a cursor had passed and has ended since: to be read from its start
 		select c.late_lane || coalesce(array_agg(l.lane), '{}'),
@@ -107,12 +116,27 @@ begin
 		from unnest(last.waiting) w(xid), unnest(c.lanes, c.xid) l(lane, xid)
 		where w.xid < l.xid and pg_visible_in_snapshot(w.xid, c.snapshot);
 	end if;
-	if c.late_lane = '{}' and share is null and low = 0 and high = 32767 then
-		lane := c.lanes;
-		from_xid := c.xid;
-		from_job := c.job;
-		till := array_fill(forever, array[cardinality(lane)]);
+	if c.late_lane = '{}' and low is null and n > 0 then
+		select array_agg(r.job), array_agg(r.attempt), array_agg(r.lane), array_agg(r.xid), array_agg(r.i),
+		    array_agg(r.key) filter (where keyed)
+		into c.taken, c.attempts, lane_of, xids, range, c.keys
+		from (
+			select t.job, t.attempt, t.lane, t.xid, t.key, u.i
+			from unnest((-1)::smallint || c.lanes, '0'::xid8 || c.xid, 0::bigint || c.job, c.lanes || 32767::smallint)
+			    with ordinality u(lane, xid, job, next, i),
+			lateral (
+				-- a row may be there twice: maintain() copies what an old slot still has
+				select distinct on (t.lane, t.xid, t.job) t.lane, t.xid, t.job, t.attempt, t.key from jobq.turn t
+				where t.queue = queue_id and (t.lane, t.xid, t.job) > (u.lane, u.xid, u.job)
+				    and t.lane < u.next and pg_visible_in_snapshot(t.xid, c.snapshot)
+				order by t.lane, t.xid, t.job limit n
+			) t
+			limit n
+		) r;
 	else
+		if low is null then
+			c := jobq.find_lanes(c, queue_id);
+		end if;
 		select coalesce(array_agg(r.lane order by r.rank), '{}'), array_agg(r.xid order by r.rank),
 		    array_agg(r.job order by r.rank), array_agg(r.till order by r.rank),
 		    case when take.share is not null then array_agg(least(n, take.share * r.weight) order by r.rank) end
@@ -127,29 +151,27 @@ begin
 				union all
 				select u.lane, u.xid, u.job, forever from unnest(c.lanes, c.xid, c.job) u(lane, xid, job)
 			) k
-			where k.lane between low and high
+			where low is null or k.lane between low and high
+		) r;
+		select array_agg(r.job), array_agg(r.attempt), array_agg(r.lane), array_agg(r.xid), array_agg(r.i),
+		    array_agg(r.key) filter (where keyed)
+		into c.taken, c.attempts, lane_of, xids, range, c.keys
+		from (
+			select t.job, t.attempt, u.lane, t.xid, t.key, u.i
+			from unnest(lane, from_xid, from_job, till, most) with ordinality u(lane, xid, job, till, most, i),
+			lateral (
+				select distinct on (t.xid, t.job) t.xid, t.job, t.attempt, t.key from jobq.turn t
+				where t.queue = queue_id and t.lane = u.lane
+				    and (t.xid, t.job) > (u.xid, u.job) and t.xid <= u.till
+				    and pg_visible_in_snapshot(t.xid, c.snapshot)
+				order by t.xid, t.job limit coalesce(u.most, n)
+			) t
+			limit n
 		) r;
 	end if;
-
-	select array_agg(r.job), array_agg(r.attempt), array_agg(r.xid), array_agg(r.i),
-	    array_agg(r.key) filter (where keyed)
-	into c.taken, c.attempts, xids, range, c.keys
-	from (
-		select t.job, t.attempt, t.xid, t.key, u.i
-		from unnest(lane, from_xid, from_job, till, most) with ordinality u(lane, xid, job, till, most, i),
-		lateral (
-			-- a row may be there twice: maintain() copies what an old slot still has
-			select distinct on (t.xid, t.job) t.xid, t.job, t.attempt, t.key from jobq.turn t
-			where t.queue = queue_id and t.lane = u.lane
-			    and (t.xid, t.job) > (u.xid, u.job) and t.xid <= u.till
-			    and pg_visible_in_snapshot(t.xid, c.snapshot)
-			order by t.xid, t.job limit coalesce(u.most, n)
-		) t
-		limit n
-	) r;
 	final := coalesce(cardinality(range), 0);
 	if share is not null then
-		c.served := lane[range[final]];
+		c.served := lane_of[final];
 		c.more := (select count(*) from unnest(most) with ordinality u(most, i)
 		    where cardinality(array_positions(range, u.i::int)) = u.most);
 	end if;
@@ -171,17 +193,23 @@ begin
 			    or (final = n and k.i >= coalesce(range[final], 0)))
 		) u;
 	end if;
-	for i in reverse cardinality(lane) .. 1 loop
-		first := array_position(range, i);
-		if first is not null then
-			if till[i] = forever then
-				l := array_position(c.lanes, lane[i]);
-				c.xid[l] := xids[final];
-				c.job[l] := c.taken[final];
+	-- a lane's turns are together, those that came late first
+	while final > 0 loop
+		if coalesce(till[range[final]], forever) = forever then
+			l := array_position(c.lanes, lane_of[final]);
+			if l is null then
+				l := cardinality(c.lanes) + 1;
+				c.lanes[l] := lane_of[final];
+				sorted := false;
 			end if;
-			final := first - 1;
+			c.xid[l] := xids[final];
+			c.job[l] := c.taken[final];
 		end if;
+		final := array_position(lane_of, lane_of[final]) - 1;
 	end loop;
+	if not sorted then
+		c := jobq.in_order(c);
+	end if;
 	return c;
 end
 $$;
@@ -362,7 +390,7 @@ begin
 			delete from jobq.uniq u where u.job = any (c.taken) and u.until is null;
 		end if;
 		return query
-		select b, j.id, t.attempt::int, h.charged, h.crashes, h.alone, j.type, j.data::text,
+		select b, j.id, t.attempt::int, (j.h).charged, (j.h).crashes, (j.h).alone, j.type, j.data::text,
 		    (j.lane / 256)::int, j.max_attempts, j.timeout_ms, j.tenant,
 		    case when j.unique_key is not null then true end,
 		    case when expires then greatest(0, (extract(epoch from
@@ -370,8 +398,10 @@ begin
 		    case when keyed then j.key end,
 		    case when room.gap_ms > 0 then room.start_ms + room.gap_ms * (took + t.n - 1) end
 		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
-		lateral (select * from jobq.job j where j.id = t.job limit 1) j
-		left join lateral (select * from jobq.charges(j.id) x where t.attempt > 1 limit 1) h on true
+		lateral (
+			select k.*, case when t.attempt > 1 then jobq.charges(k.id) end as h
+			from jobq.job k where k.id = t.job limit 1
+		) j
 		order by t.n;
 		get diagnostics got = row_count;
 		n := n - got;
@@ -408,18 +438,22 @@ $$;
 
 -- What a job's ended attempts count: failures that are charged, crashes among
 -- them, since it was last granted more; and whether it must run alone next.
-create function jobq.charges(job bigint, out charged int, out crashes int, out alone boolean)
+create type jobq.charged as (charged int, crashes int, alone boolean);
+create function jobq.charges(job bigint) returns jobq.charged
 language plpgsql stable as $$
+declare
+	c jobq.charged;
 begin
 	select count(*) filter (where a.outcome = 2 and not a.fresh),
 	    count(*) filter (where a.outcome = 2 and a.class = 8 and not a.fresh),
 	    coalesce(bool_or(a.outcome = 2 and a.class = 8), false)
 	        or coalesce((array_agg(a.alone order by a.attempt desc))[1], false)
-	into charged, crashes, alone
+	into c
 	from (
 		select a.*, a.attempt <= coalesce(max(a.attempt) filter (where a.granted) over (), 0) as fresh
 		from jobq.attempt a where a.job = charges.job
 	) a;
+	return c;
 end
 $$;
 

@@ -73,7 +73,7 @@ create function jobq.take_aged(last jobq.claim, queue_id smallint, n int, age_ms
 returns jobq.cursors
 language plpgsql as $$
 declare
-	all_of jobq.cursors := jobq.take(last, queue_id, 0);
+	all_of jobq.cursors := jobq.take(last, queue_id, 0);	-- finds the lanes
 	lane smallint;
 begin
 	for lane in
@@ -90,7 +90,7 @@ begin
 	loop
 		exit when cardinality(all_of.taken) >= n;
 		all_of := jobq.joined(all_of, jobq.take(jobq.advanced(last, all_of), queue_id,
-		    n - coalesce(cardinality(all_of.taken), 0), null, lane, lane, -1::smallint, keyed));
+		    n - coalesce(cardinality(all_of.taken), 0), null, lane, lane, null, keyed));
 	end loop;
 	return all_of;
 end
