@@ -319,29 +319,15 @@ line_of(const char *queue)
 }
 
 static void
-on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
-{
-	struct line *l = line_of(payload);
-
-	(void)pg;
-	(void)channel;
-	(void)arg;
-	if (l != NULL)
-		wake(l);
-}
-
-static void
 connect_database(void)
 {
-	static const struct pg_ops ops = { on_up, on_down, on_notify };
+	static const struct pg_ops ops = { on_up, on_down, NULL };
 	const struct conf *conf = pull->conf;
-	char *listen = stmt_listen(conf->database.schema);
 	const char *setup[] = { "set plan_cache_mode = force_generic_plan",
-	    "set jit = off", listen, NULL };
+	    "set jit = off", NULL };
 
 	pull->pg = pg_new(pull->loop, conf->database.url, "jobqd api pull",
 	    conf->database.pooler_transaction, setup, &ops, NULL);
-	free(listen);
 }
 
 /*

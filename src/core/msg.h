@@ -20,16 +20,24 @@
  *	EXITED	→	u32 slot, i64 pid, i64 wait status, i64 cpu_ms, i64 max_rss_kb
  *	SIZE	→	u32 workers		how many it may have now (reloads overlap)
  *	WAKE	→				there may be something to lease
- *	LOOKING	→	u32 yes			somebody looks for idle queues, else it polls;
- *						also to the api
+ *	HEARD	→	str payload		the database notified, of something else;
+ *						also to the monitor
+ *	LOOKING	→	u32 yes			somebody listens, and looks for idle queues:
+ *						from now on, or not any more, and then it
+ *						polls; also to the api and the monitor
  * leader → master → scheduler:
  *	IDLE		str queue, u32 idle	whether to look for it; to the scheduler also
  *		i64 pool			whose lease it is to renew meanwhile
  * api → master → scheduler:
  *	PULLS		str queue, u32 waits	whether workers elsewhere wait for jobs of it;
  *						"": of any queue, 0
- * scheduler → master, and → api:
- *	FOUND		str queue		has ready jobs: WAKE its leader
+ * scheduler → master:
+ *	LOOKING		u32 yes			as above
+ *	HEARD		str payload		as above
+ *	FOUND		str queue, u32 pulled	may have ready jobs: WAKE its leader, and tell
+ *						the api when workers elsewhere wait
+ * master → api:
+ *	FOUND		str queue
  * master → monitor:
  *	ORPHANED	i64 pool		its leader died; keep its leases while its
  *						workers finish …
@@ -68,7 +76,7 @@
 enum msg_type {
 	MSG_READY = 1, MSG_STOP, MSG_PING, MSG_PONG,
 	MSG_POOL, MSG_SPAWN, MSG_SPAWNED, MSG_KILL, MSG_EXITED, MSG_SIZE,
-	MSG_WAKE, MSG_LOOKING,
+	MSG_WAKE, MSG_HEARD, MSG_LOOKING,
 	MSG_FOUND, MSG_IDLE, MSG_PULLS, MSG_ORPHANED, MSG_GONE,
 	MSG_HELLO, MSG_JOB, MSG_STARTED, MSG_PROGRESS, MSG_OUTPUT, MSG_RESULT,
 	MSG_CANCEL, MSG_LEAVE, MSG_RECALL, MSG_RETURNED, MSG_DEFERRED, MSG_SHUT,

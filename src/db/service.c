@@ -24,8 +24,8 @@ static void
 open_connection(struct service *s)
 {
 	static const struct pg_ops ops = { on_up, on_down, on_notify };
-	char *channel = service_channel(s->conf, s->ops->channel);
-	char *listen = s->ops->notify == NULL ? NULL : stmt_listen(channel);
+	char *listen = s->ops->notify == NULL ? NULL :
+	    stmt_listen(s->conf->database.schema);
 	char *name = xasprintf("jobqd %s", s->ops->name);
 	const char *const setup[] = { "SET jit = off", listen, NULL };
 
@@ -33,16 +33,6 @@ open_connection(struct service *s)
 	    s->conf->database.pooler_transaction, setup, &ops, s);
 	free(name);
 	free(listen);
-	free(channel);
-}
-
-/* Never longer than the server takes. */
-char *
-service_channel(const struct conf *conf, const char *channel)
-{
-	if (channel == NULL)
-		return xstrdup(conf->database.schema);
-	return xasprintf("%.40s_%.20s", conf->database.schema, channel);
 }
 
 void
@@ -84,18 +74,6 @@ service_clear(struct service *s)
 {
 	chan_free(s->master);
 	loop_free(s->loop);
-}
-
-void
-service_tell(struct service *s, enum msg_type type, const char *text)
-{
-	struct buf b = { 0 };
-
-	if (s->master == NULL)
-		return;
-	msg_put_str(&b, text);
-	chan_send(s->master, type, b.data, b.len, -1);
-	buf_clear(&b);
 }
 
 void

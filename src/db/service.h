@@ -25,10 +25,8 @@ struct service_ops {
 	void (*stop)(void *arg);	/* STOP; NULL: leave at once */
 	void (*up)(void *arg);		/* the connection, also again */
 	void (*down)(const char *reason, void *arg);
-	void (*notify)(const char *payload, void *arg);	/* NULL: does not LISTEN */
-	/* What is listened to is the schema's name and this, see
-	 * service_channel(); NULL: the leaders', which is the name alone. */
-	const char *channel;
+	/* On the channel named as the schema is. NULL: does not LISTEN. */
+	void (*notify)(const char *payload, void *arg);
 };
 
 struct service {
@@ -53,11 +51,6 @@ void service_leave(struct service *);
 void service_disconnect(struct service *);
 void service_clear(struct service *);	/* after the owner's timers */
 
-/* The name of a channel of the schema's; caller frees. */
-char *service_channel(const struct conf *, const char *channel);
-
-/* A message that is one string; nothing when the master is gone. */
-void service_tell(struct service *, enum msg_type, const char *text);
 void service_ready(struct service *);	/* it serves; told once */
 
 #endif

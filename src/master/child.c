@@ -124,18 +124,39 @@ bad_message(struct child *c, uint32_t type)
 }
 
 static void
-on_found(struct child *c, const void *body, size_t len)
+on_found(struct child *c, struct msg_reader *r)
 {
-	struct msg_reader r;
-	char *queue;
+	char *queue = msg_get_str(r);
+	bool pulled = msg_get_u32(r) != 0;
 
-	msg_read(&r, body, len);
-	queue = msg_get_str(&r);
-	if (queue == NULL || !msg_end(&r))
+	if (queue == NULL || !msg_end(r))
 		bad_message(c, MSG_FOUND);
 	else
-		team_wake(c->master, queue);
+		team_wake(c->master, queue, pulled);
 	free(queue);
+}
+
+static void
+on_heard(struct child *c, struct msg_reader *r)
+{
+	char *payload = msg_get_str(r);
+
+	if (payload == NULL || !msg_end(r))
+		bad_message(c, MSG_HEARD);
+	else
+		team_heard(c->master, payload);
+	free(payload);
+}
+
+static void
+on_looking(struct child *c, struct msg_reader *r)
+{
+	bool yes = msg_get_u32(r) != 0;
+
+	if (!msg_end(r))
+		bad_message(c, MSG_LOOKING);
+	else
+		team_looking(c, yes);
 }
 
 static void
@@ -143,8 +164,6 @@ on_ready(struct child *c)
 {
 	c->ready = true;
 	log_debug("process ready", "name=%s pid=%d", c->name, (int)c->pid);
-	if (c->kind == KIND_SCHED || c->kind == KIND_API)
-		team_looking(c->master, NULL, true);
 	master_step(c->master);
 }
 
@@ -153,8 +172,10 @@ on_message(struct chan *chan, uint32_t type, const void *body, size_t len,
     int fd, void *arg)
 {
 	struct child *c = arg;
+	struct msg_reader r;
 
 	(void)chan;
+	msg_read(&r, body, len);
 	if (fd >= 0)
 		close(fd);	/* nobody sends the master one */
 	if (type == MSG_PONG)
@@ -162,7 +183,11 @@ on_message(struct chan *chan, uint32_t type, const void *body, size_t len,
 	else if (type == MSG_READY)
 		on_ready(c);
 	else if (type == MSG_FOUND && c->kind == KIND_SCHED)
-		on_found(c, body, len);
+		on_found(c, &r);
+	else if (type == MSG_HEARD && c->kind == KIND_SCHED)
+		on_heard(c, &r);
+	else if (type == MSG_LOOKING && c->kind == KIND_SCHED)
+		on_looking(c, &r);
 	else if (type == MSG_PULLS && c->kind == KIND_API)
 		team_pulls(c, body, len);
 	else if (c->team != NULL)
@@ -355,7 +380,7 @@ finish(struct child *c)
 		team_worker_gone(c);
 		break;
 	case KIND_SCHED:
-		team_looking(m, NULL, false);
+		team_looking(c, false);
 		break;
 	case KIND_MONITOR:
 		if (c->team != NULL)

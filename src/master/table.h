@@ -127,6 +127,8 @@ struct master {
 	int64_t *gone;			/* pools the monitor is to be told of */
 	size_t ngone;
 
+	struct child *looker;		/* the scheduler that listens and looks; NULL: none */
+
 	struct child *setup;		/* at the start, or for a reload */
 	unsigned setup_failures;
 	struct timer *setup_retry;
@@ -204,11 +206,16 @@ struct team *team_new(struct child *leader);
 void team_message(struct child *leader, uint32_t type, const void *body, size_t len);
 void team_leader_gone(struct child *leader);
 void team_worker_gone(struct child *worker);
-void team_looking(struct master *, struct team *, bool yes);
+/* Whether this scheduler listens and looks: to all whom it concerns. */
+void team_looking(struct child *sched, bool yes);
+/* To one of them; nothing, when it is none. */
+void child_tell_looking(struct child *, bool yes);
 void team_tell_monitor(struct master *, struct child *monitor);
 void team_tell_scheduler(struct master *, struct child *sched);
 void team_idle(struct unit *, bool idle);
-void team_wake(struct master *, const char *queue);
+/* There may be jobs of a queue, and of one that workers elsewhere wait for. */
+void team_wake(struct master *, const char *queue, bool pulled);
+void team_heard(struct master *, const char *payload);
 /* PULLS, from the api. */
 void team_pulls(struct child *api, const void *body, size_t len);
 void team_free_all(struct master *);

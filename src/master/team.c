@@ -28,7 +28,7 @@
 #define QUICK MONO_SECOND	/* a worker that ends so soon never got going */
 #define CRASHES_FREE 20		/* quick ones in a row without a delay */
 #define GONE_MAX 10000		/* pools remembered for a monitor that is not there */
-#define WAKE_BACKLOG 65536	/* bytes unread: the leader has enough hints */
+#define HINTS_BACKLOG 65536	/* bytes unread */
 
 static void fill_slots(struct team *);
 
@@ -99,7 +99,6 @@ team_new(struct child *leader)
 	leader->team = t;
 	TAILQ_INSERT_TAIL(&m->teams, t, link);
 	tell_size(t);
-	team_looking(m, t, true);
 	return t;
 }
 
@@ -441,23 +440,25 @@ team_worker_gone(struct child *worker)
 	generation_unref(worker->gen);
 }
 
-/* To one team's leader, or to all. */
 void
-team_looking(struct master *m, struct team *one, bool yes)
+child_tell_looking(struct child *c, bool yes)
 {
-	const struct unit *sched = unit_find(m, KIND_SCHED, NULL);
-	struct child *api;
-	struct team *t;
+	if (c->kind == KIND_POOL || c->kind == KIND_API || c->kind == KIND_MONITOR)
+		send_u32(c, MSG_LOOKING, yes);
+}
 
-	if (yes && (sched == NULL || sched->child == NULL ||
-	    !sched->child->ready || sched->child->stopping))
+/* One that leaves may do so after its successor has begun. */
+void
+team_looking(struct child *sched, bool yes)
+{
+	struct master *m = sched->master;
+	struct child *c;
+
+	if (!yes && m->looker != sched)
 		return;
-	TAILQ_FOREACH(t, &m->teams, link)
-		if ((one == NULL || t == one) && t->leader != NULL &&
-		    t->leader->kind == KIND_POOL)
-			send_u32(t->leader, MSG_LOOKING, yes);
-	if (one == NULL && (api = child_of(m, KIND_API)) != NULL)
-		send_u32(api, MSG_LOOKING, yes);
+	m->looker = yes ? sched : NULL;
+	TAILQ_FOREACH(c, &m->children, link)
+		child_tell_looking(c, yes);
 }
 
 /* What the api says of workers elsewhere is for the scheduler to understand. */
@@ -483,19 +484,37 @@ team_tell_scheduler(struct master *m, struct child *sched)
 			forward_idle(u);
 }
 
-void
-team_wake(struct master *m, const char *queue)
+/* A hint; one that has not read so many has enough of them. */
+static void
+hint(struct child *c, enum msg_type type, const char *text)
 {
-	struct unit *u = unit_find(m, KIND_POOL, queue);
-	struct child *api = child_of(m, KIND_API);
 	struct buf body = { 0 };
 
-	if (u != NULL && u->child != NULL && u->child->chan != NULL &&
-	    chan_backlog(u->child->chan) < WAKE_BACKLOG)
-		chan_send(u->child->chan, MSG_WAKE, NULL, 0, -1);
-	if (api == NULL || chan_backlog(api->chan) >= WAKE_BACKLOG)
+	if (c == NULL || c->chan == NULL || chan_backlog(c->chan) >= HINTS_BACKLOG)
 		return;
-	msg_put_str(&body, queue);
-	chan_send(api->chan, MSG_FOUND, body.data, body.len, -1);
+	if (text != NULL)
+		msg_put_str(&body, text);
+	chan_send(c->chan, type, body.data, body.len, -1);
 	buf_clear(&body);
+}
+
+void
+team_wake(struct master *m, const char *queue, bool pulled)
+{
+	const struct unit *u = unit_find(m, KIND_POOL, queue);
+
+	if (u != NULL)
+		hint(u->child, MSG_WAKE, NULL);
+	if (pulled)
+		hint(child_of(m, KIND_API), MSG_FOUND, queue);
+}
+
+void
+team_heard(struct master *m, const char *payload)
+{
+	struct child *c;
+
+	TAILQ_FOREACH(c, &m->children, link)
+		if (c->kind == KIND_POOL || c->kind == KIND_MONITOR)
+			hint(c, MSG_HEARD, payload);
 }

@@ -111,6 +111,8 @@ start(struct unit *u)
 		team_tell_monitor(u->master, c);
 	else if (u->kind == KIND_SCHED)
 		team_tell_scheduler(u->master, c);
+	if (u->master->looker != NULL)
+		child_tell_looking(c, true);
 }
 
 static bool

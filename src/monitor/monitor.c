@@ -54,7 +54,6 @@ struct monitor {
 	bool stopping;
 };
 
-static void noticed(const char *payload, void *arg);
 static bool told(uint32_t type, struct msg_reader *, void *arg);
 static bool given(uint32_t type, struct msg_reader *, int fd, void *arg);
 static bool orphaned(struct monitor *, uint32_t type, struct msg_reader *);
@@ -103,7 +102,6 @@ monitor_init(struct monitor *m, const struct conf *conf)
 	static const struct service_ops ops = {
 		.name = "monitor", .message = told, .descriptor = given,
 		.stop = stop, .up = up, .down = down,
-		.notify = noticed, .channel = ROUND_CHANNEL,
 	};
 	const char *schema = conf->database.schema;
 
@@ -159,12 +157,30 @@ monitor_clear(struct monitor *m)
  */
 
 static bool
+heard(struct monitor *m, struct msg_reader *r)
+{
+	char *payload = msg_get_str(r);
+	bool fine = payload != NULL && msg_end(r);
+
+	if (fine)
+		round_heard(m->round, payload);
+	free(payload);
+	return fine;
+}
+
+static bool
 told(uint32_t type, struct msg_reader *r, void *arg)
 {
 	struct monitor *m = arg;
 
 	if (type == MSG_ORPHANED || type == MSG_GONE)
 		return orphaned(m, type, r);
+	if (type == MSG_LOOKING) {
+		round_listens(m->round, msg_get_u32(r) != 0);
+		return msg_end(r);
+	}
+	if (type == MSG_HEARD)
+		return heard(m, r);
 	return notify_message(m->notify, type, r, -1);
 }
 
@@ -249,14 +265,6 @@ down(const char *reason, void *arg)
 	timer_stop(m->beat);
 	round_down(m->round, reason);
 	alerts_down(m->alerts, reason);
-}
-
-static void
-noticed(const char *payload, void *arg)
-{
-	struct monitor *m = arg;
-
-	round_noticed(m->round, payload);
 }
 
 /*

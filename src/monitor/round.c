@@ -34,7 +34,8 @@ struct round {
 	struct timer *statistics;
 	char *health_sql, *maintain_sql, *statistics_sql;
 	struct gauges *gauges;
-	char *channel;			/* of monitors; NULL: a pooler lets nobody listen */
+	const char *channel;		/* NULL: a pooler lets nobody listen */
+	char *probe;			/* the payload of our notifications */
 	char *problems;			/* as the log knows them, a line each; NULL: none */
 	mono_t started;
 	mono_t asked;			/* when the health statement was sent */
@@ -43,8 +44,9 @@ struct round {
 	bool taking;			/* statistics are on their way */
 	char down[512];			/* why there is no database; "": no reason known */
 	bool begun;			/* the first round was */
-	bool probed;			/* a notification was sent to ourselves … */
-	bool noticed;			/* … and has come */
+	bool listens;			/* the scheduler does, for this node */
+	bool probed;			/* since before the last notification was sent … */
+	bool heard;			/* … and it has come */
 	int64_t server_pid;		/* that did the last one; 0: not known */
 	bool wanders;			/* another did it than before, on one connection */
 	bool file_failed;		/* said once until it works again */
@@ -69,7 +71,6 @@ static dbtime_us wall_clock(void);
 #define HEALTH_FROM \
     " FROM jobq.health($1::text[], $2::int, $3::boolean)"
 static const char health_statement[] = "SELECT " HEALTH_COLUMNS HEALTH_FROM;
-/* With a notification to ourselves. */
 static const char probing_statement[] =
     "SELECT " HEALTH_COLUMNS ", pg_notify($4, $5)" HEALTH_FROM;
 
@@ -85,7 +86,8 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	r->interval = timer_new(loop, interval, r);
 	r->statistics = timer_new(loop, statistics, r);
 	if (!conf->database.pooler_transaction)
-		r->channel = service_channel(conf, ROUND_CHANNEL);
+		r->channel = conf->database.schema;
+	r->probe = xasprintf("*monitor %s", instance_id());
 	r->health_sql = stmt_in_schema(r->channel != NULL ? probing_statement :
 	    health_statement, schema);
 	r->maintain_sql = stmt_in_schema(
@@ -107,7 +109,7 @@ round_free(struct round *r)
 	free(r->health_sql);
 	free(r->maintain_sql);
 	free(r->statistics_sql);
-	free(r->channel);
+	free(r->probe);
 	free(r->problems);
 	free(r);
 }
@@ -176,10 +178,18 @@ interval(void *arg)
 }
 
 void
-round_noticed(struct round *r, const char *payload)
+round_listens(struct round *r, bool yes)
 {
-	if (strcmp(payload, instance_id()) == 0)
-		r->noticed = true;
+	r->listens = yes;
+	if (!yes)
+		r->probed = false;
+}
+
+void
+round_heard(struct round *r, const char *payload)
+{
+	if (strcmp(payload, r->probe) == 0)
+		r->heard = true;
 }
 
 /*
@@ -200,11 +210,12 @@ ask_health(struct round *r)
 	/* A pooler of transactions is as configured, not a finding. */
 	const char *params[] = { array_close(&names),
 	    r->channel != NULL ? pid : NULL,
-	    !r->probed ? NULL : r->noticed && !r->wanders ? "t" : "f",
-	    r->channel, instance_id() };
+	    !r->probed ? NULL : r->heard && !r->wanders ? "t" : "f",
+	    r->channel, r->probe };
 	r->asked = mono_now();
 	r->asked_at = wall_clock();
-	r->noticed = false;
+	r->heard = false;
+	r->probed = r->channel != NULL && r->listens;
 	if (pg_query(r->pg, r->health_sql, r->channel != NULL ? 5 : 3, params,
 	    health_read, r, &e) == 0)
 		r->busy++;
@@ -227,6 +238,7 @@ health_read(struct pg *pg, PGresult *res, void *arg)
 	if (res == NULL)
 		return;
 	if (PQresultStatus(res) != PGRES_TUPLES_OK || PQntuples(res) != 1) {
+		r->probed = false;
 		pg_error(res, &e);
 		log_warn("health not read", "reason=%s", e.msg);
 		h.database_up = false;
@@ -234,8 +246,6 @@ health_read(struct pg *pg, PGresult *res, void *arg)
 		write_health(r, &h);
 		return;
 	}
-	/* The notification comes with the answer, if at all. */
-	r->probed = r->channel != NULL;
 	if (r->server_pid != 0 && r->server_pid != pg_int(res, 0, 9))
 		r->wanders = true;
 	r->server_pid = pg_int(res, 0, 9);

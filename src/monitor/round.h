@@ -19,8 +19,9 @@ void round_free(struct round *);
 void round_up(struct round *);		/* the database is there: a round now */
 void round_down(struct round *, const char *reason);	/* says so in the health file */
 
-/* What monitors say to themselves, to see that notifications arrive. */
-#define ROUND_CHANNEL "monitor"
-void round_noticed(struct round *, const char *payload);
+/* The scheduler listens, or does not; and what it heard. We have something
+ * notified at times, to see that notifications arrive. */
+void round_listens(struct round *, bool yes);
+void round_heard(struct round *, const char *payload);
 
 #endif

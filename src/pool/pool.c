@@ -38,7 +38,6 @@
 static void stir(struct pool *);
 static void on_up(struct pg *, void *);
 static void on_down(struct pg *, const char *, bool, void *);
-static void on_notify(struct pg *, const char *, const char *, void *);
 static void on_message(struct chan *, uint32_t, const void *, size_t, int, void *);
 static void on_closed(struct chan *, const char *, void *);
 static void on_turn(void *);
@@ -48,7 +47,7 @@ static void on_give_up(void *);
 static void on_signal(int, void *);
 static void drain(struct pool *, int64_t ms);
 
-static const struct pg_ops database_ops = { on_up, on_down, on_notify };
+static const struct pg_ops database_ops = { on_up, on_down, NULL };
 static const struct chan_ops master_ops = { on_message, on_closed };
 
 /*
@@ -59,17 +58,15 @@ static struct pg *
 connect_database(struct pool *pool)
 {
 	const struct conf *conf = pool->conf;
-	char *listen = stmt_listen(conf->database.schema);
 	char *name = xasprintf("jobqd queue %s", pool->queue->name);
 	const char *setup[] = {
 		"set plan_cache_mode = force_generic_plan", "set jit = off",
-		"set synchronous_commit = on", listen, NULL,
+		"set synchronous_commit = on", NULL,
 	};
 	struct pg *pg = pg_new(pool->loop, conf->database.url, name,
 	    conf->database.pooler_transaction, setup, &database_ops, pool);
 
 	free(name);
-	free(listen);
 	return pg;
 }
 
@@ -182,6 +179,19 @@ on_exited(struct pool *pool, struct msg_reader *r)
 	slot_exited(pool, index, pid, status, cpu_ms, max_rss_kb);
 }
 
+/* Of what concerns no queue, or one; others may be new. */
+static void
+on_heard(struct pool *pool, const char *payload)
+{
+	if (strcmp(payload, "*cancel") == 0)
+		beat_cancels(pool);
+	else if (strcmp(payload, "*pause") == 0)
+		beat_soon(pool);
+	else if (strncmp(payload, "*breaker ", 9) == 0 &&
+	    strcmp(payload + 9, pool->queue->name) == 0)
+		breakers_stale(pool);
+}
+
 static void
 on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
     void *arg)
@@ -217,8 +227,17 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 	case MSG_WAKE:
 		lease_wake(pool);
 		break;
+	case MSG_HEARD: {
+		char *payload = msg_get_str(&r);
+
+		if (payload != NULL)
+			on_heard(pool, payload);
+		free(payload);
+		break;
+	}
 	case MSG_LOOKING:
 		lease_looked_after(pool, msg_get_u32(&r) != 0);
+		beat_soon(pool);	/* what was notified before was not heard */
 		break;
 	default:
 		log_warn("unexpected message", "type=%u", type);
@@ -259,24 +278,6 @@ on_down(struct pg *pg, const char *reason, bool fatal, void *arg)
 	}
 	lease_disconnected(pool);
 	stir(pool);
-}
-
-static void
-on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
-{
-	struct pool *pool = arg;
-
-	(void)pg;
-	(void)channel;
-	if (strcmp(payload, pool->queue->name) == 0)
-		lease_wake(pool);
-	else if (strcmp(payload, "*cancel") == 0)
-		beat_cancels(pool);
-	else if (strcmp(payload, "*pause") == 0)
-		beat_soon(pool);
-	else if (strncmp(payload, "*breaker ", 9) == 0 &&
-	    strcmp(payload + 9, pool->queue->name) == 0)
-		breakers_stale(pool);
 }
 
 /*

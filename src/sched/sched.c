@@ -8,6 +8,10 @@
  * that could make a job ready and not say so. Between ticks it sleeps until
  * exactly the next timer or schedule. It never blocks, and owns one connection,
  * beside that of the schedules' own SQL (fire.c).
+ *
+ * It also hears for the whole node what the database notifies, and the master
+ * passes it on: a server wakes every session that listens for every
+ * notification, so there is one a node, and not one a queue.
  */
 #include "config.h"
 
@@ -64,11 +68,13 @@ struct sched {
 	int64_t since;
 	bool calm;
 	bool roused;			/* what is in flight knows too little for it */
+	bool hears;			/* the master knows that we listen and look */
 	bool moved;			/* timers, by the last tick */
 	int64_t next_due;		/* µs; as the leader's last tick told it */
 	bool asking, known;		/* the ids of the queues */
 	bool stopping;
 	char complaint[256];		/* the last tick's error, said once */
+	struct buf body;		/* of the message being made */
 };
 
 static bool told(uint32_t type, struct msg_reader *, void *arg);
@@ -83,6 +89,9 @@ static void tick(struct sched *);
 static void ticked(struct pg *, PGresult *, void *arg);
 static void tick_failed(struct sched *, const PGresult *);
 static void lead(struct sched *, bool leader);
+static void tell(struct sched *, enum msg_type);
+static void tell_hears(struct sched *, bool);
+static void tell_found(struct sched *, const struct queue *);
 static void found(struct sched *, const char *ids);
 static void stop(void *arg);
 static void leave(void *arg);
@@ -136,6 +145,7 @@ sched_clear(struct sched *s)
 	timer_free(s->wake);
 	timer_free(s->deadline);
 	service_clear(&s->service);
+	buf_clear(&s->body);
 	free(s->tick_sql);
 	free(s->queues_sql);
 	free(s->resign_sql);
@@ -221,6 +231,7 @@ down(const char *reason, void *arg)
 
 	(void)reason;
 	s->ticking = false;
+	tell_hears(s, false);
 	fire_down(s->fire);
 	lead(s, false);
 	timer_stop(s->wake);
@@ -228,20 +239,31 @@ down(const char *reason, void *arg)
 		service_leave(&s->service);
 }
 
-/* '*due': somebody has set a timer earlier than the one slept for.
+/* The name of a queue that has a ready job, and of others:
+ * '*due': somebody has set a timer earlier than the one slept for.
  * '*awake': some queue's jobs are not notified any more.
- * '*schedules': there are other schedules, as the tick will say. */
+ * '*schedules': there are other schedules, as the tick will say.
+ * What else begins like that is for leaders or the monitor. */
 static void
 notified(const char *payload, void *arg)
 {
 	struct sched *s = arg;
 
-	if (strcmp(payload, "*due") == 0 && s->leader)
-		tick(s);
-	else if (strcmp(payload, "*awake") == 0)
+	if (*payload != '*') {
+		for (size_t i = 0; i < s->nqueues; i++)
+			if (strcmp(s->queues[i].conf->name, payload) == 0)
+				tell_found(s, &s->queues[i]);
+	} else if (strcmp(payload, "*due") == 0) {
+		if (s->leader)
+			tick(s);
+	} else if (strcmp(payload, "*awake") == 0) {
 		rouse(s);
-	else if (strcmp(payload, "*schedules") == 0)
+	} else if (strcmp(payload, "*schedules") == 0) {
 		tick(s);
+	} else {
+		msg_put_str(&s->body, payload);
+		tell(s, MSG_HEARD);
+	}
 }
 
 static void
@@ -446,6 +468,7 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	if (s->moved || s->again)
 		s->tick_at = now;
 	found(s, pg_text(res, 0, 4));
+	tell_hears(s, true);
 	fire_tick(s->fire, now_us, s->leader, pg_int(res, 0, 8));
 	fire_run(s->fire, now_us);
 	service_ready(&s->service);
@@ -484,6 +507,33 @@ lead(struct sched *s, bool leader)
 		    s->conf->daemon.node);
 }
 
+static void
+tell(struct sched *s, enum msg_type type)
+{
+	if (s->service.master != NULL)
+		chan_send(s->service.master, type, s->body.data, s->body.len, -1);
+	buf_reset(&s->body);
+}
+
+/* After a tick that looked since we listen: nobody is missed who sleeps. */
+static void
+tell_hears(struct sched *s, bool hears)
+{
+	if (s->hears == hears)
+		return;
+	s->hears = hears;
+	msg_put_u32(&s->body, hears);
+	tell(s, MSG_LOOKING);
+}
+
+static void
+tell_found(struct sched *s, const struct queue *q)
+{
+	msg_put_str(&s->body, q->conf->name);
+	msg_put_u32(&s->body, q->pulled);
+	tell(s, MSG_FOUND);
+}
+
 /* '{1,2}': ids of queues that have ready jobs. */
 static void
 found(struct sched *s, const char *ids)
@@ -495,8 +545,7 @@ found(struct sched *s, const char *ids)
 			return;
 		for (size_t i = 0; i < s->nqueues; i++)
 			if (s->queues[i].id == id && is_awaited(&s->queues[i]))
-				service_tell(&s->service, MSG_FOUND,
-				    s->queues[i].conf->name);
+				tell_found(s, &s->queues[i]);
 		ids = end;
 	}
 }

@@ -274,7 +274,7 @@ $$;
 -- says what it finds, in a row at least, if it can know; all cost few look-ups.
 --   host_clock  the caller's clock (null: unknown, as below)
 --   client_pid  the server process that the caller's library thinks it talks to
---   notified    a notification of the caller to itself came back
+--   notified    a notification that the caller sent was heard
 create function jobq.checkup(host_clock timestamptz default null, client_pid int default null,
     notified boolean default null)
 returns table (subject text, level text, finding text, advice text)

@@ -1,0 +1,67 @@
+# One session of a node listens, and the master passes on what it hears: jobs,
+# cancels and pauses. What was notified while it did not is not lost, also where
+# nobody looks for minutes otherwise.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Jobqd;
+use Test::More;
+
+my $pg = Jobqd::Postgres->new(settings => { log_statement => 'all' });
+my $d = Jobqd::Daemon->new(pg => $pg, config => <<'YAML');
+handlers: {null: {driver: noop}}
+monitor: {interval: 1s, health_file: ""}
+queues:
+  work: {handler: null, workers: 1, concurrency: 20, lease: 1h, poll: 10m}
+  slow: {handler: null, workers: 1, concurrency: 20, lease: 1h, poll: 10m}
+  more: {handler: null, workers: 1, lease: 1h, poll: 10m}
+YAML
+$d->start;
+my $asleep = q{SELECT bool_and(jobq.is_asleep(q.id, jobq.fact('jobq.sleepers'))) FROM jobq.queue q};
+sub asleep { wait_for { $pg->query($asleep) eq 't' } 'the leaders to sleep' }
+asleep();
+my $listens = () = slurp("$pg->{dir}/postgres.log") =~ /: LISTEN /gi;
+is $listens, 1, 'of six processes with three queues one listens';
+
+my $state = sub { $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") };
+my $runs = sub {
+	my $id = $pg->query(q{SELECT jobq.enqueue('slow', data => '{"sleep_ms": 600000}')});
+	wait_for { $state->($id) eq 'running' } 'a job to run';
+	return $id;
+};
+my $scheduler = sub { ($d->pids(qr/scheduler/))[0] };
+
+# what happens in the meantime, and how it becomes known
+my %gap = (
+	'whose session was ended' => [
+		sub {}, sub { $pg->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobqd scheduler'; $_[0]") },
+	],
+	'that was killed' => [
+		sub { kill 'STOP', $_[0] }, sub { my $out = $pg->query($_[0]); kill 'KILL', $scheduler->(); $out },
+	],
+);
+for my $what (sort keys %gap) {
+	my ($before, $while) = @{ $gap{$what} };
+	my $id = $runs->();
+	asleep();
+	my $from = $d->log_size;
+	$before->($scheduler->());
+	my $new = $while->("SELECT jobq.cancel($id); SELECT jobq.pause('more', 'test'); SELECT jobq.enqueue('work')") =~ s/.*\n//sr;
+	wait_for { $state->($id) eq 'cancelled' } 'the job to be cancelled';
+	pass "a scheduler $what: a running job is cancelled";
+	wait_for { $state->($new) eq 'completed' } 'the job to run';
+	pass '… a new one is run';
+	$d->wait_log(qr/queue is paused.*queue=more/, $from);
+	pass '… and the leader of a queue that was paused knows it';
+	$pg->query("SELECT jobq.resume('more')");
+	$d->wait_log(qr/queue goes on.*queue=more/, $from);
+	pass '… as that it was resumed';
+}
+
+# the monitor hears by it that notifications arrive: what one round notified, the next knows
+my $from = $d->log_size;
+wait_for { (() = $d->log($from) =~ /health healthy=/g) > 3 } 'rounds of the monitor';
+unlike $d->log($from), qr/notifications/, 'notifications arrive';
+is $d->stop, 0, 'stops with status 0';
+done_testing;
