@@ -1,6 +1,6 @@
 # One session of a node listens, and the master passes on what it hears: jobs,
 # cancels and pauses. What was notified while it did not is not lost, also where
-# nobody looks for minutes otherwise.
+# nobody looks for minutes otherwise; and while it does, nobody needs to.
 use strict;
 use warnings;
 use FindBin;
@@ -58,6 +58,20 @@ for my $what (sort keys %gap) {
 	$d->wait_log(qr/queue goes on.*queue=more/, $from);
 	pass '… as that it was resumed';
 }
+
+# while a leader is told of each job, it claims no more often than there are jobs
+asleep();
+my $claims = sub { scalar(() = slurp("$pg->{dir}/postgres.log") =~ /: select .*\bclaim\(\$1/gi) };
+my $settled = sub { my $n = $claims->(); select undef, undef, undef, 0.5; return $n == $claims->() };
+wait_for { $settled->() } 'the last look of the leaders';
+my $before = $claims->();
+for (1 .. 10) {
+	my $id = $pg->query(q{SELECT jobq.enqueue('work')});
+	wait_for { $state->($id) eq 'completed' } 'a job';
+}
+wait_for { $settled->() } 'the last claim';
+my $made = $claims->() - $before;
+ok $made >= 10 && $made < 16, "$made claims for ten jobs";
 
 # the monitor hears by it that notifications arrive: what one round notified, the next knows
 my $from = $d->log_size;

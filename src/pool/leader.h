@@ -176,7 +176,8 @@ struct pool {
 	unsigned recover_looks;		/* left after that */
 	size_t asked;
 	unsigned full;			/* claims in a row that gave all that was asked */
-	bool flagged;			/* the database knows that we sleep */
+	bool flagged;			/* the database knows that we sleep … */
+	bool settled;			/* … for so long that all producers do */
 	unsigned idle_step;
 	struct timer *idle;
 	bool looked_after;		/* somebody looks for idle queues */

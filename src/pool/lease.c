@@ -6,6 +6,9 @@
  * batches grow with the load by themselves. When a claim brings nothing, the
  * database is told that we sleep, then we look again after 5, 20 and 100 ms
  * (a producer may have read the flag just before), and then wait to be told.
+ * From then on producers tell us of each job: a claim that takes all there is
+ * is followed by none, until claims come back full again and again, and
+ * producers are to be spared that.
  */
 #include "config.h"
 
@@ -190,7 +193,7 @@ void
 lease_disconnected(struct pool *pool)
 {
 	pool->checked = false;
-	pool->flagged = false;
+	pool->flagged = pool->settled = false;
 	pool->hungry = true;
 	pool->idle_step = 0;
 	breakers_unknown(pool);
@@ -269,6 +272,7 @@ lease_pool_lost(struct pool *pool)
 	    (long long)pool->id, count, "the pool was taken for dead; the jobs "
 	    "run again elsewhere");
 	query_number(pool, pool->sql->reap, pool->id, query_ignored, "reap");
+	pool->settled = false;
 	tell_idle(pool, false);
 	breakers_unknown(pool);
 	pool->id = 0;
@@ -391,7 +395,7 @@ tell_awake(struct pool *pool)
 {
 	if (!pool->flagged)
 		return;
-	pool->flagged = false;
+	pool->flagged = pool->settled = false;
 	query_number(pool, pool->sql->wake, pool->queue_id, query_ignored, "wake");
 }
 
@@ -407,6 +411,16 @@ poll_wait(const struct pool *pool)
 	return poll - (mono_t)arc4random_uniform((uint32_t)(poll / 10 + 1));
 }
 
+/* All there was is taken, and whoever adds to it tells us. */
+static void
+rest(struct pool *pool)
+{
+	pool->hungry = false;
+	tell_idle(pool, true);
+	if (!pool->looked_after)
+		timer_set(pool->idle, poll_wait(pool));
+}
+
 static void
 found_nothing(struct pool *pool)
 {
@@ -414,28 +428,34 @@ found_nothing(struct pool *pool)
 	if (pool->again)
 		return;
 	pool->hungry = false;
-	if (pool->idle_step == 0)
-		tell_asleep(pool);
-	if (pool->idle_step < IDLE_LOOKS) {
-		timer_set(pool->idle, idle_looks[pool->idle_step++]);
-		return;
+	if (!pool->settled) {
+		if (pool->idle_step == 0)
+			tell_asleep(pool);
+		if (pool->idle_step < IDLE_LOOKS) {
+			timer_set(pool->idle, idle_looks[pool->idle_step++]);
+			return;
+		}
+		pool->settled = pool->flagged;
 	}
-	tell_idle(pool, true);
 	/* Somebody else was quicker, or nobody knows our pool any more. */
 	if (pool->woken)
 		pool->dirty = true;
 	pool->woken = false;
-	if (!pool->looked_after)
-		timer_set(pool->idle, poll_wait(pool));
+	rest(pool);
 }
 
 static void
 found_some(struct pool *pool, size_t count)
 {
-	pool->idle_step = 0;
 	pool->woken = false;
-	tell_idle(pool, false);
 	pool->full = count >= pool->asked ? pool->full + 1 : 0;
+	if (pool->settled && pool->full < FULL_ENOUGH) {
+		if (pool->full == 0 && !pool->again)
+			rest(pool);
+		return;
+	}
+	pool->idle_step = 0;
+	tell_idle(pool, false);
 	if (pool->full >= FULL_ENOUGH)
 		tell_awake(pool);
 	/* That was all there was. Results of short jobs will be here in a
@@ -559,7 +579,7 @@ lease_looked_after(struct pool *pool, bool yes)
 	pool->looked_after = yes;
 	/* The looks before are its own: only after the last of them, which
 	 * may be about to come, is anybody told that it is idle. */
-	if (pool->idle_step < IDLE_LOOKS || !pool->idle_told)
+	if (!pool->idle_told || (pool->idle_step < IDLE_LOOKS && !pool->settled))
 		return;
 	if (yes)
 		timer_stop(pool->idle);
