@@ -18,7 +18,7 @@ my %small = (
 	steady   => [ 'seconds=1', 2 ],
 	snapshot => [ 'seconds=1', 4 ],
 	enqueue  => [ 'jobs=500', 2 ],
-	latency  => [ 'seconds=1', 4 ],
+	latency  => [ 'seconds=1', 'queues=2', 7 ],
 	policies => [ 'jobs=500', 6 ],
 	growth   => [ 'axes=workers,history', 'max=1', 'jobs=500', 2 ],
 	mixed    => [ 3 ],

@@ -8,6 +8,7 @@
  *	load one     CONNINFO QUEUE [jobs=N]
  *	load steady  CONNINFO QUEUE [seconds=N window=N batch=N backlog=N producers=N bytes=N]
  *	load latency CONNINFO QUEUE [rate=N seconds=N]
+ *	load paced   CONNINFO QUEUE [rate=N seconds=N]
  *	load offer   CONNINFO QUEUE [rate=N seconds=N window_ms=N sleep_ms=N bytes=N]
  *	load rows    CONNINFO drain|steady|many [jobs=N batch=N seconds=N bytes=N]
  *	load hold    CONNINFO CONNECTIONS
@@ -16,7 +17,8 @@
  * many: enqueue_many(); its seconds are those of the calls. one: enqueue(),
  * each in its own transaction, in turns with a bare INSERT of the same rows.
  * steady: producers that hold the backlog near a number, one line a window.
- * latency: from before the call of enqueue() to the start of the handler.
+ * latency: from before the call of enqueue() to the start of the handler; paced:
+ * only a bare INSERT of the same rows, as often.
  * offer: a fixed rate, whatever happens to the database, and what became of
  * it, one line a window. rows: without jobqd, in a database that has its
  * schema, on tables that nothing else uses.
@@ -438,6 +440,16 @@ put_number(struct text *t, long long n)
 	put(t, number);
 }
 
+/* Until the i-th of so many a second is due. */
+static void
+await_turn(double t0, long i)
+{
+	double due = t0 + (double)i / (double)rate - now();
+
+	if (due > 0)
+		sleep_ms(due * 1000);
+}
+
 static void
 send_probes(PGconn *c, struct text *ids, struct text *ats)
 {
@@ -445,12 +457,10 @@ send_probes(PGconn *c, struct text *ids, struct text *ats)
 	double t0 = now();
 
 	for (long i = 0; i < rate * seconds; i++) {
-		double due = t0 + (double)i / (double)rate - now();
 		struct timespec ts;
 		PGresult *res;
 
-		if (due > 0)
-			sleep_ms(due * 1000);
+		await_turn(t0, i);
 		clock_gettime(CLOCK_REALTIME, &ts);
 		res = execute(c, "enqueue", 1, params);
 		put_number(ids, atoll(PQgetvalue(res, 0, 0)));
@@ -489,6 +499,27 @@ latency(void)
 	PQclear(res);
 	free(ids.data);
 	free(ats.data);
+	PQfinish(c);
+}
+
+static void
+paced(void)
+{
+	PGconn *c = connect_database();
+	const char *params[3] = { queue, "probe", "{}" };
+	double *took = calloc((size_t)(rate * seconds), sizeof(*took));
+	double t0 = now();
+
+	if (took == NULL)
+		fail("memory", "none left");
+	prepare(c, "bare", BARE);
+	for (long i = 0; i < rate * seconds; i++) {
+		await_turn(t0, i);
+		took[i] = timed(c, "bare", params);
+	}
+	qsort(took, (size_t)(rate * seconds), sizeof(*took), by_value);
+	printf("{\"p50_ms\": %.3f}\n", took[rate * seconds / 2] * 1e3);
+	free(took);
 	PQfinish(c);
 }
 
@@ -960,7 +991,7 @@ main(int argc, char **argv)
 	bool third = strcmp(command, "serve") != 0;
 
 	if (argc < (third ? 4 : 3)) {
-		fprintf(stderr, "usage: load many|one|steady|latency|offer CONNINFO QUEUE …, "
+		fprintf(stderr, "usage: load many|one|steady|latency|paced|offer CONNINFO QUEUE …, "
 		    "load rows CONNINFO WHAT …, load hold CONNINFO N, load serve PORT …\n");
 		return 2;
 	}
@@ -978,6 +1009,8 @@ main(int argc, char **argv)
 		steady();
 	else if (strcmp(command, "latency") == 0)
 		latency();
+	else if (strcmp(command, "paced") == 0)
+		paced();
 	else if (strcmp(command, "offer") == 0)
 		offer();
 	else if (strcmp(command, "rows") == 0)

@@ -21,7 +21,8 @@ our %commands = (
 
 my $noop = <<'YAML';
 handlers: {null: {driver: noop}}
-queues:   {work: {handler: null, workers: 1, concurrency: 50}}
+queues:
+  work: {handler: null, workers: 1, concurrency: 50}
 YAML
 
 # The rows alone, in a database of their own on the same server.
@@ -184,11 +185,23 @@ sub enqueue {
 }
 
 sub latency {
-	my ($pg, $d) = Bench::stack($noop);
-	my $l = load_json('latency', $pg, 'work', 'rate=50', 'seconds=' . option('seconds'));
+	my @load = ('rate=50', 'seconds=' . option('seconds'));
+	my $probe = sub {
+		my ($config) = @_;
+		my ($pg, $d) = Bench::stack($config);
+		my $l = load_json('latency', $pg, 'work', @load);
+		$pg->query("SELECT jobq.pause('work')");
+		my $bare = load_json('paced', $pg, 'work', @load);
+		$d->stop;
+		$pg->stop;
+		return ($l, $bare);
+	};
+	my ($l, $bare) = $probe->($noop);
 	result(name => "latency at 50/s, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p95 p99 max);
-	$d->stop;
-	$pg->stop;
+	result(name => '… of it one bare INSERT, p50', value => $bare->{p50_ms}, unit => 'ms');
+	my $queues = option('queues');
+	($l) = $probe->($noop . join '', map { "  q$_: {handler: null, workers: 1}\n" } 1 .. $queues);
+	result(name => "… beside $queues queues that sleep, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p99);
 	return;
 }
 
