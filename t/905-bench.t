@@ -21,7 +21,7 @@ my %small = (
 	latency  => [ 'seconds=1', 'queues=2', 7 ],
 	policies => [ 'jobs=500', 6 ],
 	growth   => [ 'axes=workers,history', 'max=1', 'jobs=500', 2 ],
-	mixed    => [ 3 ],
+	mixed    => [ 'large=100', 3 ],
 	webhooks => [ 'webhooks=20', 'delay_ms=10', 4 ],
 	mails    => [ 'mails=20', 2 ],
 	crash    => [ 'runs=1', 3 ],

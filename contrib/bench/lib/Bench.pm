@@ -16,7 +16,7 @@ use Time::HiRes qw(time);
 our @EXPORT = qw(option number server stack load_json load_lines result note cost_of settle seed drained);
 
 $Jobqd::show_stopped = 0;
-our %options = (json => 0, jobs => 100_000, seconds => 30, queues => 40);
+our %options = (json => 0, jobs => 100_000, seconds => 30, queues => 40, large => 6_000);
 my $json = JSON::PP->new->canonical;
 
 # Durable, as in production; the sizes are those that a machine with 24 GiB would get.

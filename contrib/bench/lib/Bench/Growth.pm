@@ -119,7 +119,7 @@ YAML
 	settle($pg);
 	drained($pg, 'small', 1000);
 	$probe{alone} = load_json('latency', $pg, 'small', 'rate=50', 'seconds=10');
-	seed($pg, 'large', 6_000, bytes => 100_000, batch => 100);	# three seconds of work
+	seed($pg, 'large', option('large'), bytes => 100_000, batch => 100);	# three seconds of work
 	$pg->query("SELECT jobq.resume('large')");
 	$probe{'beside large ones'} = load_json('latency', $pg, 'small', 'rate=50', 'seconds=3');
 	result(name => "small jobs $_, p50", value => $probe{$_}{p50_ms}, unit => 'ms', note => "p99 $probe{$_}{p99_ms}") for sort keys %probe;
