@@ -15,6 +15,7 @@ monitor: {interval: 1s, health_file: ""}
 queues:
   work: {handler: null, workers: 1, concurrency: 20, lease: 1h, poll: 10m}
   slow: {handler: null, workers: 1, concurrency: 20, lease: 1h, poll: 10m}
+  wide: {handler: null, workers: 1, concurrency: 1000, lease: 1h, poll: 10m}
   more: {handler: null, workers: 1, lease: 1h, poll: 10m}
 YAML
 $d->start;
@@ -22,7 +23,7 @@ my $asleep = q{SELECT bool_and(jobq.is_asleep(q.id, jobq.fact('jobq.sleepers')))
 sub asleep { wait_for { $pg->query($asleep) eq 't' } 'the leaders to sleep' }
 asleep();
 my $listens = () = slurp("$pg->{dir}/postgres.log") =~ /: LISTEN /gi;
-is $listens, 1, 'of six processes with three queues one listens';
+is $listens, 1, 'of seven processes with four queues one listens';
 
 my $state = sub { $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") };
 my $runs = sub {
@@ -72,6 +73,15 @@ for (1 .. 10) {
 wait_for { $settled->() } 'the last claim';
 my $made = $claims->() - $before;
 ok $made >= 10 && $made < 16, "$made claims for ten jobs";
+
+# one that is told very often says that it is awake, and looks until it is over
+my $ids = $pg->query('SELECT last_value FROM jobq.job_id');
+background([ 'psql', '-Xqc', q{DO $$ BEGIN FOR i IN 1 .. 4000 LOOP PERFORM jobq.enqueue('wide'); COMMIT; END LOOP; END $$}, $pg->url ]);
+wait_for { $pg->query($asleep) eq 'f' } 'the leader to be awake';
+pass 'a leader that is told of 4,000 jobs one by one is awake';
+wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE id > $ids AND state = 'completed'") == 4000 } 'the jobs', 120;
+asleep();
+pass '… until they have run';
 
 # the monitor hears by it that notifications arrive: what one round notified, the next knows
 my $from = $d->log_size;

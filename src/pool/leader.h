@@ -178,6 +178,9 @@ struct pool {
 	unsigned full;			/* claims in a row that gave all that was asked */
 	bool flagged;			/* the database knows that we sleep … */
 	bool settled;			/* … for so long that all producers do */
+	mono_t wakes_since;
+	unsigned wakes;			/* since then */
+	unsigned busy;			/* looks left; 0: we sleep when there is nothing */
 	unsigned idle_step;
 	struct timer *idle;
 	bool looked_after;		/* somebody looks for idle queues */

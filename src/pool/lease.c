@@ -6,9 +6,10 @@
  * batches grow with the load by themselves. When a claim brings nothing, the
  * database is told that we sleep, then we look again after 5, 20 and 100 ms
  * (a producer may have read the flag just before), and then wait to be told.
- * From then on producers tell us of each job: a claim that takes all there is
- * is followed by none, until claims come back full again and again, and
- * producers are to be spared that.
+ * From then on producers tell us of each job, and a claim that takes all there
+ * is is followed by none. When claims come back full again and again, or we are
+ * told very often, we say that we are awake and look by ourselves: what notifies
+ * commits one after the other, each with its own wait for the disk.
  */
 #include "config.h"
 
@@ -29,6 +30,10 @@
 #define FULL_ENOUGH 3		/* full claims in a row: no need to be told of more */
 #define RECOVER_LOOKS 4		/* beats that look for leases nobody knows */
 #define AFTER_PART (MONO_MS)	/* until the next look when a claim took all */
+#define WAKES_MANY 40		/* within this time: no need to be told of each */
+#define WAKES_WITHIN (100 * MONO_MS)
+#define BUSY_MOST 20		/* until that is over: looks in vain, less those
+				 * that took several */
 
 static const mono_t idle_looks[] = { 5 * MONO_MS, 20 * MONO_MS, 100 * MONO_MS };
 #define IDLE_LOOKS (sizeof(idle_looks) / sizeof(idle_looks[0]))
@@ -194,6 +199,7 @@ lease_disconnected(struct pool *pool)
 {
 	pool->checked = false;
 	pool->flagged = pool->settled = false;
+	pool->busy = 0;
 	pool->hungry = true;
 	pool->idle_step = 0;
 	breakers_unknown(pool);
@@ -396,6 +402,8 @@ tell_awake(struct pool *pool)
 	if (!pool->flagged)
 		return;
 	pool->flagged = pool->settled = false;
+	pool->busy = BUSY_MOST;
+	tell_idle(pool, false);
 	query_number(pool, pool->sql->wake, pool->queue_id, query_ignored, "wake");
 }
 
@@ -428,6 +436,11 @@ found_nothing(struct pool *pool)
 	if (pool->again)
 		return;
 	pool->hungry = false;
+	if (pool->busy > 0) {
+		pool->busy--;
+		timer_set(pool->idle, AFTER_PART);
+		return;
+	}
 	if (!pool->settled) {
 		if (pool->idle_step == 0)
 			tell_asleep(pool);
@@ -456,6 +469,8 @@ found_some(struct pool *pool, size_t count)
 	}
 	pool->idle_step = 0;
 	tell_idle(pool, false);
+	if (pool->busy > 0 && pool->busy < BUSY_MOST && count > 1)
+		pool->busy++;
 	if (pool->full >= FULL_ENOUGH)
 		tell_awake(pool);
 	/* That was all there was. Results of short jobs will be here in a
@@ -560,9 +575,23 @@ on_idle(void *arg)
 	lease_claim(pool);
 }
 
+static bool
+is_told_often(struct pool *pool)
+{
+	mono_t now = mono_now();
+
+	if (now - pool->wakes_since > WAKES_WITHIN) {
+		pool->wakes_since = now;
+		pool->wakes = 0;
+	}
+	return ++pool->wakes >= WAKES_MANY;
+}
+
 void
 lease_wake(struct pool *pool)
 {
+	if (is_told_often(pool))
+		tell_awake(pool);
 	pool->hungry = true;
 	pool->again = true;
 	pool->woken = true;
@@ -591,7 +620,7 @@ lease_looked_after(struct pool *pool, bool yes)
 void
 lease_still_asleep(struct pool *pool)
 {
-	if (pool->hungry)
+	if (!pool->flagged)
 		return;
 	pool->flagged = false;
 	tell_asleep(pool);
