@@ -34,8 +34,11 @@ my ($leader) = $d->pids(qr/^jobqd: queue a/);
 ok !(grep { readlink("/proc/$leader/fd/$_") =~ /jobqd\.pid/ } $d->descriptors($leader)),
     'no child holds the pid file';
 
-# Hints find their way: IDLE to the scheduler, FOUND back as WAKE.
-wait_for { $d->heard =~ /^sched idle a 1$/m && $d->heard =~ /^pool\.a wake$/m } 'a hint from the scheduler';
+# Hints find their way: IDLE to the scheduler, FOUND back as WAKE; what it heard, to all.
+wait_for { $d->heard =~ /^sched idle a 1$/m && $d->heard =~ /^pool\.a wake 1$/m } 'a hint from the scheduler';
+for my $who ('pool.a', 'pool.b', 'monitor') {
+	wait_for { $d->heard =~ /^$who heard \*toy$/m } "what the scheduler heard to come to $who";
+}
 # S2-1: the parts of the service, and what they say to each other.
 like $d->heard, qr/^pool\.a looking 1$/m, 'leaders know that somebody looks';
 

@@ -83,6 +83,13 @@ wait_for { $pg->query("SELECT count(*) FROM jobq.jobs WHERE id > $ids AND state 
 asleep();
 pass '… until they have run';
 
+# a bit that somebody else has cleared is set again, as soon as a look finds what was not told
+$pg->query("SELECT setval('jobq.sleepers', 0)");
+my $quiet = $pg->query(q{SELECT jobq.enqueue('work')});
+wait_for { $state->($quiet) eq 'completed' } 'a job nobody was told of';
+wait_for { $pg->query(q{SELECT jobq.is_asleep(q.id, jobq.fact('jobq.sleepers')) FROM jobq.queue q WHERE name = 'work'}) eq 't' } 'the bit';
+pass 'a leader that was not told says again that it sleeps';
+
 # the monitor hears by it that notifications arrive: what one round notified, the next knows
 my $from = $d->log_size;
 wait_for { (() = $d->log($from) =~ /health healthy=/g) > 3 } 'rounds of the monitor';

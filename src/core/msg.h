@@ -19,7 +19,8 @@
  *						if that pid is still that slot's
  *	EXITED	→	u32 slot, i64 pid, i64 wait status, i64 cpu_ms, i64 max_rss_kb
  *	SIZE	→	u32 workers		how many it may have now (reloads overlap)
- *	WAKE	→				there may be something to lease
+ *	WAKE	→	u32 looked		there may be something to lease; who looked
+ *						found it, so nobody may have told of it
  *	HEARD	→	str payload		the database notified, of something else;
  *						also to the monitor
  *	LOOKING	→	u32 yes			somebody listens, and looks for idle queues:
@@ -34,7 +35,8 @@
  * scheduler → master:
  *	LOOKING		u32 yes			as above
  *	HEARD		str payload		as above
- *	FOUND		str queue, u32 pulled	may have ready jobs: WAKE its leader, and tell
+ *	FOUND		str queue, u32 looked, u32 pulled
+ *						may have ready jobs: WAKE its leader, and tell
  *						the api when workers elsewhere wait
  * master → api:
  *	FOUND		str queue

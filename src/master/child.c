@@ -127,12 +127,12 @@ static void
 on_found(struct child *c, struct msg_reader *r)
 {
 	char *queue = msg_get_str(r);
-	bool pulled = msg_get_u32(r) != 0;
+	bool looked = msg_get_u32(r) != 0, pulled = msg_get_u32(r) != 0;
 
 	if (queue == NULL || !msg_end(r))
 		bad_message(c, MSG_FOUND);
 	else
-		team_wake(c->master, queue, pulled);
+		team_wake(c->master, queue, looked, pulled);
 	free(queue);
 }
 

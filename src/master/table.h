@@ -213,8 +213,9 @@ void child_tell_looking(struct child *, bool yes);
 void team_tell_monitor(struct master *, struct child *monitor);
 void team_tell_scheduler(struct master *, struct child *sched);
 void team_idle(struct unit *, bool idle);
-/* There may be jobs of a queue, and of one that workers elsewhere wait for. */
-void team_wake(struct master *, const char *queue, bool pulled);
+/* There may be jobs of a queue: looked, found by a look; pulled, workers
+ * elsewhere wait for them, too. */
+void team_wake(struct master *, const char *queue, bool looked, bool pulled);
 void team_heard(struct master *, const char *payload);
 /* PULLS, from the api. */
 void team_pulls(struct child *api, const void *body, size_t len);

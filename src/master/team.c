@@ -484,27 +484,32 @@ team_tell_scheduler(struct master *m, struct child *sched)
 			forward_idle(u);
 }
 
-/* A hint; one that has not read so many has enough of them. */
+/* For a hint; one that has not read so many has enough of them. */
+static bool
+takes_hints(const struct child *c)
+{
+	return c != NULL && c->chan != NULL && chan_backlog(c->chan) < HINTS_BACKLOG;
+}
+
 static void
 hint(struct child *c, enum msg_type type, const char *text)
 {
 	struct buf body = { 0 };
 
-	if (c == NULL || c->chan == NULL || chan_backlog(c->chan) >= HINTS_BACKLOG)
+	if (!takes_hints(c))
 		return;
-	if (text != NULL)
-		msg_put_str(&body, text);
+	msg_put_str(&body, text);
 	chan_send(c->chan, type, body.data, body.len, -1);
 	buf_clear(&body);
 }
 
 void
-team_wake(struct master *m, const char *queue, bool pulled)
+team_wake(struct master *m, const char *queue, bool looked, bool pulled)
 {
 	const struct unit *u = unit_find(m, KIND_POOL, queue);
 
-	if (u != NULL)
-		hint(u->child, MSG_WAKE, NULL);
+	if (u != NULL && takes_hints(u->child))
+		send_u32(u->child, MSG_WAKE, looked);
 	if (pulled)
 		hint(child_of(m, KIND_API), MSG_FOUND, queue);
 }

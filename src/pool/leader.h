@@ -254,6 +254,7 @@ void lease_connected(struct pool *);
 void lease_disconnected(struct pool *);
 void lease_claim(struct pool *);	/* if there is reason and room */
 void lease_wake(struct pool *);		/* there may be something */
+void lease_not_told(struct pool *);	/* … of which nobody told us */
 void lease_looked_after(struct pool *, bool);
 void lease_tick(struct pool *);
 void lease_still_asleep(struct pool *);

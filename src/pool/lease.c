@@ -600,6 +600,13 @@ lease_wake(struct pool *pool)
 	pool_wants_turn(pool);
 }
 
+/* Our bit may have been cleared by another leader, which is gone. */
+void
+lease_not_told(struct pool *pool)
+{
+	pool->flagged = pool->settled = false;
+}
+
 void
 lease_looked_after(struct pool *pool, bool yes)
 {

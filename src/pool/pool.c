@@ -225,6 +225,8 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 		slot_resize(pool, (int)msg_get_u32(&r));
 		break;
 	case MSG_WAKE:
+		if (msg_get_u32(&r) != 0)
+			lease_not_told(pool);
 		lease_wake(pool);
 		break;
 	case MSG_HEARD: {

@@ -91,7 +91,7 @@ static void tick_failed(struct sched *, const PGresult *);
 static void lead(struct sched *, bool leader);
 static void tell(struct sched *, enum msg_type);
 static void tell_hears(struct sched *, bool);
-static void tell_found(struct sched *, const struct queue *);
+static void tell_found(struct sched *, const struct queue *, bool looked);
 static void found(struct sched *, const char *ids);
 static void stop(void *arg);
 static void leave(void *arg);
@@ -252,7 +252,7 @@ notified(const char *payload, void *arg)
 	if (*payload != '*') {
 		for (size_t i = 0; i < s->nqueues; i++)
 			if (strcmp(s->queues[i].conf->name, payload) == 0)
-				tell_found(s, &s->queues[i]);
+				tell_found(s, &s->queues[i], false);
 	} else if (strcmp(payload, "*due") == 0) {
 		if (s->leader)
 			tick(s);
@@ -527,9 +527,10 @@ tell_hears(struct sched *s, bool hears)
 }
 
 static void
-tell_found(struct sched *s, const struct queue *q)
+tell_found(struct sched *s, const struct queue *q, bool looked)
 {
 	msg_put_str(&s->body, q->conf->name);
+	msg_put_u32(&s->body, looked);
 	msg_put_u32(&s->body, q->pulled);
 	tell(s, MSG_FOUND);
 }
@@ -545,7 +546,7 @@ found(struct sched *s, const char *ids)
 			return;
 		for (size_t i = 0; i < s->nqueues; i++)
 			if (s->queues[i].id == id && is_awaited(&s->queues[i]))
-				tell_found(s, &s->queues[i]);
+				tell_found(s, &s->queues[i], true);
 		ids = end;
 	}
 }

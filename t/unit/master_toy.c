@@ -168,18 +168,34 @@ leader_message(struct toy *t, uint32_t type, struct msg_reader *r, int fd)
 	} else if (type == MSG_LOOKING) {
 		heard("pool.%s looking %u", t->queue->name, msg_get_u32(r));
 	} else if (type == MSG_WAKE) {
-		heard("pool.%s wake", t->queue->name);
+		heard("pool.%s wake %u", t->queue->name, msg_get_u32(r));
 	}
 }
 
+/* The scheduler: of a queue's jobs, and of the news that a queue is idle. */
 static void
 send_found(struct toy *t, const char *queue)
 {
 	struct buf b = { 0 };
 
 	msg_put_str(&b, queue);
+	msg_put_u32(&b, 1);
+	msg_put_u32(&b, 1);
 	chan_send(t->master, MSG_FOUND, b.data, b.len, -1);
+	buf_reset(&b);
+	msg_put_str(&b, "*toy");
+	chan_send(t->master, MSG_HEARD, b.data, b.len, -1);
 	buf_clear(&b);
+}
+
+static void
+hear(const struct toy *t, struct msg_reader *r)
+{
+	char *text = msg_get_str(r);
+
+	heard("%s%s%s heard %s", t->name, t->queue ? "." : "",
+	    t->queue ? t->queue->name : "", text);
+	free(text);
 }
 
 static void
@@ -203,6 +219,8 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 		heard("sched idle %s %u", queue, msg_get_u32(&r));
 		send_found(t, queue);
 		free(queue);
+	} else if (type == MSG_HEARD || type == MSG_FOUND) {
+		hear(t, &r);
 	} else if (t->queue != NULL) {
 		leader_message(t, type, &r, fd);
 	}
@@ -243,6 +261,8 @@ introduce(struct toy *t)
 	msg_put_str(&b, "");
 	chan_send(t->master, MSG_READY, b.data, b.len, -1);
 	buf_clear(&b);
+	if (strcmp(t->name, "sched") == 0)
+		send_u32(t->master, MSG_LOOKING, 1);
 }
 
 static void
