@@ -19,6 +19,7 @@ my %small = (
 	snapshot => [ 'seconds=1', 4 ],
 	enqueue  => [ 'jobs=500', 2 ],
 	latency  => [ 'seconds=1', 'queues=2', 7 ],
+	producers => [ 'jobs=1000', 3 ],
 	policies => [ 'jobs=500', 6 ],
 	growth   => [ 'axes=workers,history', 'max=1', 'jobs=500', 2 ],
 	mixed    => [ 'large=100', 3 ],

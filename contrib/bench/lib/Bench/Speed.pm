@@ -17,6 +17,7 @@ our %commands = (
 	enqueue  => { order => 5, run => \&enqueue, does => 'one at a time, and many' },
 	policies => { order => 7, run => \&policies, does => 'the drain of queues with a limit, a key, shares, a breaker' },
 	latency  => { order => 6, run => \&latency, does => 'from the call of enqueue to the start of the handler' },
+	producers => { order => 8, run => \&producers, does => 'single jobs by several connections, while they run' },
 );
 
 my $noop = <<'YAML';
@@ -179,6 +180,25 @@ sub enqueue {
 	my ($rows) = rows($pg, 'many', 'jobs=' . option('jobs'), 'batch=5000');
 	result(name => 'enqueue_many of 5,000', value => $many->{jobs} / $many->{seconds}, unit => 'jobs/s',
 	    limit => $rows->{jobs} / $rows->{seconds});
+	$d->stop;
+	$pg->stop;
+	return;
+}
+
+# Jobs one by one, each call in its own transaction; the limit: into a queue that
+# is paused. Who notifies commits alone, so this is where it would show.
+sub producers {
+	my ($pg, $d) = Bench::stack($noop);
+	my $jobs = 16 * int(option('jobs') / 160);	# each has as many
+	for my $n (1, 4, 16) {
+		my @args = ($pg, 'work', "jobs=$jobs", 'batch=1', "producers=$n");
+		my $rate = sub { my $many = load_json('many', @args); $many->{jobs} / $many->{seconds} };
+		$pg->query("SELECT jobq.pause('work')");
+		my $limit = $rate->();
+		drained($pg, 'work', $jobs);
+		result(name => "single jobs by $n, that run meanwhile", value => $rate->(), unit => 'jobs/s', limit => $limit);
+		settle($pg);
+	}
 	$d->stop;
 	$pg->stop;
 	return;
