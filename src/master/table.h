@@ -208,8 +208,8 @@ void team_leader_gone(struct child *leader);
 void team_worker_gone(struct child *worker);
 /* Whether this scheduler listens and looks: to all whom it concerns. */
 void team_looking(struct child *sched, bool yes);
-/* To one of them; nothing, when it is none. */
-void child_tell_looking(struct child *, bool yes);
+/* Whether any does, to a child that may be one of them. */
+void team_tell_looking(struct child *);
 void team_tell_monitor(struct master *, struct child *monitor);
 void team_tell_scheduler(struct master *, struct child *sched);
 void team_idle(struct unit *, bool idle);

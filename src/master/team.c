@@ -441,10 +441,10 @@ team_worker_gone(struct child *worker)
 }
 
 void
-child_tell_looking(struct child *c, bool yes)
+team_tell_looking(struct child *c)
 {
 	if (c->kind == KIND_POOL || c->kind == KIND_API || c->kind == KIND_MONITOR)
-		send_u32(c, MSG_LOOKING, yes);
+		send_u32(c, MSG_LOOKING, c->master->looker != NULL);
 }
 
 /* One that leaves may do so after its successor has begun. */
@@ -458,7 +458,7 @@ team_looking(struct child *sched, bool yes)
 		return;
 	m->looker = yes ? sched : NULL;
 	TAILQ_FOREACH(c, &m->children, link)
-		child_tell_looking(c, yes);
+		team_tell_looking(c);
 }
 
 /* What the api says of workers elsewhere is for the scheduler to understand. */

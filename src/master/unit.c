@@ -112,7 +112,7 @@ start(struct unit *u)
 	else if (u->kind == KIND_SCHED)
 		team_tell_scheduler(u->master, c);
 	if (u->master->looker != NULL)
-		child_tell_looking(c, true);
+		team_tell_looking(c);
 }
 
 static bool

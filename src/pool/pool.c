@@ -23,7 +23,6 @@
 #include "base/log.h"
 #include "base/xalloc.h"
 #include "core/msg.h"
-#include "db/stmt.h"
 #include "os/board.h"
 #include "os/proc.h"
 #include "pool/leader.h"

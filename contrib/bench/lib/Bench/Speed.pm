@@ -206,22 +206,19 @@ sub producers {
 
 sub latency {
 	my @load = ('rate=50', 'seconds=' . option('seconds'));
-	my $probe = sub {
-		my ($config) = @_;
-		my ($pg, $d) = Bench::stack($config);
-		my $l = load_json('latency', $pg, 'work', @load);
-		$pg->query("SELECT jobq.pause('work')");
-		my $bare = load_json('paced', $pg, 'work', @load);
-		$d->stop;
-		$pg->stop;
-		return ($l, $bare);
-	};
-	my ($l, $bare) = $probe->($noop);
-	result(name => "latency at 50/s, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p95 p99 max);
-	result(name => '… of it one bare INSERT, p50', value => $bare->{p50_ms}, unit => 'ms');
 	my $queues = option('queues');
-	($l) = $probe->($noop . join '', map { "  q$_: {handler: null, workers: 1}\n" } 1 .. $queues);
+	my ($pg, $d) = Bench::stack($noop);
+	my $l = load_json('latency', $pg, 'work', @load);
+	result(name => "latency at 50/s, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p95 p99 max);
+	$pg->query("SELECT jobq.pause('work')");
+	result(name => '… of it one bare INSERT, p50', value => load_json('paced', $pg, 'work', @load)->{p50_ms}, unit => 'ms');
+	$d->stop;
+	$pg->stop;
+	($pg, $d) = Bench::stack($noop . join '', map { "  q$_: {handler: null, workers: 1}\n" } 1 .. $queues);
+	$l = load_json('latency', $pg, 'work', @load);
 	result(name => "… beside $queues queues that sleep, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p99);
+	$d->stop;
+	$pg->stop;
 	return;
 }
 
