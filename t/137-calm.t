@@ -57,6 +57,9 @@ is q1("count(*) FROM jobq.look('{$q}')"), 1, '… and its job is found';
 is q1("ready FROM jobq.tick('a', 'x', 60000, '{$q}', 10, null, $since, $_->[0])"), $_->[1], "… by a tick with looks $_->[0]"
     for [ false => '{}' ], [ true => "{$q}" ];
 like q1("ready FROM jobq.tick('a', 'x', 60000, '{$q,$other}', 10, null, $since, false)"), qr{\b$q\b}, '… and by any when it is not calm';
+is q1("moved FROM jobq.tick('a', 'x', 60000, '{$q}', 10, null, $since, $_->[0])"), $_->[1], "… which $_->[2]"
+    for [ false => '', 'looks for nothing that is due' ], [ true => 0, 'does' ];
+is q1("moved FROM jobq.tick('a', 'x', 60000, '{$q,$other}', 10, null, $since, false)"), 0, '… as any does when it is not calm';
 claim($pg, $pool, $q);
 my $late = $pg->session;
 $late->query('BEGIN');
@@ -90,6 +93,8 @@ is q1("next_due_us FROM jobq.tick('a', 'x', 60000, '{$q}', 10)"), '', 'no timer 
 $pg->query("SELECT jobq.enqueue('work', after => '{$parent}')");
 cmp_ok q1("next_due_us - now_us FROM jobq.tick('a', 'x', 60000, '{$q}', 10)"), '<=', 1_000_000,
     'a job waits for another: come again soon';
+is_deeply [ split /\|/, q1("calm, moved FROM jobq.tick('a', 'x', 60000, '{$q}', 10, null, $since, false)") ], [ 't', 0 ],
+    '… however calm it is';
 is q1("next_due_us IS NULL AND until_us > now_us FROM jobq.tick('b', 'y', 60000, '{$q}', 10)"), 't',
     'who does not lead learns until when another does';
 

@@ -58,10 +58,14 @@ pass sprintf 'so is one enqueued while the leaders are thought to be awake, afte
 
 # the leading node dies
 my ($lead, $next) = sort { $b->pids(qr/scheduler \(leader\)/) <=> $a->pids(qr/scheduler \(leader\)/) } values %node;
+$pg->query("SELECT jobq.enqueue('work', delay => '1 second')");
 my $at = time;
 $lead->vanish;
 wait_for { scalar $next->pids(qr/scheduler \(leader\)/) } 'the other scheduler to lead';
 pass sprintf 'another scheduler leads after %.1f s', time - $at;
+my $leads = $pg->query('SELECT extract(epoch FROM clock_timestamp())');
+wait_for { done() == 3 } 'the job that was due meanwhile';
+pass sprintf 'what was due meanwhile runs %.2f s later', begun() - $leads;
 
 # the shortest lease
 $from = $next->log_size;

@@ -69,8 +69,8 @@ struct sched {
 	bool calm;
 	bool roused;			/* what is in flight knows too little for it */
 	bool hears;			/* the master knows that we listen and look */
-	bool moved;			/* timers, by the last tick */
-	int64_t next_due;		/* µs; as the leader's last tick told it */
+	bool unseen;			/* something, by any look until now */
+	int64_t next_due;		/* µs; as the leader's last look told it, else -1 */
 	bool asking, known;		/* the ids of the queues */
 	bool stopping;
 	char complaint[256];		/* the last tick's error, said once */
@@ -254,6 +254,7 @@ notified(const char *payload, void *arg)
 			if (strcmp(s->queues[i].conf->name, payload) == 0)
 				tell_found(s, &s->queues[i], false);
 	} else if (strcmp(payload, "*due") == 0) {
+		s->unseen = true;
 		if (s->leader)
 			tick(s);
 	} else if (strcmp(payload, "*awake") == 0) {
@@ -390,7 +391,7 @@ tick(struct sched *s)
 	char ttl[24], batch[24], since[24];
 	struct err e;
 	mono_t now = mono_now();
-	bool looks = !s->calm || s->moved || now >= s->looked + LOOK_US;
+	bool looks = !s->calm || s->unseen || now >= s->looked + LOOK_US || now >= s->due;
 
 	if (s->stopping)
 		return;
@@ -441,10 +442,9 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	}
 	mono_t now = mono_now();
 	dbtime_us now_us = pg_int(res, 0, 1);
-	int64_t next_due = pg_int(res, 0, 3);
+	bool moved = pg_int(res, 0, 2) > 0;
 
 	s->complaint[0] = '\0';
-	s->moved = pg_int(res, 0, 2) > 0;
 	if (s->renews)
 		s->renewed = s->sent;
 	/* The answer was on its way for a while: the local idea of the
@@ -453,6 +453,7 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	lead(s, pg_true(res, 0, 0));
 	s->vacant = pg_int(res, 0, 5) > 0 ? pg_int(res, 0, 5) - s->offset :
 	    INT64_MAX;
+	int64_t next_due = PQgetisnull(res, 0, 2) ? s->next_due : pg_int(res, 0, 3);
 	/* Who began before the tick has read another due time and may have
 	 * kept silent. */
 	if (s->leader && next_due != s->next_due)
@@ -462,10 +463,12 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	s->calm = !s->roused && pg_true(res, 0, 7);
 	s->due = s->leader && next_due > 0 ? next_due - s->offset : INT64_MAX;
 	/* Due and not moved: somebody else is just moving it. */
-	if (!s->moved && s->due < now + TICK_MIN_US)
+	if (!moved && s->due < now + TICK_MIN_US)
 		s->due = now + TICK_MIN_US;
-	/* What was moved is seen only by a look that begins after this tick. */
-	if (s->moved || s->again)
+	/* What was moved is seen only by a look that begins after this tick. The
+	 * lead may have come with a tick that was not to look. */
+	s->unseen = moved || s->again || (s->leader && s->next_due < 0);
+	if (s->unseen)
 		s->tick_at = now;
 	found(s, pg_text(res, 0, 4));
 	tell_hears(s, true);

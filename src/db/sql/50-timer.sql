@@ -113,7 +113,9 @@ $$;
 --             a leader has come, gone or woken (*awake) meanwhile
 --   calm      all transactions before have ended, and are looked through:
 --             nothing can become ready that nobody is told of
---   looks     false: it was calm at the last look; spare this one if it is still
+--   looks     false: it was calm at the last look, and nothing was due by now; spare
+--             both if it is still calm and no job waits for others
+--   moved     timers; null: what is due was not looked for
 --   until_us  when the role is free unless who has it renews it; null: it is ours
 --   schedules  another number whenever what schedules there are has changed
 create function jobq.tick(node text, instance text, ttl_ms int, queue_ids smallint[], due_n int,
@@ -130,17 +132,17 @@ begin
 	    then coalesce(since, pg_snapshot_xmax(seen)::text::bigint + age(pg_snapshot_xmax(seen)::xid)) end;
 	calm := coalesce(pg_snapshot_xmin(seen)::text::bigint >= since, false);
 	leader := jobq.lead('scheduler', node, instance, ttl_ms);
-	moved := 0;
-	if leader then
+	looks := looks or not calm;
+	if leader and (looks or exists (select from jobq.waits)) then
 		select d.moved, d.next_due_us into moved, next_due_us from jobq.due(due_n) d;
 		next_due_us := least(next_due_us, jobq.end_pauses());
-	else
+	elsif not leader then
 		select jobq.us(l.until) into until_us from jobq.leader l where l.role = 'scheduler';
 	end if;
 	if pools is not null then
 		perform jobq.keep(pools);
 	end if;
-	ready := case when looks or not calm then array(select jobq.look(queue_ids)) else '{}' end;
+	ready := case when looks then array(select jobq.look(queue_ids)) else '{}' end;
 	schedules := jobq.schedules_version();
 	now_us := jobq.us(clock_timestamp());
 end
