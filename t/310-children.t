@@ -89,6 +89,15 @@ $d->does(sched => '');
 wait_for { $d->log =~ /process hangs.*process ready name=scheduler/s } 'a scheduler that answers';
 like $d->heard, qr/^pool\.a looking 0$/m, 'leaders heard that nobody looked';
 
+# One that answers late is not relied on meanwhile.
+$d->does(sched => 'dozes');
+$from = $d->log_size;
+my $said = length $d->heard;
+kill 'KILL', $d->pids(qr/^jobqd: scheduler/);
+wait_for { join('', substr($d->heard, $said) =~ /^pool\.a looking (.)$/mg) eq '0101' } 'leaders to hear of the next one that it looks, not, and does again';
+unlike $d->log($from), qr/process hangs/, 'nobody looks while one answers late';
+$d->does(sched => '');
+
 # One that fails at once, again and again, is started ever more slowly.
 $d->does('pool.b' => 'exit 1');
 $from = $d->log_size;

@@ -153,10 +153,20 @@ on_looking(struct child *c, struct msg_reader *r)
 {
 	bool yes = msg_get_u32(r) != 0;
 
-	if (!msg_end(r))
+	if (!msg_end(r)) {
 		bad_message(c, MSG_LOOKING);
-	else
+	} else {
+		c->looks = yes;
 		team_looking(c, yes);
+	}
+}
+
+static void
+on_pong(struct child *c)
+{
+	c->unanswered = 0;
+	if (c->looks && c->master->looker == NULL)
+		team_looking(c, true);
 }
 
 static void
@@ -179,7 +189,7 @@ on_message(struct chan *chan, uint32_t type, const void *body, size_t len,
 	if (fd >= 0)
 		close(fd);	/* nobody sends the master one */
 	if (type == MSG_PONG)
-		c->unanswered = 0;
+		on_pong(c);
 	else if (type == MSG_READY)
 		on_ready(c);
 	else if (type == MSG_FOUND && c->kind == KIND_SCHED)
@@ -494,6 +504,9 @@ child_ping_all(struct master *m)
 			child_signal(c, SIGKILL);
 			continue;
 		}
+		/* Who may hang hears nothing: others look until it answers. */
+		if (c->unanswered > 0)
+			team_looking(c, false);
 		c->unanswered++;
 		chan_send(c->chan, MSG_PING, NULL, 0, -1);
 	}

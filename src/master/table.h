@@ -61,6 +61,7 @@ struct child {
 	int seat;			/* pool: on the board; 0: none */
 	struct chan *chan;		/* NULL: has none, or it ended */
 	unsigned unanswered;		/* PINGs */
+	bool looks;			/* a scheduler: it listens and looks, it says */
 	bool ready;
 	bool stopping;			/* its end was asked for */
 	struct timer *deadline;		/* then KILL; NULL: none yet */
@@ -127,7 +128,7 @@ struct master {
 	int64_t *gone;			/* pools the monitor is to be told of */
 	size_t ngone;
 
-	struct child *looker;		/* the scheduler that listens and looks; NULL: none */
+	struct child *looker;		/* the scheduler that looks, and answers; NULL: none */
 
 	struct child *setup;		/* at the start, or for a reload */
 	unsigned setup_failures;

@@ -6,6 +6,7 @@
  *	exit N		leave at once with that status
  *	hang		never READY, and no answer to a PING
  *	deaf		READY, but no answer to a PING
+ *	dozes		READY, but no answer to the first two
  *	stubborn	ignores STOP, SIGTERM and the end of its channel
  *	brood		a worker: leaves daemons behind that ignore signals
  *	linger		a worker: when its leader is gone, stays while $TOY/linger is there
@@ -38,6 +39,7 @@ struct toy {
 	struct loop *loop;
 	struct chan *master;
 	char what[64];
+	unsigned pings;
 	const char *name;
 	const struct queue_conf *queue;
 	struct chan *workers[TOY_WORKERS];
@@ -209,7 +211,7 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 	if (type == MSG_STOP) {
 		stop(t, &r);
 	} else if (type == MSG_PING) {
-		if (!does(t, "deaf") && !does(t, "hang"))
+		if (!does(t, "deaf") && !does(t, "hang") && (!does(t, "dozes") || ++t->pings > 2))
 			chan_send(c, MSG_PONG, NULL, 0, -1);
 	} else if (type == MSG_ORPHANED || type == MSG_GONE) {
 		heard("monitor %s", type == MSG_GONE ? "gone" : "orphaned");
