@@ -24,7 +24,7 @@ sub run {
 	}
 }
 
-sub pid { return $pg->query(qq{SELECT pid FROM pg_stat_activity WHERE application_name LIKE '$_[0]%'}) }
+sub pid { return $pg->query(qq{SELECT pid FROM pg_stat_activity WHERE application_name = '$_[0]'}) }
 
 # How often a session has done so with the statements that call a function.
 sub count {

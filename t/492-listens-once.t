@@ -23,7 +23,7 @@ my $asleep = q{SELECT bool_and(jobq.is_asleep(q.id, jobq.fact('jobq.sleepers')))
 sub asleep { wait_for { $pg->query($asleep) eq 't' } 'the leaders to sleep' }
 asleep();
 my $listens = () = slurp("$pg->{dir}/postgres.log") =~ /: LISTEN /gi;
-is $listens, 1, 'of seven processes with four queues one listens';
+is $listens, 1, 'one session listens for seven processes and four queues';
 
 my $state = sub { $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") };
 my $runs = sub {
@@ -35,9 +35,9 @@ my $scheduler = sub { ($d->pids(qr/scheduler/))[0] };
 
 # what happens in the meantime, and how it becomes known
 my %gap = (
-	'whose session was ended' => [
-		sub {}, sub { $pg->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jobqd scheduler'; $_[0]") },
-	],
+	map({ my $name = $_; ("whose session \"$name\" was ended" => [
+		sub {}, sub { $pg->query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '$name'; $_[0]") },
+	]) } 'jobqd scheduler', 'jobqd scheduler listens'),
 	'that was killed' => [
 		sub { kill 'STOP', $_[0] }, sub { my $out = $pg->query($_[0]); kill 'KILL', $scheduler->(); $out },
 	],
@@ -59,6 +59,17 @@ for my $what (sort keys %gap) {
 	$d->wait_log(qr/queue goes on.*queue=more/, $from);
 	pass '… as that it was resumed';
 }
+
+# the scheduler's statement waits for a lock, and hears all the same
+asleep();
+my $locker = $pg->session;
+$locker->query('BEGIN; LOCK jobq.leader IN ACCESS EXCLUSIVE MODE');
+wait_for { $pg->query(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jobqd scheduler' AND wait_event_type = 'Lock'}) == 1 } 'a tick that waits';
+my $meanwhile = $pg->query(q{SELECT jobq.enqueue('work')});
+wait_for { $state->($meanwhile) eq 'completed' } 'a job';
+is $pg->query(q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'jobqd scheduler' AND wait_event_type = 'Lock'}), 1,
+    'a job is run while a tick waits for a lock';
+$locker->query('COMMIT');
 
 # while a leader is told of each job, it claims no more often than there are jobs
 asleep();

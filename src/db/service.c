@@ -18,19 +18,31 @@ static void on_closed(struct chan *, const char *, void *);
 static void on_up(struct pg *, void *);
 static void on_down(struct pg *, const char *, bool, void *);
 static void on_notify(struct pg *, const char *, const char *, void *);
+static void on_ear_up(struct pg *, void *);
+static void on_ear_down(struct pg *, const char *, bool, void *);
 static void on_term(int, void *);
 
 static void
 open_connection(struct service *s)
 {
-	static const struct pg_ops ops = { on_up, on_down, on_notify };
-	char *listen = s->ops->notify == NULL ? NULL :
-	    stmt_listen(s->conf->database.schema);
+	static const struct pg_ops ops = { on_up, on_down, NULL };
+	static const char *const setup[] = { "SET jit = off", NULL };
 	char *name = xasprintf("jobqd %s", s->ops->name);
-	const char *const setup[] = { "SET jit = off", listen, NULL };
 
 	s->pg = pg_new(s->loop, s->conf->database.url, name,
 	    s->conf->database.pooler_transaction, setup, &ops, s);
+	free(name);
+}
+
+static void
+open_ear(struct service *s)
+{
+	static const struct pg_ops ops = { on_ear_up, on_ear_down, on_notify };
+	char *listen = stmt_listen(s->conf->database.schema);
+	char *name = xasprintf("jobqd %s listens", s->ops->name);
+	const char *const setup[] = { listen, NULL };
+
+	s->ear = pg_new(s->loop, s->conf->database.url, name, false, setup, &ops, s);
 	free(name);
 	free(listen);
 }
@@ -48,6 +60,8 @@ service_init(struct service *s, const struct conf *conf,
 	loop_signal(s->loop, SIGTERM, on_term, s);
 	s->master = chan_new(s->loop, PROC_CHANNEL_FD, &chan_ops, s);
 	open_connection(s);
+	if (ops->notify != NULL && !conf->database.pooler_transaction)
+		open_ear(s);
 }
 
 void
@@ -65,8 +79,9 @@ service_leave(struct service *s)
 void
 service_disconnect(struct service *s)
 {
+	pg_free(s->ear);
 	pg_free(s->pg);
-	s->pg = NULL;
+	s->pg = s->ear = NULL;
 }
 
 void
@@ -83,6 +98,12 @@ service_ready(struct service *s)
 		return;
 	s->ready = true;
 	chan_send(s->master, MSG_READY, NULL, 0, -1);
+}
+
+bool
+service_hears(const struct service *s)
+{
+	return s->ear == NULL || pg_is_up(s->ear);
 }
 
 /*
@@ -137,7 +158,7 @@ on_term(int signo, void *arg)
 }
 
 /*
- * The connection
+ * The connections
  */
 
 static void
@@ -172,6 +193,30 @@ on_notify(struct pg *pg, const char *channel, const char *payload, void *arg)
 
 	(void)pg;
 	(void)channel;
-	if (s->ops->notify != NULL)
-		s->ops->notify(payload, s->arg);
+	s->ops->notify(payload, s->arg);
+}
+
+static void
+on_ear_up(struct pg *pg, void *arg)
+{
+	struct service *s = arg;
+
+	(void)pg;
+	s->deaf = false;
+	s->ops->hears(true, s->arg);
+}
+
+static void
+on_ear_down(struct pg *pg, const char *reason, bool fatal, void *arg)
+{
+	struct service *s = arg;
+
+	(void)pg;
+	(void)fatal;
+	/* Of the database itself the other connection tells. */
+	if (!s->deaf && pg_is_up(s->pg))
+		log_warn("no connection to listen by, will be tried again",
+		    "reason=%s", reason);
+	s->deaf = true;
+	s->ops->hears(false, s->arg);
 }

@@ -3,6 +3,8 @@
  * database: what the scheduler and the monitor have in common. It owns the
  * loop, the channel to the master and the connection, answers PING, ends when
  * the master is gone, and tells the log once of each loss of the database.
+ * Who listens has a second connection for it: the server tells a session nothing
+ * while it is in a statement, and those may wait for locks.
  */
 #ifndef DB_SERVICE_H
 #define DB_SERVICE_H
@@ -27,6 +29,7 @@ struct service_ops {
 	void (*down)(const char *reason, void *arg);
 	/* On the channel named as the schema is. NULL: does not LISTEN. */
 	void (*notify)(const char *payload, void *arg);
+	void (*hears)(bool yes, void *arg);	/* that it listens from here on, or not */
 };
 
 struct service {
@@ -36,8 +39,9 @@ struct service {
 	struct loop *loop;
 	struct chan *master;	/* NULL: gone */
 	struct pg *pg;
+	struct pg *ear;		/* NULL: does not listen, or a pooler lets nobody */
 	bool ready;		/* the master knows */
-	bool away;		/* the log knows */
+	bool away, deaf;	/* the log knows */
 	int64_t stop_ms;	/* what the last STOP granted */
 };
 
@@ -52,5 +56,6 @@ void service_disconnect(struct service *);
 void service_clear(struct service *);	/* after the owner's timers */
 
 void service_ready(struct service *);	/* it serves; told once */
+bool service_hears(const struct service *);	/* all there is to hear */
 
 #endif

@@ -7,7 +7,7 @@
  * looking less often still, when the database is calm: no transaction is left
  * that could make a job ready and not say so. Between ticks it sleeps until
  * exactly the next timer or schedule. It never blocks, and owns one connection,
- * beside that of the schedules' own SQL (fire.c).
+ * beside that which listens and that of the schedules' own SQL (fire.c).
  *
  * It also hears for the whole node what the database notifies, and the master
  * passes it on: a server wakes every session that listens for every
@@ -68,6 +68,7 @@ struct sched {
 	int64_t since;
 	bool calm;
 	bool roused;			/* what is in flight knows too little for it */
+	bool listened;			/* when what is in flight was sent, and since */
 	bool hears;			/* the master knows that we listen and look */
 	bool unseen;			/* something, by any look until now */
 	int64_t next_due;		/* µs; as the leader's last look told it, else -1 */
@@ -80,6 +81,7 @@ struct sched {
 static bool told(uint32_t type, struct msg_reader *, void *arg);
 static void up(void *arg);
 static void down(const char *reason, void *arg);
+static void hears(bool yes, void *arg);
 static void notified(const char *payload, void *arg);
 static void queues_read(struct pg *, PGresult *, void *arg);
 static void rouse(struct sched *);
@@ -114,7 +116,7 @@ sched_init(struct sched *s, const struct conf *conf)
 {
 	static const struct service_ops ops = {
 		.name = "scheduler", .message = told, .stop = stop, .up = up,
-		.down = down, .notify = notified,
+		.down = down, .notify = notified, .hears = hears,
 	};
 	const char *schema = conf->database.schema;
 
@@ -237,6 +239,20 @@ down(const char *reason, void *arg)
 	timer_stop(s->wake);
 	if (s->stopping)
 		service_leave(&s->service);
+}
+
+static void
+hears(bool yes, void *arg)
+{
+	struct sched *s = arg;
+
+	if (!yes) {
+		s->listened = false;
+		tell_hears(s, false);
+	}
+	rouse(s);
+	if (yes && pg_is_up(s->service.pg))
+		tick(s);
 }
 
 /* The name of a queue that has a ready job, and of others:
@@ -420,6 +436,7 @@ tick(struct sched *s)
 		s->looked = now;
 	s->tick_at = INT64_MAX;
 	s->again = s->roused = false;
+	s->listened = service_hears(&s->service);
 	if (pg_query_often(s->service.pg, s->tick_sql, 8, params, ticked, s, &e) == 0)
 		s->ticking = true;
 	array_clear(&ids);
@@ -460,7 +477,7 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 		s->roused = true;
 	s->next_due = next_due;
 	s->since = s->roused ? 0 : pg_int(res, 0, 6);
-	s->calm = !s->roused && pg_true(res, 0, 7);
+	s->calm = !s->roused && s->listened && pg_true(res, 0, 7);
 	s->due = s->leader && next_due > 0 ? next_due - s->offset : INT64_MAX;
 	/* Due and not moved: somebody else is just moving it. */
 	if (!moved && s->due < now + TICK_MIN_US)
@@ -471,7 +488,7 @@ ticked(struct pg *pg, PGresult *res, void *arg)
 	if (s->unseen)
 		s->tick_at = now;
 	found(s, pg_text(res, 0, 4));
-	tell_hears(s, true);
+	tell_hears(s, s->listened);
 	fire_tick(s->fire, now_us, s->leader, pg_int(res, 0, 8));
 	fire_run(s->fire, now_us);
 	service_ready(&s->service);
@@ -518,7 +535,7 @@ tell(struct sched *s, enum msg_type type)
 	buf_reset(&s->body);
 }
 
-/* After a tick that looked since we listen: nobody is missed who sleeps. */
+/* Yes: after a tick that looked since we listen, so nobody is missed who sleeps. */
 static void
 tell_hears(struct sched *s, bool hears)
 {
