@@ -92,6 +92,26 @@ is tick('next_due_us'), '', 'until somebody takes it back: for nothing';
 is q1('paused FROM jobq.queues WHERE name = \'work\''), 't', '… it lasts';
 q1(q{jobq.resume('work')});
 
+# somebody is just about to change one that ends: nothing else waits for that
+my $later = "now() + interval '1 hour'";
+q1(qq{jobq.pause('work', until => now() + interval '100 ms')});
+q1(qq{jobq.pause('other', until => now() + interval '200 ms', type => 'x')});
+q1(qq{jobq.pause('other', until => now() + interval '300 ms')});
+my $timer = q1(q{jobq.enqueue('work', delay => '300 ms')});
+my $changes = $pg->session;
+$changes->query(qq{BEGIN; SELECT jobq.pause('work', until => $later); SELECT jobq.pause('other', until => $later, type => 'x')});
+$pg->query('SELECT pg_sleep(0.4)');
+$db->query("SET lock_timeout = '5s'");
+like tick('moved || $$ $$ || (next_due_us > now_us)'), qr/^1 true$/, 'a tick moves a timer, and comes again for the pauses';
+$db->query("RESET lock_timeout");
+is q1(q{paused FROM jobq.queues WHERE name = 'other'}), 'f', '… and ends one after them';
+$changes->query('COMMIT');
+tick('moved');
+is q1("count(*) FROM jobq.holds WHERE until > now()"), 2, 'what was prolonged goes on';
+q1(qq{jobq.resume('work')});
+q1(qq{jobq.resume('other', type => 'x')});
+q1("jobq.cancel($timer)");
+
 # clear
 my %id = (running => put(q{type => 'a', unique_key => 'r'}));
 is_deeply [ claim($db, $pool, $q) ], ["$id{running}:1"], 'one runs';

@@ -407,25 +407,55 @@ begin
 end
 $$;
 
--- End the pauses whose time is over. Returns when the next one's is (µs since
--- the epoch); null: no other ends by itself.
+-- End the pauses whose time is over. Returns when to come again (µs since the
+-- epoch): when the next one's is, or soon for one that somebody is just about to
+-- change; null: no other ends by itself.
 create function jobq.end_pauses() returns bigint
 language plpgsql as $$
 declare
+	began timestamptz := clock_timestamp();
+	again timestamptz;
 	p record;
 begin
+	for p in
+		select k.name as queue, null as type, null as tenant, k.paused_until as until
+		from jobq.queue k where k.paused_until is not null
+		union all
+		select coalesce(k.name, '*'), h.type, h.tenant, h.until
+		from jobq.hold h left join jobq.queue k on k.id = h.queue where h.until is not null
+		order by until
 	loop
-		select * into p from (
-			select k.name as queue, null as type, null as tenant, k.paused_until as until
-			from jobq.queue k where k.paused_until is not null
-			union all
-			select coalesce(k.name, '*'), h.type, h.tenant, h.until
-			from jobq.hold h left join jobq.queue k on k.id = h.queue where h.until is not null
-		) u order by u.until limit 1;
-		exit when p.until is null or p.until > clock_timestamp();
-		perform jobq.resume(p.queue, p.type, p.tenant);
+		if p.until > began then
+			again := least(again, p.until);
+			exit;
+		elsif not jobq.end_pause(p.queue, p.type, p.tenant) then
+			again := began + interval '1 second';
+		end if;
 	end loop;
-	return jobq.us(p.until);
+	return jobq.us(again);
+end
+$$;
+
+-- Resume this if its pause has ended. False: somebody has it locked, or a job
+-- that it held back, and perhaps for long.
+create function jobq.end_pause(queue text, type text, tenant text) returns boolean
+language plpgsql
+set lock_timeout = '100ms' as $$
+declare
+	q smallint := jobq.queue_or_all(queue);
+begin
+	if num_nonnulls(type, tenant) > 0 then
+		perform from jobq.hold h where h.queue = q and h.until <= clock_timestamp()
+		    and (h.type, h.tenant) is not distinct from (end_pause.type, end_pause.tenant) for update nowait;
+	else
+		perform from jobq.queue k where k.id = q and k.paused_until <= clock_timestamp() for update nowait;
+	end if;
+	if found then
+		perform jobq.resume(queue, type, tenant);
+	end if;
+	return true;
+exception when lock_not_available then
+	return false;
 end
 $$;
 
