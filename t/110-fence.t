@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 52;
+use Test::More tests => 56;
 
 my $pg = schema();
 queues($pg, work => { lease_ms => 1000 });
@@ -143,3 +143,16 @@ is $pg->query("SELECT jobq.complete($job, '$pool.$batch.$attempt', '{}') OR jobq
 ($pool) = pool($pg, 'work', 'old');
 $pg->query("UPDATE jobq.pool SET seen = now() - interval '5 seconds', lease_ms = 30000 WHERE id = $pool; UPDATE jobq.queue SET lease_ms = 1000 WHERE name = 'work'");
 is $pg->query("SELECT count(*) FROM jobq.reap_stale() WHERE pool = $pool"), 0, 'a shorter lease is for pools to come';
+
+# a queue whose claims somebody has locked, and does not commit
+queues($pg, work => { lease_ms => 1000 }, other => { lease_ms => 1000 });
+($pool, $q) = pool($pg, 'work', 'first');
+my ($elsewhere) = pool($pg, 'other', 'second');
+put();
+$one->query('BEGIN');
+is $one->query("SELECT jobq.clear('work') > 0"), 't', 'cleared, and left open';
+like $pg->session->query("\\set VERBOSITY verbose\nSELECT * FROM jobq.claim($pool, $q\::smallint, 1)"), qr/ERROR:  55P03/, 'a claim does not wait for it for long';
+$pg->query("UPDATE jobq.pool SET seen = now() - interval '1 hour' WHERE id IN ($pool, $elsewhere)");
+is $pg->query('SELECT queue FROM jobq.reap_stale()'), 'other', 'pools of other queues are reaped';
+$one->query('ROLLBACK');
+is $pg->query('SELECT DISTINCT queue FROM jobq.reap_stale()'), 'work', '… and later that of the queue';

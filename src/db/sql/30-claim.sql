@@ -289,7 +289,9 @@ $$;
 
 -- Lease up to n jobs of a queue to a pool: the most urgent, oldest first.
 -- Returns none when the queue is paused or the pool is not registered (any
--- more). Must be alone in its transaction, of level READ COMMITTED.
+-- more). Must be alone in its transaction, of level READ COMMITTED. Error 55P03
+-- when a transaction that cleared jobs of the queue is left open: what its caller
+-- sends after it must not wait for that.
 --   held, keys  what the pool has on lease that has not ended, and their
 --               concurrency keys (null: none has one)
 -- What most jobs have no value of is null, which costs nothing on the way:
@@ -307,7 +309,7 @@ returns table (batch bigint, id bigint, attempt int, charged int, crashes int,
     timeout_ms int, tenant text, has_unique boolean, late_ms bigint, key text, start_ms bigint)
 language plpgsql
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
-set enable_mergejoin = off set jit = off
+set enable_mergejoin = off set jit = off set lock_timeout = '1s'
 set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_column
 declare

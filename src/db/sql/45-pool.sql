@@ -178,9 +178,11 @@ $$;
 
 -- A pool is gone: end its open attempts as lost, uncharged, and give the jobs
 -- their next turn. Returns how many. Later claims and ends of the pool are void.
+-- Error 55P03 as claim()'s.
 create function jobq.reap(pool bigint) returns int
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
+set lock_timeout = '1s' as $$
 declare
 	p jobq.pool;
 	lost bigint[];
@@ -244,8 +246,12 @@ begin
 		pool := p.id;
 		node := p.node;
 		queue := p.queue;
-		jobs := jobq.reap(p.id);
-		return next;
+		begin
+			jobs := jobq.reap(p.id);
+			return next;
+		exception when lock_not_available then
+			null;	-- others are not to wait for it
+		end;
 	end loop;
 end
 $$;

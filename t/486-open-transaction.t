@@ -1,0 +1,55 @@
+# A transaction over a queue that somebody leaves open: the queue's jobs that run
+# are none the worse, and other queues, timers and schedules do not know of it.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use Jobqd;
+use Test::More;
+
+my $pg = Jobqd::Postgres->new;
+my $d = Jobqd::Daemon->new(pg => $pg, config => <<'YAML');
+handlers: {null: {driver: noop}}
+queues:
+  work: {handler: null, workers: 1, concurrency: 10, lease: 5s}
+  other: {handler: null, workers: 1, concurrency: 10}
+schedules:
+  each-second: {every: 1s, queue: other, type: scheduled}
+YAML
+$d->start;
+sub state { return $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") }
+sub put { return $pg->query("SELECT jobq.enqueue($_[0])") }
+sub runs { my $id = put(@_); wait_for { state($id) eq 'running' } 'a job to run'; return $id }
+
+my $brief = runs(q{'work', data => '{"sleep_ms": 3000}'});
+my $long = runs(q{'work', data => '{"sleep_ms": 600000}'});
+my $waits = put(q{'work', delay => '1 h'});
+my $from = $d->log_size;
+my $session = $pg->session;
+$session->query('BEGIN');
+is $session->query("SELECT jobq.clear('work')"), 1, 'somebody clears a queue, and does not commit';
+my $held = put(q{'work'});
+for my $call ("'other'", "'other', delay => '1 second'") {
+	my $id = put($call);
+	wait_for { state($id) eq 'completed' } 'a job of another queue';
+	pass "a job of another queue is run: $call";
+}
+my $count = sub { $pg->query(q{SELECT count(*) FROM jobq.jobs WHERE type = 'scheduled' AND state = 'completed'}) };
+my $n = $count->();
+wait_for { $count->() > $n } 'a schedule';
+pass 'schedules are fired';
+wait_for { state($brief) eq 'completed' } 'the end of a job';
+pass 'a job of the queue that has run has ended';
+$d->wait_log(qr/nothing is claimed.*queue=work/, $from);
+pass 'the log says why none begins';
+$pg->query("SELECT jobq.cancel($long)");
+wait_for { state($long) eq 'cancelled' } 'a job to stop';
+pass 'one that runs can be cancelled';
+is state($held), 'ready', 'what came meanwhile waits';
+
+$session->query('ROLLBACK');
+wait_for { state($held) eq 'completed' } 'the job that waited';
+is state($waits), 'scheduled', 'nothing was cleared';
+unlike $d->log($from), qr/database is away|handed back|lost/, 'no connection was given up, no lease lost';
+is $d->stop, 0, 'stops with status 0';
+done_testing;
