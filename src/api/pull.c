@@ -67,6 +67,7 @@ struct line {
 	bool claiming, again;		/* again: something has happened meanwhile */
 	size_t step;			/* of looks */
 	int full;
+	unsigned failures;		/* of claims, in a row */
 	bool flagged;			/* the database knows that somebody sleeps … */
 	bool asleep;			/* … nothing is there, and who comes need not ask */
 	bool told;			/* the scheduler is to look */
@@ -632,9 +633,10 @@ on_claim(struct pg *pg, PGresult *res, void *arg)
 		settle(l->asked[i]);
 	l->nasked = 0;
 	if (done) {
+		l->failures = 0;
 		after_claim(l, got, wait_ms);
 	} else if (res != NULL) {
-		pg_ok(res, "pull_claim");
+		pg_claim_refused(res, l->queue->name, &l->failures);
 		timer_set(l->look, RETRY_AFTER);
 	}
 }

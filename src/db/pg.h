@@ -71,6 +71,9 @@ bool pg_true(const PGresult *, int row, int column);
 /* The server did the statement; otherwise it is logged, as what, unless the
  * answer was lost (NULL). */
 bool pg_ok(const PGresult *, const char *what);
+/* The server did not do a claim, which is made again each second: logged once a
+ * minute. failures: in a row, counted here. */
+void pg_claim_refused(const PGresult *, const char *queue, unsigned *failures);
 /* An SQL error of the server's state (shutting down, no connection left, a
  * deadlock …) and not of the statement: the same may succeed later. */
 bool pg_is_passing(const PGresult *);

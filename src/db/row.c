@@ -70,6 +70,21 @@ pg_ok(const PGresult *res, const char *what)
 	return false;
 }
 
+void
+pg_claim_refused(const PGresult *res, const char *queue, unsigned *failures)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	struct err e;
+
+	if ((*failures)++ % 60 != 0)
+		return;
+	pg_error(res, &e);
+	log_warn("nothing is claimed, will be tried again",
+	    "queue=%s reason=%s", queue,
+	    state == NULL || strcmp(state, "55P03") != 0 ? e.msg :
+	    "a transaction that cleared jobs of it is open");
+}
+
 bool
 pg_is_passing(const PGresult *res)
 {

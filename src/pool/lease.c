@@ -497,22 +497,6 @@ held_back(struct pool *pool, int64_t wait_ms)
 	timer_set(pool->idle, wait_ms * MONO_MS);
 }
 
-/* One line a minute is enough for what lasts. */
-static void
-refused(struct pool *pool, const PGresult *res)
-{
-	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-
-	if (pool->claim_failures++ % 60 != 0)
-		return;
-	if (state != NULL && strcmp(state, "55P03") == 0)
-		log_warn("nothing is claimed, will be tried again", "queue=%s "
-		    "reason=%s", pool->queue->name,
-		    "a transaction that cleared jobs of it is open");
-	else
-		pg_ok(res, "claim");
-}
-
 static void
 on_claim(struct pg *pg, PGresult *res, void *arg)
 {
@@ -527,7 +511,7 @@ on_claim(struct pg *pg, PGresult *res, void *arg)
 		return;
 	}
 	if (PQresultStatus(res) != PGRES_TUPLES_OK) {
-		refused(pool, res);
+		pg_claim_refused(res, pool->queue->name, &pool->claim_failures);
 		pool->not_before = mono_now() + RETRY_AFTER;
 		return;
 	}
