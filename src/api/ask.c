@@ -216,13 +216,12 @@ give_up(struct asker *a, struct question *q, const char *why)
 static void
 open_link(struct link *l)
 {
-	static const char *const setup[] = { "SET jit = off", NULL };
 	static const struct pg_ops ops = { on_up, on_down, NULL };
 	const struct conf *conf = l->asker->conf;
 
 	l->used = mono_now();
 	l->pg = pg_new(l->asker->loop, conf->database.url, "jobqd api",
-	    conf->database.pooler_transaction, setup, &ops, l);
+	    conf->database.pooler_transaction, NULL, &ops, l);
 }
 
 static void

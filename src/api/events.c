@@ -139,7 +139,7 @@ static void
 start_looking(struct events *ev)
 {
 	static const struct pg_ops ops = { on_up, on_down, on_notify };
-	const char *const setup[] = { "SET jit = off", ev->listen, NULL };
+	const char *const setup[] = { ev->listen, NULL };
 	char name[RING_NAME_MAX];
 	struct timespec now;
 

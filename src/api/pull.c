@@ -324,8 +324,7 @@ connect_database(void)
 {
 	static const struct pg_ops ops = { on_up, on_down, NULL };
 	const struct conf *conf = pull->conf;
-	const char *setup[] = { "set plan_cache_mode = force_generic_plan",
-	    "set jit = off", NULL };
+	const char *setup[] = { "set plan_cache_mode = force_generic_plan", NULL };
 
 	pull->pg = pg_new(pull->loop, conf->database.url, "jobqd api pull",
 	    conf->database.pooler_transaction, setup, &ops, NULL);

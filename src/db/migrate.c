@@ -46,6 +46,10 @@ static void put_given(struct buf *, const char *key, const char *value);
 static void put_text(struct buf *, const char *key, const char *value);
 static void put_number(struct buf *, const char *key, int64_t value);
 
+/* Who has waited for the lock is to see what was done meanwhile. */
+static const char begin[] = "BEGIN ISOLATION LEVEL READ COMMITTED;\n"
+    PG_SETTLE("true") ";\n";
+
 int
 migrate_run(PGconn *db, const char *schema, struct err *e)
 {
@@ -53,7 +57,7 @@ migrate_run(PGconn *db, const char *schema, struct err *e)
 	PGresult *res;
 	int version = 0, status = 0;
 
-	if (command(db, "BEGIN", e) < 0)
+	if (command(db, begin, e) < 0)
 		return -1;
 	/* Nodes that start together: one does it, the others find it done. */
 	res = pgsync_query(db, "SELECT pg_advisory_xact_lock("
@@ -94,7 +98,7 @@ migrate_check(PGconn *db, const char *schema, struct err *e)
 void
 migrate_print(FILE *out, const char *schema)
 {
-	fputs("BEGIN;\n", out);
+	fputs(begin, out);
 	for (const struct sqltext *t = sqltext; t->name != NULL; t++) {
 		char *text;
 

@@ -103,6 +103,19 @@ leave(struct pg *pg)
 	return false;
 }
 
+static void
+keep_setup(struct pg *pg, const char *const *setup)
+{
+	size_t n = 0;
+
+	while (setup != NULL && setup[n] != NULL)
+		n++;
+	pg->setup = xcalloc(n + 1, sizeof(*pg->setup));
+	pg->setup[pg->nsetup++] = xstrdup(PG_SETTLE("false"));
+	for (size_t i = 0; i < n; i++)
+		pg->setup[pg->nsetup++] = xstrdup(setup[i]);
+}
+
 struct pg *
 pg_new(struct loop *loop, const char *url, const char *application_name,
     bool pooled, const char *const *setup, const struct pg_ops *ops, void *arg)
@@ -113,11 +126,8 @@ pg_new(struct loop *loop, const char *url, const char *application_name,
 	pg->url = xstrdup(url);
 	pg->application_name = xstrdup(application_name);
 	pg->pooled = pooled;
-	while (!pooled && setup != NULL && setup[pg->nsetup] != NULL)
-		pg->nsetup++;
-	pg->setup = xcalloc(pg->nsetup, sizeof(*pg->setup));
-	for (size_t i = 0; i < pg->nsetup; i++)
-		pg->setup[i] = xstrdup(setup[i]);
+	if (!pooled)
+		keep_setup(pg, setup);
 	pg->ops = ops;
 	pg->arg = arg;
 	pg->backoff = BACKOFF_FIRST;

@@ -28,8 +28,8 @@ struct pg_ops {
  * PGRES_FATAL_ERROR. Called when the transaction has ended. */
 typedef void pg_result_fn(struct pg *, PGresult *res, void *arg);
 
-/* url: a conninfo or URI; setup: NULL or statements sent after each connect,
- * before up() (SET …; LISTEN …), one a string, NULL at the end; copied.
+/* url: a conninfo or URI; setup: NULL or statements sent after each connect and
+ * PG_SETTLE(), before up() (SET …; LISTEN …), one a string, NULL at the end; copied.
  * pooled: a transaction pooler hands the session to others between
  * transactions, so nothing is set up in it or prepared. Connecting starts with
  * the loop's next turn. A connection that gives no answer for 30 s is dropped. */

@@ -270,6 +270,19 @@ pgsync_open(const char *url, const char *application_name, int timeout_ms,
 	return conn;
 }
 
+int
+pgsync_settle(PGconn *conn, bool pooled, struct err *e)
+{
+	PGresult *res;
+
+	if (pooled)
+		return 0;
+	if ((res = pgsync_query(conn, PG_SETTLE("false"), 0, NULL, e)) == NULL)
+		return -1;
+	PQclear(res);
+	return 0;
+}
+
 PGresult *
 pgsync_query(PGconn *conn, const char *sql, int nparams,
     const char *const *params, struct err *e)

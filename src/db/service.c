@@ -26,11 +26,10 @@ static void
 open_connection(struct service *s)
 {
 	static const struct pg_ops ops = { on_up, on_down, NULL };
-	static const char *const setup[] = { "SET jit = off", NULL };
 	char *name = xasprintf("jobqd %s", s->ops->name);
 
 	s->pg = pg_new(s->loop, s->conf->database.url, name,
-	    s->conf->database.pooler_transaction, setup, &ops, s);
+	    s->conf->database.pooler_transaction, NULL, &ops, s);
 	free(name);
 }
 

@@ -42,7 +42,9 @@ setup_main(const struct conf *conf)
 			return 2;
 		}
 		e = (struct err){ .code = ERR_NONE };
-		status = prepare(db, conf, &e);
+		status = pgsync_settle(db, conf->database.pooler_transaction, &e);
+		if (status == 0)
+			status = prepare(db, conf, &e);
 		PQfinish(db);
 		if (status == 0)
 			return 0;

@@ -59,7 +59,7 @@ connect_database(struct pool *pool)
 	const struct conf *conf = pool->conf;
 	char *name = xasprintf("jobqd queue %s", pool->queue->name);
 	const char *setup[] = {
-		"set plan_cache_mode = force_generic_plan", "set jit = off",
+		"set plan_cache_mode = force_generic_plan",
 		"set synchronous_commit = on", NULL,
 	};
 	struct pg *pg = pg_new(pool->loop, conf->database.url, name,

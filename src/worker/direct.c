@@ -22,7 +22,15 @@
 static PGconn *
 open_database(const struct direct *d, struct err *e)
 {
-	return pgsync_open(d->conf->database.url, "jobqd worker", PGSYNC_CONNECT_MS, e);
+	PGconn *conn = pgsync_open(d->conf->database.url, "jobqd worker",
+	    PGSYNC_CONNECT_MS, e);
+
+	if (conn != NULL &&
+	    pgsync_settle(conn, d->conf->database.pooler_transaction, e) < 0) {
+		PQfinish(conn);
+		return NULL;
+	}
+	return conn;
 }
 
 /* As the leader would have decided. */

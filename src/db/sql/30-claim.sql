@@ -329,7 +329,8 @@ declare
 	more boolean := true;	-- not all was looked at
 begin
 	if current_setting('transaction_isolation') <> 'read committed' then
-		raise exception 'claim needs the isolation level READ COMMITTED' using errcode = '25001';
+		raise exception 'claim needs the isolation level READ COMMITTED' using errcode = '25001',
+		    hint = 'Behind a pooler: ALTER ROLE … SET default_transaction_isolation = ''read committed''.';
 	end if;
 	-- a claim that a crash of the server loses is only a claim made again
 	perform set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
