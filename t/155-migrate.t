@@ -5,7 +5,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
-use Test::More tests => 14;
+use Test::More tests => 16;
 
 my $pg = Jobqd::Postgres->new;
 $pg->query('CREATE ROLE owner LOGIN; GRANT CREATE ON DATABASE jobq TO owner');
@@ -44,6 +44,13 @@ my (undef, $sql) = migrate('third', '--print');
 my ($printed, undef, $psql_error) = run_program([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', '-', $url ], in => $sql);
 is $printed, 0, 'what --print prints makes a schema (S2-48)' or diag $psql_error;
 is +(migrate('third'))[0], 0, '… that a migrate finds current';
+
+# an encoding that cannot hold what jobs say
+$pg->query("CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' OWNER owner");
+(my $latin = $url) =~ s{/jobq\?}{/latin?};
+($status, undef, $error) = run_program([ jobqctl_program(), '--database', $latin, '--schema', 'jobq', 'migrate' ]);
+is $status, 1, 'a database of another encoding is refused';
+like $error, qr/"latin" has the encoding LATIN1.*createdb .*-E UTF8/, '… and the error says what to do';
 
 # a newer one, and one without rights
 $pg->query('UPDATE jobq.meta SET schema_version = 99');

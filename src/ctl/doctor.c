@@ -23,7 +23,6 @@
 #define SKEW_WARN 1.0		/* seconds between the clocks */
 #define SKEW_BAD 60.0
 #define SKEW_ROUNDS 5
-#define SERVER_MIN 140000
 
 static const char *const names[] = { "ok", "warn", "bad" };
 
@@ -216,7 +215,7 @@ server(struct doctor *d)
 	int version = PQserverVersion(db);
 
 	doctor_say(d, version < SERVER_MIN ? FOUND_BAD : FOUND_OK, "database",
-	    version < SERVER_MIN ? "jobqd needs PostgreSQL 14 or later" : NULL,
+	    version < SERVER_MIN ? "jobqd needs PostgreSQL 15 or later" : NULL,
 	    "%s on PostgreSQL %d.%d", PQdb(db), version / 10000,
 	    version % 10000);
 }

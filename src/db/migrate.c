@@ -27,6 +27,7 @@
 
 static int schema_version(PGconn *, const char *schema, int *version,
     struct err *);
+static int check_server(PGconn *, struct err *);
 static int too_new(int version, struct err *);
 static char *text_of(const struct sqltext *, const char *schema);
 static int execute(PGconn *, const struct sqltext *, const char *schema,
@@ -57,7 +58,7 @@ migrate_run(PGconn *db, const char *schema, struct err *e)
 	PGresult *res;
 	int version = 0, status = 0;
 
-	if (command(db, begin, e) < 0)
+	if (check_server(db, e) < 0 || command(db, begin, e) < 0)
 		return -1;
 	/* Nodes that start together: one does it, the others find it done. */
 	res = pgsync_query(db, "SELECT pg_advisory_xact_lock("
@@ -165,6 +166,24 @@ schema_version(PGconn *db, const char *schema, int *version, struct err *e)
 	if (PQntuples(res) == 1)
 		*version = (int)pg_int(res, 0, 0);
 	PQclear(res);
+	return 0;
+}
+
+static int
+check_server(PGconn *db, struct err *e)
+{
+	const char *encoding = PQparameterStatus(db, "server_encoding");
+	int version = PQserverVersion(db);
+
+	if (version < SERVER_MIN)
+		return err_code(e, ERR_CONFIG, "the server is PostgreSQL %d: "
+		    "jobqd needs %d or later", version / 10000,
+		    SERVER_MIN / 10000);
+	/* Data and what jobs print is UTF-8. */
+	if (encoding != NULL && strcmp(encoding, "UTF8") != 0)
+		return err_code(e, ERR_CONFIG, "the database \"%s\" has the "
+		    "encoding %s, which cannot hold all that jobs say: make one "
+		    "of UTF8, createdb -T template0 -E UTF8", PQdb(db), encoding);
 	return 0;
 }
 

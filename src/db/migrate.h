@@ -13,6 +13,7 @@
 #include "conf/conf.h"
 
 #define SCHEMA_VERSION 1
+#define SERVER_MIN 150000			/* as PQserverVersion() has it */
 
 /* Bring the schema to SCHEMA_VERSION under a transaction-level lock; does
  * nothing when it is current; refuses (ERR_CONFIG) a newer one. */

@@ -42,9 +42,7 @@ setup_main(const struct conf *conf)
 			return 2;
 		}
 		e = (struct err){ .code = ERR_NONE };
-		status = pgsync_settle(db, conf->database.pooler_transaction, &e);
-		if (status == 0)
-			status = prepare(db, conf, &e);
+		status = prepare(db, conf, &e);
 		PQfinish(db);
 		if (status == 0)
 			return 0;
@@ -88,6 +86,8 @@ prepare(PGconn *db, const struct conf *conf, struct err *e)
 
 	if (conf->database.migrate_auto ? migrate_run(db, schema, e) < 0 :
 	    migrate_check(db, schema, e) < 0)
+		return -1;
+	if (pgsync_settle(db, conf->database.pooler_transaction, e) < 0)
 		return -1;
 	if (has_tenants(conf) && migrate_check_fence(db, schema, e) < 0)
 		return -1;
