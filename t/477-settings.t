@@ -76,6 +76,9 @@ for my $command ([qw(status)], [qw(jobs)], [qw(dead list)], [qw(schedule list)])
 	my ($status, undef, $err) = run_program([ jobqctl_program(), '--database', $pg->url, @$command ]);
 	is "$status $err", '0 ', "jobqctl @$command";
 }
+my $waits = q1("jobq.enqueue('work', delay => '1 h')");
+($status) = run_program([ jobqctl_program(), '-c', $d->{conf}, qw(queue clear work --yes) ]);
+is $status . q1("state FROM jobq.jobs WHERE id = $waits"), '0cancelled', 'jobqctl queue clear';
 is q1("current_setting('default_transaction_isolation')"), 'serializable', 'an application keeps what is set for it';
 is join("\n", grep { !/runs as root|durability|job (failed|dead)/ } $d->log =~ /^.* (?:warn|error) .*$/mg), '', 'no warning, no error in the log';
 is $d->stop, 0, 'stops with status 0';

@@ -548,6 +548,10 @@ begin_session(struct ctl *ctl, struct err *e)
 	const struct passwd *who = getpwuid(getuid());
 	const char *params[] = { ctl->schema, who == NULL ? "" : who->pw_name };
 
+	/* An url of --database may be a pooler's, and says nothing of it. */
+	if (ctl->conf != NULL && pgsync_settle(ctl->db,
+	    ctl->url != NULL || ctl->conf->database.pooler_transaction, e) < 0)
+		return NULL;
 	/* Compiling the views' statements takes longer than running them. */
 	return pgsync_query(ctl->db, "SELECT set_config('TimeZone', 'UTC', false), "
 	    "to_regclass(quote_ident($1) || '.queues') IS NOT NULL, "
