@@ -15,7 +15,7 @@
  *	load serve   PORT [delay_ms=N]
  *
  * many: enqueue_many(); its seconds are those of the calls. one: enqueue(),
- * each in its own transaction, in turns with a bare INSERT of the same rows.
+ * each in its own transaction, in turns with bare INSERTs of the same rows.
  * steady: producers that hold the backlog near a number, one line a window.
  * latency: from before the call of enqueue() to the start of the handler; paced:
  * only a bare INSERT of the same rows, as often.
@@ -362,7 +362,8 @@ steady(void)
 }
 
 /*
- * one: enqueue() beside a bare INSERT of the rows that it makes
+ * one: enqueue() beside a bare INSERT of the rows that it makes, one that
+ * tells the job's id, as enqueue() does, and one that tells nothing
  */
 
 #define BARE "with j as (insert into jobq.job (id, queue, lane, created_at, " \
@@ -388,40 +389,52 @@ by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* In turns, so that what else the disk does meets both; the median, since a
+#define BLOCK 20		/* calls of one kind in a row, as an application makes them */
+
+/* In turns, so that what else the disk does meets all; the median, since a
  * commit takes ten times as long now and then. */
 static void
 one(void)
 {
+	static const struct { const char *name, *sql; } ways[] = {
+		{ "enqueue", "select jobq.enqueue($1, $2, $3)" },
+		{ "insert", BARE " returning job" },
+		{ "insert_telling_nothing", BARE },
+	};
 	PGconn *c = connect_database();
-	double *call = calloc((size_t)jobs, sizeof(*call));
-	double *bare = calloc((size_t)jobs, sizeof(*bare));
+	long rounds = (jobs + BLOCK - 1) / BLOCK;
+	size_t n = (size_t)rounds * BLOCK;
+	double *took[3];
 	struct text t = { 0 };
 
-	if (call == NULL || bare == NULL)
-		fail("memory", "none left");
-	prepare(c, "call", "select jobq.enqueue($1, $2, $3)");
-	prepare(c, "bare", BARE);
-	for (long i = -50; i < jobs; i++) {
-		const char *params[3] = { queue, "mail", NULL };
-		double a, b;
-
-		t.len = 0;
-		put_data(&t, i);
-		params[2] = t.data;
-		a = timed(c, "call", params);
-		b = timed(c, "bare", params);
-		if (i >= 0) {
-			call[i] = a;
-			bare[i] = b;
-		}
+	for (size_t w = 0; w < 3; w++) {
+		if ((took[w] = calloc(n, sizeof(**took))) == NULL)
+			fail("memory", "none left");
+		prepare(c, ways[w].name, ways[w].sql);
 	}
-	qsort(call, (size_t)jobs, sizeof(*call), by_value);
-	qsort(bare, (size_t)jobs, sizeof(*bare), by_value);
-	printf("{\"enqueue_us\": %.1f, \"insert_us\": %.1f}\n",
-	    call[jobs / 2] * 1e6, bare[jobs / 2] * 1e6);
-	free(call);
-	free(bare);
+	for (long round = -1; round < rounds; round++)
+		for (size_t turn = 0; turn < 3; turn++) {
+			size_t w = (turn + (size_t)(round + 1)) % 3;
+
+			for (long i = 0; i < BLOCK; i++) {
+				const char *params[3] = { queue, "mail", NULL };
+				double elapsed;
+
+				t.len = 0;
+				put_data(&t, round * BLOCK + i);
+				params[2] = t.data;
+				elapsed = timed(c, ways[w].name, params);
+				if (round >= 0)
+					took[w][round * BLOCK + i] = elapsed;
+			}
+		}
+	for (size_t w = 0; w < 3; w++) {
+		qsort(took[w], n, sizeof(**took), by_value);
+		printf("%s\"%s_us\": %.1f", w == 0 ? "{" : ", ", ways[w].name,
+		    took[w][n / 2] * 1e6);
+		free(took[w]);
+	}
+	puts("}");
 	free(t.data);
 	PQfinish(c);
 }

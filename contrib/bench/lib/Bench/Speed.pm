@@ -175,6 +175,8 @@ sub enqueue {
 	my $one = load_json('one', $pg, 'work', 'jobs=3000');
 	result(name => 'enqueue, one a transaction', value => 1e6 / $one->{enqueue_us}, unit => 'jobs/s',
 	    limit => 1e6 / $one->{insert_us});
+	result(name => '… beside an INSERT that tells no id', value => 1e6 / $one->{enqueue_us}, unit => 'jobs/s',
+	    limit => 1e6 / $one->{insert_telling_nothing_us});
 	settle($pg);
 	my $many = load_json('many', $pg, 'work', 'jobs=' . option('jobs'), 'batch=5000');
 	my ($rows) = rows($pg, 'many', 'jobs=' . option('jobs'), 'batch=5000');
