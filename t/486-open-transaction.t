@@ -51,5 +51,32 @@ $session->query('ROLLBACK');
 wait_for { state($held) eq 'completed' } 'the job that waited';
 is state($waits), 'scheduled', 'nothing was cleared';
 unlike $d->log($from), qr/database is away|handed back|lost/, 'no connection was given up, no lease lost';
+
+# somebody ends one job in a transaction, and goes on for long
+my %ends = (
+	'SELECT jobq.cancel(%d)' => 'cancelled',
+	'SELECT jobq.delete(%d)' => '',
+	q{SELECT jobq.complete(%1$d, (SELECT pool || '.' || batch || '.1' FROM jobq.claim WHERE %1$d = any (jobs)), '{}')} => 'completed',
+);
+for my $sql (sort keys %ends) {
+	my $runs = $sql =~ /complete/;
+	$pg->query("SELECT jobq.pause('work')") if !$runs;
+	my @jobs = map { put(sprintf q('work', data => '{"sleep_ms": %d}'), $runs ? 4000 : 0) } 1 .. 20;
+	wait_for { state($jobs[0]) eq 'running' } 'it to run' if $runs;
+	$from = $d->log_size;
+	$session->query('BEGIN');
+	is $session->query(sprintf $sql, $jobs[0]), "t", sprintf $sql, 0;
+	$pg->query("SELECT jobq.resume('work')") if !$runs;
+	wait_for { !grep { state($_) ne 'completed' } @jobs[1 .. 19] } 'others';
+	pass '… and others that ran beside it have ended';
+	$d->wait_log(qr/the end of a job waits for a transaction.* id=$jobs[0]\b/, $from);
+	my $next = put(q{'work'});
+	wait_for { state($next) eq 'completed' } 'another';
+	pass '… the log tells of it, and another runs';
+	$session->query('COMMIT');
+	wait_for { state($jobs[0]) eq $ends{$sql} } 'its end';
+	pass '… whose end is the one that was committed';
+	unlike $d->log($from), qr/database is away/, '… no connection was given up';
+}
 is $d->stop, 0, 'stops with status 0';
 done_testing;

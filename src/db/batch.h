@@ -51,6 +51,7 @@ bool ending_is_plain(const struct ending *);
 	"select a.outcome, a.pool from jobq.attempt a where a.job = u.job " \
 	"and a.attempt = u.attempt limit 1) a on true " \
 	"where (a.outcome, a.pool) is distinct from (1, $1::bigint)"
+#define BATCH_LOCKED "select job, attempt from jobq.ended_elsewhere($1, $2)"
 #define BATCH_DEFER "select job, attempt, probe " \
 	"from jobq.breaker_defer($1, $2, $3, $4)"
 

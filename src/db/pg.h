@@ -71,6 +71,8 @@ bool pg_true(const PGresult *, int row, int column);
 /* The server did the statement; otherwise it is logged, as what, unless the
  * answer was lost (NULL). */
 bool pg_ok(const PGresult *, const char *what);
+/* Somebody else had locked what the statement needs, for longer than it waits. */
+bool pg_is_locked(const PGresult *);
 /* The server did not do a claim, which is made again each second: logged once a
  * minute. failures: in a row, counted here. */
 void pg_claim_refused(const PGresult *, const char *queue, unsigned *failures);

@@ -70,19 +70,25 @@ pg_ok(const PGresult *res, const char *what)
 	return false;
 }
 
+bool
+pg_is_locked(const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return state != NULL && strcmp(state, "55P03") == 0;
+}
+
 void
 pg_claim_refused(const PGresult *res, const char *queue, unsigned *failures)
 {
-	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 	struct err e;
 
 	if ((*failures)++ % 60 != 0)
 		return;
 	pg_error(res, &e);
 	log_warn("nothing is claimed, will be tried again",
-	    "queue=%s reason=%s", queue,
-	    state == NULL || strcmp(state, "55P03") != 0 ? e.msg :
-	    "a transaction that cleared jobs of it is open");
+	    "queue=%s reason=%s", queue, pg_is_locked(res) ?
+	    "a transaction that cleared jobs of it is open" : e.msg);
 }
 
 bool

@@ -5,7 +5,9 @@
  * their kind is on the wire, then all of them go in the next. What the
  * database returns it has not accepted: that is no longer ours.
  *
- * Nothing is given up. Without a database the ends wait. A statement that the
+ * Nothing is given up. Without a database the ends wait. Those of jobs that an
+ * open transaction is ending, too, are set aside, and the others go on. A statement
+ * that the
  * server refuses for what is in it is sent again in halves, down to the one
  * end that it cannot take; that one loses its result, then its text.
  */
@@ -24,6 +26,7 @@
 
 #define FAILURE_WAIT (100 * MONO_MS)	/* doubled for each in a row */
 #define FAILURE_WAIT_MAX (10 * MONO_SECOND)
+#define LOCKED_WAIT MONO_SECOND		/* until it is asked again whether they are */
 
 static void flush_one(struct flush *);
 static void count_end(const struct flush *, const struct lease *);
@@ -34,6 +37,7 @@ static const char *const statements[FLUSH_KINDS] = {
 	[FLUSH_RELEASE] = BATCH_RELEASE,
 	[FLUSH_DEFER] = BATCH_DEFER,
 	[FLUSH_REFUSED] = BATCH_LOST,
+	[FLUSH_LOCKED] = BATCH_LOCKED,
 };
 
 void
@@ -78,7 +82,7 @@ flush_frees_key(const struct pool *pool, const struct lease *l)
 	if (l->in == &pool->flushes[FLUSH_PLAIN].waiting)
 		return true;
 	for (int i = 0; i < FLUSH_KINDS; i++)
-		if (l->in == &pool->flushes[i].saving)
+		if (i != FLUSH_LOCKED && l->in == &pool->flushes[i].saving)
 			return true;
 	return false;
 }
@@ -100,11 +104,19 @@ ending_of(const struct lease *l, mono_t now)
 	};
 }
 
+/* To those that wait for its statement. */
+static void
+queue_end(struct pool *pool, struct lease *l)
+{
+	struct ending e = ending_of(l, l->ended);
+
+	lease_move(l, &pool->flushes[ending_is_plain(&e) ? FLUSH_PLAIN :
+	    FLUSH_FULL].waiting);
+}
+
 void
 flush_ended(struct pool *pool, struct lease *l)
 {
-	struct ending e;
-
 	if (l->result.settled) {
 		count_end(&pool->flushes[FLUSH_PLAIN], l);
 		lease_free(pool, l);
@@ -114,9 +126,7 @@ flush_ended(struct pool *pool, struct lease *l)
 	}
 	if (l->result.message != NULL)
 		utf8_clean(l->result.message, strlen(l->result.message));
-	e = ending_of(l, l->ended);
-	lease_move(l, &pool->flushes[ending_is_plain(&e) ? FLUSH_PLAIN :
-	    FLUSH_FULL].waiting);
+	queue_end(pool, l);
 	bound_ended(pool);
 	pool->dirty = true;
 	pool_wants_turn(pool);
@@ -193,13 +203,29 @@ strip(struct lease *l, const char *reason)
 	l->result.message = xstrdup("the error could not be stored");
 }
 
+/* Some of these are being ended elsewhere: ask which. */
+static void
+set_aside(struct flush *f)
+{
+	struct flush *locked = &f->pool->flushes[FLUSH_LOCKED];
+	struct lease *l;
+
+	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL)
+		lease_move(l, &locked->waiting);
+	locked->not_before = 0;
+}
+
 static void
 refused(struct flush *f, const PGresult *res)
 {
 	struct err e;
 
+	if (pg_is_locked(res) && (f->kind == FLUSH_PLAIN || f->kind == FLUSH_FULL)) {
+		set_aside(f);
+		return;
+	}
 	pg_error(res, &e);
-	if (pg_is_passing(res)) {
+	if (pg_is_passing(res) || f->kind == FLUSH_LOCKED) {
 		log_warn("saving failed", "jobs=%zu reason=%s", f->saving.count,
 		    e.msg);
 		wait_a_while(f);
@@ -257,6 +283,39 @@ end_refused(struct flush *f, struct lease *l)
 	pool_wants_turn(f->pool);
 }
 
+/* The rows of the answer are locked still. Others are sent again, but not at
+ * once when none ever was: what they waited for is something else. */
+static void
+locked(struct flush *f, const PGresult *res)
+{
+	struct pool *pool = f->pool;
+	bool any = PQntuples(res) > 0;
+	struct lease *l;
+
+	for (int row = 0; row < PQntuples(res); row++) {
+		l = lease_find(pool, pg_int(res, row, 0),
+		    (int)pg_int(res, row, 1));
+		if (l == NULL || l->in != &f->saving)
+			continue;
+		if (!l->locked)
+			log_warn("the end of a job waits for a transaction that "
+			    "ends it, too", "id=%lld attempt=%d",
+			    (long long)l->job.id, l->job.attempt);
+		l->locked = true;
+		lease_move(l, &f->waiting);
+	}
+	while ((l = TAILQ_FIRST(&f->saving.head)) != NULL) {
+		any |= l->locked;
+		queue_end(pool, l);
+	}
+	if (!any)
+		pool->flushes[FLUSH_PLAIN].not_before =
+		    pool->flushes[FLUSH_FULL].not_before =
+		    mono_now() + LOCKED_WAIT;
+	f->not_before = mono_now() + LOCKED_WAIT;
+	f->failures = 0;
+}
+
 /* The rows of the answer are what was not accepted, or not deferred. */
 static void
 accepted(struct flush *f, const PGresult *res)
@@ -296,6 +355,8 @@ on_answer(struct pg *pg, PGresult *res, void *arg)
 		keep_all(f, true);
 	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
 		refused(f, res);
+	else if (f->kind == FLUSH_LOCKED)
+		locked(f, res);
 	else
 		accepted(f, res);
 	bound_ended(f->pool);
@@ -319,7 +380,8 @@ fill(struct flush *f)
 	    f->saving.count < f->limit) {
 		struct ending e = ending_of(l, now);
 
-		if (f->kind == FLUSH_RELEASE || f->kind == FLUSH_REFUSED)
+		if (f->kind == FLUSH_RELEASE || f->kind == FLUSH_REFUSED ||
+		    f->kind == FLUSH_LOCKED)
 			batch_add_lease(&f->batch, e.job, e.attempt);
 		else if (f->kind == FLUSH_DEFER)
 			batch_add_deferred(&f->batch, e.job, e.attempt,
@@ -341,9 +403,10 @@ flush_one(struct flush *f)
 	    f->kind == FLUSH_FULL ? batch_finish(&f->batch, pool, params) :
 	    f->kind == FLUSH_DEFER ? batch_defer(&f->batch, pool, params) :
 	    batch_release(&f->batch, pool, params);
+	int skip = f->kind == FLUSH_LOCKED;	/* whose they are does not matter */
 
-	if (pg_query_often(f->pool->pg, f->sql, n, params, on_answer, f,
-	    NULL) < 0)
+	if (pg_query_often(f->pool->pg, f->sql, n - skip, params + skip,
+	    on_answer, f, NULL) < 0)
 		keep_all(f, false);
 	else
 		f->on_wire = true;

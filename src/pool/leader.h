@@ -91,6 +91,7 @@ struct lease {
 	int worker;			/* -1: never ran */
 	bool makes_alone;
 	bool unsure;			/* was sent to the database, which did not answer */
+	bool locked;			/* somebody else is just ending it */
 	unsigned refused;		/* times the database could not take it alone */
 	char *destination;		/* where its run went, or would have gone; NULL: unknown */
 	struct target *probe;		/* the breaker it is the probe of; NULL: none */
@@ -127,9 +128,10 @@ struct slot {
 	mono_t rss_at;			/* when that was read */
 };
 
-/* REFUSED: ends that were not accepted, of which is asked why. */
+/* REFUSED: ends that were not accepted, of which is asked why. LOCKED: ends that
+ * may have to wait for a transaction that is open, of which is asked whether. */
 enum flush_kind { FLUSH_PLAIN, FLUSH_FULL, FLUSH_RELEASE, FLUSH_DEFER, FLUSH_REFUSED,
-    FLUSH_KINDS };
+    FLUSH_LOCKED, FLUSH_KINDS };
 
 /* One kind of statement: results wait only while one is on the wire. */
 struct flush {

@@ -7,13 +7,14 @@
 --   run_us         how long each ran; ago_us: how long ago that ended
 --   keyed          one of them at least has a unique key
 -- Returns those that were not accepted. A result that jsonb refuses is an
--- error (22P02, 22P05, 22003) and nothing is stored.
+-- error (22P02, 22P05, 22003) and nothing is stored; so is one of them that
+-- somebody else is just ending (55P03), see ended_elsewhere().
 create function jobq.finish_ok(pool bigint, jobs bigint[], attempts int[], results text[],
     run_us bigint[], ago_us bigint[], workers int[], keyed boolean default true)
 returns table (job bigint, attempt int)
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-set plan_cache_mode = force_generic_plan set jit = off as $$
+set plan_cache_mode = force_generic_plan set jit = off set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
 	p jobq.pool;
@@ -50,7 +51,7 @@ $$;
 --   delays_ms  for failed and lost: when the next attempt may run, from the end
 --              of this one, however late that is told
 --   alone      for lost: another job may have crashed their worker
--- Returns those that were not accepted.
+-- Returns those that were not accepted. Error 55P03 as finish_ok()'s.
 create function jobq.finish(pool bigint, jobs bigint[], attempts int[], outcomes int[],
     classes int[], errors text[], results text[], delays_ms bigint[], run_us bigint[],
     ago_us bigint[], workers int[], exit_statuses int[], signals int[], cpu_ms bigint[],
@@ -58,7 +59,7 @@ create function jobq.finish(pool bigint, jobs bigint[], attempts int[], outcomes
 returns table (job bigint, attempt int)
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-set plan_cache_mode = force_generic_plan set jit = off as $$
+set plan_cache_mode = force_generic_plan set jit = off set lock_timeout = '500ms' as $$
 #variable_conflict use_column
 declare
 	p jobq.pool;
@@ -124,6 +125,30 @@ begin
 	where outcomes[i] = 3
 	on conflict do nothing;
 	perform jobq.ended(array(select jobs[i] from unnest(mine) i where outcomes[i] in (1, 3, 4)));
+end
+$$;
+
+-- Those of these attempts that somebody else is just ending (a cancel, a delete, a
+-- complete), in a transaction that is open: who ends them, too, would have to wait
+-- for that. Each is tried, and taken back.
+create function jobq.ended_elsewhere(jobs bigint[], attempts int[]) returns table (job bigint, attempt int)
+language plpgsql
+set lock_timeout = '1ms' as $$
+#variable_conflict use_column
+begin
+	for i in 1 .. cardinality(jobs) loop
+		begin
+			insert into jobq.attempt (job, attempt, queue, outcome, finished_at)
+			values (jobs[i], attempts[i], 0, 5, clock_timestamp());
+			raise unique_violation;
+		exception
+			when unique_violation then null;
+			when lock_not_available then
+				job := jobs[i];
+				attempt := attempts[i];
+				return next;
+		end;
+	end loop;
 end
 $$;
 
