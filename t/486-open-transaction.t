@@ -13,6 +13,7 @@ handlers: {null: {driver: noop}}
 queues:
   work: {handler: null, workers: 1, concurrency: 10, lease: 5s}
   other: {handler: null, workers: 1, concurrency: 10}
+  keyed: {handler: null, workers: 1, concurrency: 10, concurrency_key: data.k}
 schedules:
   each-second: {every: 1s, queue: other, type: scheduled}
 YAML
@@ -78,5 +79,20 @@ for my $sql (sort keys %ends) {
 	pass '… whose end is the one that was committed';
 	unlike $d->log($from), qr/database is away/, '… no connection was given up';
 }
+
+# a job that waits behind a busy key is cancelled so
+my $first = runs(q{'keyed', data => '{"k": 1, "sleep_ms": 1000}'});
+my @behind = map { put(q{'keyed', data => '{"k": 1}'}) } 1 .. 2;
+wait_for { $pg->query('SELECT count(*) FROM jobq.parked') == 2 } 'two that wait for the key';
+$session->query('BEGIN');
+is $session->query("SELECT jobq.cancel($behind[0])"), 't', 'one behind a busy key is cancelled';
+wait_for { state($first) eq 'completed' } 'the key to be free';
+my $same = put(q{'keyed', data => '{"k": 2}'});
+wait_for { state($same) eq 'completed' } 'one of another key';
+pass '… others of the queue are run meanwhile';
+$session->query('COMMIT');
+wait_for { state($behind[1]) eq 'completed' } 'the next of the key';
+pass '… and then the next of the key';
+
 is $d->stop, 0, 'stops with status 0';
 done_testing;

@@ -126,7 +126,8 @@ $$;
 
 -- Up to n of the parked jobs whose keys are free now: of each key the first,
 -- and of these those that have waited longest. An empty key is free; one that a
--- job keeps for its next attempt is free for that job alone.
+-- job keeps for its next attempt is free for that job alone. One that somebody is
+-- just cancelling, and all behind it, stay until that is over.
 create function jobq.unpark(q jobq.queue, busy jsonb, n int, out jobs bigint[],
     out attempts smallint[], out keys text[])
 language plpgsql as $$
@@ -149,7 +150,9 @@ begin
 		) p
 		order by p.lane / 256, p.place limit n
 	), d as (
-		delete from jobq.parked p where p.job = any (array(select h.job from h)) returning *
+		delete from jobq.parked p where p.job = any (array(
+		    select l.job from jobq.parked l where l.job = any (array(select h.job from h))
+		    for update skip locked)) returning *
 	)
 	select array_agg(d.job order by d.place), array_agg(d.attempt order by d.place), array_agg(d.key order by d.place)
 	into jobs, attempts, keys from d;
@@ -209,7 +212,8 @@ begin
 		c.keys := c.keys[:n];
 	end if;
 	if any_kept then
-		delete from jobq.key_kept k where k.job = any (c.taken);
+		delete from jobq.key_kept k where k.job = any (array(
+		    select l.job from jobq.key_kept l where l.job = any (c.taken) for update skip locked));
 	end if;
 end
 $$;
