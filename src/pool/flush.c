@@ -6,10 +6,10 @@
  * database returns it has not accepted: that is no longer ours.
  *
  * Nothing is given up. Without a database the ends wait. Those of jobs that an
- * open transaction is ending, too, are set aside, and the others go on. A statement
- * that the
- * server refuses for what is in it is sent again in halves, down to the one
- * end that it cannot take; that one loses its result, then its text.
+ * open transaction is ending, too, are set aside, and the others go on. A
+ * statement that the server refuses for what is in it is sent again in halves,
+ * down to the one end that it cannot take; that one loses its result, then its
+ * text.
  */
 #include "config.h"
 
@@ -352,7 +352,7 @@ on_answer(struct pg *pg, PGresult *res, void *arg)
 	(void)pg;
 	f->on_wire = false;
 	if (res == NULL)
-		keep_all(f, true);
+		keep_all(f, f->kind != FLUSH_LOCKED);
 	else if (PQresultStatus(res) == PGRES_FATAL_ERROR)
 		refused(f, res);
 	else if (f->kind == FLUSH_LOCKED)
