@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 59;
+use Test::More tests => 63;
 
 my $pg = schema();
 queues($pg, work => { lease_ms => 1000 });
@@ -164,3 +164,16 @@ $pg->query("UPDATE jobq.pool SET seen = now() - interval '1 hour' WHERE id IN ($
 is $pg->query('SELECT queue FROM jobq.reap_stale()'), 'other', 'pools of other queues are reaped';
 $one->query('ROLLBACK');
 is $pg->query('SELECT DISTINCT queue FROM jobq.reap_stale()'), 'work', '… and later that of the queue';
+
+# a pool is gone while somebody ends a job of it, and does not commit
+($pool, $q) = pool($pg, 'work', 'third');
+($theirs, $ours) = map { put() } 1 .. 2;
+claim($pg, $pool, $q, 100);
+$one->query('BEGIN');
+$one->query("SELECT jobq.finish_ok($pool, '{$theirs}', '{1}', null, '{1}', '{1}', '{0}')");
+$pg->query("SELECT jobq.reap($pool)");
+is row($ours, 1), 'lost', 'the others of a pool are taken from it';
+is $pg->query("SELECT count(*) FROM jobq.pool WHERE id = $pool"), 1, '… which stays for the one that is just being ended';
+$one->query('ROLLBACK');
+is $pg->query("SELECT jobq.reap($pool)"), 1, '… and taken later, should it not have ended';
+is $pg->query("SELECT count(*) FROM jobq.pool WHERE id = $pool"), 0, '… with the pool';

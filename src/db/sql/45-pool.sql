@@ -178,7 +178,8 @@ $$;
 
 -- A pool is gone: end its open attempts as lost, uncharged, and give the jobs
 -- their next turn. Returns how many. Later claims and ends of the pool are void.
--- Error 55P03 as claim()'s.
+-- Jobs that an open transaction is ending, too, are left for the next reap, and the
+-- pool with them. Error 55P03 as claim()'s.
 create function jobq.reap(pool bigint) returns int
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off
@@ -187,6 +188,7 @@ declare
 	p jobq.pool;
 	lost bigint[];
 	nums smallint[];
+	left_alone bigint[] := '{}';
 begin
 	select * into p from jobq.pool k where k.id = reap.pool;
 	if not found then
@@ -198,19 +200,35 @@ begin
 	if not found then
 		return 0;
 	end if;
-	with a as (
-		insert into jobq.attempt (job, attempt, queue, outcome, class, node, started_at,
-		    finished_at, pool, error)
-		select l.job, l.attempt, l.queue, 5, 9, p.node, l.at, clock_timestamp(), p.id,
-		    'its pool is gone'
-		from jobq.lease l where l.pool = reap.pool
-		on conflict do nothing
-		returning job, attempt
-	)
-	select array_agg(a.job), array_agg((a.attempt + 1)::smallint) into lost, nums from a;
+	for i in 1 .. 2 loop
+		begin
+			with a as (
+				insert into jobq.attempt (job, attempt, queue, outcome, class, node, started_at,
+				    finished_at, pool, error)
+				select l.job, l.attempt, l.queue, 5, 9, p.node, l.at, clock_timestamp(), p.id,
+				    'its pool is gone'
+				from jobq.lease l where l.pool = reap.pool and l.job <> all (left_alone)
+				on conflict do nothing
+				returning job, attempt
+			)
+			select array_agg(a.job), array_agg((a.attempt + 1)::smallint) into lost, nums from a;
+			exit;
+		exception when lock_not_available then
+			if i = 2 then
+				raise;
+			end if;
+			select coalesce(array_agg(e.job), '{}') into left_alone
+			from (select array_agg(l.job) as jobs, array_agg(l.attempt::int) as attempts
+			    from jobq.lease l where l.pool = reap.pool) k,
+			lateral jobq.ended_elsewhere(k.jobs, k.attempts) e;
+		end;
+	end loop;
 	if lost is not null then
 		insert into jobq.tally (queue, lost) values (p.queue, cardinality(lost));
 		perform jobq.put_again(lost, nums);
+	end if;
+	if left_alone <> '{}' then
+		return coalesce(cardinality(lost), 0);
 	end if;
 	delete from jobq.cancel_request c where c.pool = reap.pool;
 	delete from jobq.held h where h.pool = reap.pool;
