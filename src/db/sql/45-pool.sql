@@ -200,29 +200,15 @@ begin
 	if not found then
 		return 0;
 	end if;
-	for i in 1 .. 2 loop
-		begin
-			with a as (
-				insert into jobq.attempt (job, attempt, queue, outcome, class, node, started_at,
-				    finished_at, pool, error)
-				select l.job, l.attempt, l.queue, 5, 9, p.node, l.at, clock_timestamp(), p.id,
-				    'its pool is gone'
-				from jobq.lease l where l.pool = reap.pool and l.job <> all (left_alone)
-				on conflict do nothing
-				returning job, attempt
-			)
-			select array_agg(a.job), array_agg((a.attempt + 1)::smallint) into lost, nums from a;
-			exit;
-		exception when lock_not_available then
-			if i = 2 then
-				raise;
-			end if;
-			select coalesce(array_agg(e.job), '{}') into left_alone
-			from (select array_agg(l.job) as jobs, array_agg(l.attempt::int) as attempts
-			    from jobq.lease l where l.pool = reap.pool) k,
-			lateral jobq.ended_elsewhere(k.jobs, k.attempts) e;
-		end;
-	end loop;
+	begin
+		select l.lost, l.nums into lost, nums from jobq.lose(p, '{}') l;
+	exception when lock_not_available then
+		select coalesce(array_agg(e.job), '{}') into left_alone
+		from (select array_agg(l.job) as jobs, array_agg(l.attempt::int) as attempts
+		    from jobq.lease l where l.pool = reap.pool) k,
+		lateral jobq.ended_elsewhere(k.jobs, k.attempts) e;
+		select l.lost, l.nums into lost, nums from jobq.lose(p, left_alone) l;
+	end;
 	if lost is not null then
 		insert into jobq.tally (queue, lost) values (p.queue, cardinality(lost));
 		perform jobq.put_again(lost, nums);
@@ -235,6 +221,24 @@ begin
 	delete from jobq.released r where r.pool = reap.pool;
 	delete from jobq.pool k where k.id = reap.pool;
 	return coalesce(cardinality(lost), 0);
+end
+$$;
+
+-- End what a pool has on lease as lost, but for these jobs. Returns the jobs and the
+-- numbers of their next attempts; nulls: there were none.
+create function jobq.lose(p jobq.pool, but_for bigint[], out lost bigint[], out nums smallint[])
+language plpgsql as $$
+begin
+	with a as (
+		insert into jobq.attempt (job, attempt, queue, outcome, class, node, started_at,
+		    finished_at, pool, error)
+		select l.job, l.attempt, l.queue, 5, 9, p.node, l.at, clock_timestamp(), p.id,
+		    'its pool is gone'
+		from jobq.lease l where l.pool = p.id and l.job <> all (but_for)
+		on conflict do nothing
+		returning job, attempt
+	)
+	select array_agg(a.job), array_agg((a.attempt + 1)::smallint) into lost, nums from a;
 end
 $$;
 
