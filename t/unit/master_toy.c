@@ -6,7 +6,7 @@
  *	exit N		leave at once with that status
  *	hang		never READY, and no answer to a PING
  *	deaf		READY, but no answer to a PING
- *	dozes		READY, but no answer to the first two
+ *	dozes		READY, but no answer to the first one
  *	stubborn	ignores STOP, SIGTERM and the end of its channel
  *	brood		a worker: leaves daemons behind that ignore signals
  *	linger		a worker: when its leader is gone, stays while $TOY/linger is there
@@ -39,7 +39,7 @@ struct toy {
 	struct loop *loop;
 	struct chan *master;
 	char what[64];
-	unsigned pings;
+	bool pinged;
 	const char *name;
 	const struct queue_conf *queue;
 	struct chan *workers[TOY_WORKERS];
@@ -211,8 +211,9 @@ on_message(struct chan *c, uint32_t type, const void *body, size_t len, int fd,
 	if (type == MSG_STOP) {
 		stop(t, &r);
 	} else if (type == MSG_PING) {
-		if (!does(t, "deaf") && !does(t, "hang") && (!does(t, "dozes") || ++t->pings > 2))
+		if (!does(t, "deaf") && !does(t, "hang") && (!does(t, "dozes") || t->pinged))
 			chan_send(c, MSG_PONG, NULL, 0, -1);
+		t->pinged = true;
 	} else if (type == MSG_ORPHANED || type == MSG_GONE) {
 		heard("monitor %s", type == MSG_GONE ? "gone" : "orphaned");
 	} else if (type == MSG_IDLE) {
@@ -409,7 +410,7 @@ main(int argc, char **argv)
 	static const struct conf_drivers drivers = { toy_drivers, toy_check };
 	struct master_options options = {
 		.entries = &entries, .drivers = &drivers,
-		.ping_ms = 200, .backoff_ms = 20,
+		.ping_ms = 500, .backoff_ms = 20,
 	};
 	char *complaints = NULL;
 	struct conf *conf;
