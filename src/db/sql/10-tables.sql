@@ -172,6 +172,7 @@ create table jobq.part (
 	state text not null default 'live' check (state in ('live', 'history')),
 	made_at timestamptz not null default now(),
 	cut_at timestamptz,		-- since when no new job gets an id of it
+	writers text[],			-- who had taken ids then and might still use them: see writers()
 	checked_at timestamptz,		-- last look whether it can go
 	gone jsonb			-- how many jobs of each queue went when it became history
 );
