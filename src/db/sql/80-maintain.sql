@@ -1,25 +1,52 @@
 -- Keeping house. The monitor calls maintain() each interval. Nothing here
--- waits for a lock, or holds one that others wait for longer than it takes to
--- change a few rows of the catalog: what cannot be had at once is left for
--- the next time. A dump that runs for an hour costs disk, and nothing else.
+-- holds a lock that others wait for for longer than it takes to change a few
+-- rows of the catalog, or waits for one unless whoever has it is sure to end
+-- soon: what cannot be had is left for the next time. A dump that runs for an
+-- hour costs disk, and nothing else.
 
 -- How many ids a partition spans.
 create function jobq.part_width() returns bigint
 language sql immutable parallel safe as $$ select 1000000000::bigint $$;
 
--- Lock tables exclusively if nobody else has anything to do with them now.
-create function jobq.try_lock(variadic tables text[]) returns boolean
+-- Who else has a lock of one of these tables.
+create function jobq.lockers(tables text[]) returns text[]
+language sql as $$
+	select array_agg(l.virtualtransaction) from pg_locks l
+	where l.relation = any (array(select format('jobq.%I', t)::regclass from unnest(tables) t)) and l.granted
+	    and l.pid is distinct from pg_backend_pid()
+$$;
+
+-- Lock tables exclusively, in this order, as soon as nobody else has anything to
+-- do with them. Where there is always somebody, since transactions overlap, a
+-- lock is waited for, and others wait behind us: not before all who had one at
+-- first have ended, which tells how long that takes at the most. False: they
+-- have not within the time to be patient.
+create function jobq.try_lock(patient interval, variadic tables text[]) returns boolean
 language plpgsql as $$
+declare
+	lock text := format('lock table %s in access exclusive mode',
+	    (select string_agg(format('only jobq.%I', t), ', ') from unnest(tables) t));
+	first text[];
+	began timestamptz := clock_timestamp();
 begin
-	for i in 1 .. 20 loop
+	loop
 		begin
-			execute format('lock table %s in access exclusive mode nowait',
-			    (select string_agg(format('only jobq.%I', t), ', ') from unnest(tables) t));
+			execute lock || ' nowait';
 			return true;
 		exception when lock_not_available then
-			perform pg_sleep(0.005 * random());
+			null;
 		end;
+		first := coalesce(first, jobq.lockers(tables));
+		perform pg_sleep(0.005 * random());
+		exit when not coalesce(first && jobq.lockers(tables), false);
+		if clock_timestamp() > began + patient then
+			return false;
+		end if;
 	end loop;
+	perform set_config('lock_timeout', (10 + 2000 * extract(epoch from clock_timestamp() - began))::int::text, true);
+	execute lock;
+	return true;
+exception when lock_not_available or deadlock_detected then
 	return false;
 end
 $$;
@@ -40,7 +67,7 @@ begin
 	if exists (select from jobq.part p where p.lo > (select last_value from jobq.job_id)) then
 		return null;
 	end if;
-	if not jobq.try_lock('job_default', 'attempt_default') then
+	if not jobq.try_lock('0.5 s', 'attempt_default', 'job_default') then
 		return null;
 	end if;
 	foreach t in array '{job,attempt}'::text[] loop
@@ -190,8 +217,9 @@ begin
 		return null;
 	end if;
 	went := jobq.part_counts(p.id, keep);
-	if not jobq.try_lock('job', 'attempt', 'history', 'job_default', 'attempt_default', 'history_default',
-	    'job_' || p.id, 'attempt_' || p.id) then
+	-- who writes an end looks at the job then; few go the other way
+	if not jobq.try_lock('0.5 s', 'attempt', 'history', 'job', 'attempt_default', 'history_default',
+	    'job_default', 'attempt_' || p.id, 'job_' || p.id) then
 		return null;
 	end if;
 	size := pg_total_relation_size(format('jobq.job_%s', p.id));
@@ -225,7 +253,7 @@ declare
 begin
 	select * into p from jobq.part k
 	where k.state = 'history' and (early or k.cut_at < now() - longest) order by k.id limit 1;
-	if not found or not jobq.try_lock('history', 'history_default', 'attempt_' || p.id) then
+	if not found or not jobq.try_lock('0.5 s', 'history', 'history_default', 'attempt_' || p.id) then
 		return null;
 	end if;
 	size := pg_total_relation_size(format('jobq.attempt_%s', p.id));
@@ -336,7 +364,7 @@ begin
 	from jobq.slot_turns(turn_empty.slot, null, null) t, jobq.turn_slot k
 	where pg_visible_in_snapshot(t.xid, s);
 	get diagnostics copied = row_count;
-	if not jobq.try_lock('turn_' || slot)
+	if not jobq.try_lock('50 ms', 'turn_' || slot)
 	    or exists (select from jobq.slot_turns(turn_empty.slot, s, 1)) then
 		raise exception 'not now' using errcode = '55P03';
 	end if;
@@ -435,7 +463,7 @@ begin
 	-- a claim that began before the slots changed may have come since
 	execute format('select not exists (select from jobq.claim_%s c where c.queue <> all ($1))', slot)
 	into fine using coalesce(queues, '{}');
-	if not fine or not jobq.try_lock('claim_' || slot) then
+	if not fine or not jobq.try_lock('50 ms', 'claim_' || slot) then
 		raise exception 'not now' using errcode = '55P03';
 	end if;
 	execute format('truncate jobq.claim_%s', slot);
