@@ -87,9 +87,9 @@ $$;
 
 -- The open transactions that have taken ids of jobs: nextval() locks its
 -- sequence until their ends.
-create function jobq.writers() returns table (transaction text, prepared boolean)
+create function jobq.writers() returns setof text
 language sql as $$
-	select l.virtualtransaction, l.pid is null from pg_locks l
+	select l.virtualtransaction from pg_locks l
 	where l.relation = 'jobq.job_id'::regclass and l.mode = 'RowExclusiveLock'
 $$;
 
@@ -126,7 +126,7 @@ begin
 		return null;
 	end if;
 	perform setval('jobq.job_id', next.lo, false);
-	update jobq.part k set cut_at = clock_timestamp(), writers = array(select w.transaction from jobq.writers() w)
+	update jobq.part k set cut_at = clock_timestamp(), writers = array(select jobq.writers())
 	where k.id = p.id;
 	update jobq.part k set made_at = clock_timestamp() where k.id = next.id;
 	return format('partition %s is full (%s), ids go on at %s', p.id, pg_size_pretty(size), next.lo);
@@ -188,9 +188,9 @@ $$;
 -- stay go to the default partition, the ended attempts become history, and
 -- the rest is dropped as a whole. Null: nothing to do, or not now. A
 -- partition of which more than 20,000 must stay is left until they are fewer;
--- one of which an open transaction may have ids (a prepared one has another name
--- after a restart of the server), until that has ended: what it enqueues is not
--- seen by the look at what must stay.
+-- one of which an open transaction may have ids (a prepared one that a restart of
+-- the server has found is -1/… from then on), until that has ended: what it
+-- enqueues is not seen by the look at what must stay.
 -- early: there is no room, so whatever its time says.
 create function jobq.part_drop(early boolean default false) returns text
 language plpgsql as $$
@@ -205,7 +205,7 @@ begin
 	select * into p from jobq.part k
 	where k.state = 'live' and k.cut_at <= now() - shortest
 	    and coalesce(k.checked_at, '-infinity') <= now() - case when early then '5 minutes' else least(shortest / 10, '10 minutes') end
-	    and not exists (select from jobq.writers() w where w.prepared or w.transaction = any (k.writers))
+	    and not exists (select from jobq.writers() w where w = any (k.writers) or w like '-1/%')
 	order by k.checked_at nulls first, k.id limit 1;
 	-- nobody may bring a dead job of it back from here on
 	if not found or not pg_try_advisory_xact_lock(jobq.claim_lock(), -2 - p.id) then
