@@ -8,7 +8,7 @@ use Jobqd;
 use Test::More;
 
 my $pg = Jobqd::Postgres->new;
-my $d = Jobqd::Daemon->new(pg => $pg, config => <<'YAML');
+my $config = <<'YAML';
 handlers: {null: {driver: noop}}
 queues:
   work: {handler: null, workers: 1, concurrency: 10, lease: 5s}
@@ -17,6 +17,7 @@ queues:
 schedules:
   each-second: {every: 1s, queue: other, type: scheduled}
 YAML
+my $d = Jobqd::Daemon->new(pg => $pg, config => $config);
 $d->start;
 sub state { return $pg->query("SELECT state FROM jobq.jobs WHERE id = $_[0]") }
 sub put { return $pg->query("SELECT jobq.enqueue($_[0])") }
@@ -93,6 +94,25 @@ pass '… others of the queue are run meanwhile';
 $session->query('COMMIT');
 wait_for { state($behind[1]) eq 'completed' } 'the next of the key';
 pass '… and then the next of the key';
+
+# a reload that changes what somebody is just pausing waits for him, and says so
+sub grow {	# a queue's workers
+	$from = $d->log_size;
+	$config =~ s/^(  $_[0]: .*)workers: 1/$1workers: 2/m or die;
+	$d->configure($config);
+	$d->signal('HUP');
+}
+$session->query('BEGIN');
+$session->query("SELECT jobq.pause('work')");
+grow('other');
+$d->wait_log(qr/: reloaded /, $from);
+pass 'a reload that changes another queue does not wait for who is just pausing one';
+grow('work');
+$d->wait_log(qr/setup \[\d+\]: waiting for a transaction/, $from);
+pass 'one that changes it does, and says so';
+$session->query('ROLLBACK');
+$d->wait_log(qr/: reloaded /, $from);
+unlike $d->log($from), qr/database is away/, '… meanwhile nobody thinks that the database is away';
 
 is $d->stop, 0, 'stops with status 0';
 done_testing;

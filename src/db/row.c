@@ -46,7 +46,7 @@ pg_error(const PGresult *res, struct err *e)
 	if (e != NULL && state != NULL && strcmp(state, "42501") == 0)
 		e->code = ERR_CONFIG;	/* a right that somebody has to grant */
 	if (e != NULL && state != NULL && (strncmp(state, "40", 2) == 0 ||
-	    strcmp(state, "55006") == 0))
+	    strcmp(state, "55006") == 0 || pg_is_locked(res)))
 		e->code = ERR_BUSY;	/* somebody else is at it */
 	if (e != NULL)
 		for (char *p = e->msg; *p != '\0'; p++)

@@ -19,10 +19,11 @@
 
 #define WAIT_MIN (100 * MONO_MS)
 #define WAIT_MAX (5 * MONO_SECOND)
-/* While the database is away: a line when it begins, then one so often. */
+/* While something is waited for: a line when it begins, then one so often. */
 #define SAY_EVERY (60 * MONO_SECOND)
 
 static PGconn *connect_patiently(const struct conf *, struct err *);
+static bool say_again(mono_t *said);
 static int prepare(PGconn *, const struct conf *, struct err *);
 static bool has_tenants(const struct conf *);
 static int reseat(PGconn *, const char *schema, struct err *);
@@ -31,6 +32,7 @@ int
 setup_main(const struct conf *conf)
 {
 	struct err e = { .code = ERR_NONE };
+	mono_t said = 0;
 
 	log_process("setup");
 	for (;;) {
@@ -52,6 +54,13 @@ setup_main(const struct conf *conf)
 			mono_sleep(WAIT_MIN);
 			continue;
 		}
+		if (e.code == ERR_BUSY) {
+			if (say_again(&said))
+				log_warn("waiting for a transaction that has "
+				    "locked what has changed", "reason=%s", e.msg);
+			mono_sleep(WAIT_MIN);
+			continue;
+		}
 		log_error("cannot prepare the database", "reason=%s", e.msg);
 		return e.code == ERR_CONFIG ? 2 : 1;
 	}
@@ -69,14 +78,22 @@ connect_patiently(const struct conf *conf, struct err *e)
 
 		if (db != NULL || e->code == ERR_CONFIG)
 			return db;
-		if (said == 0 || mono_now() - said > SAY_EVERY) {
+		if (say_again(&said))
 			log_warn("waiting for the database", "reason=%s", e->msg);
-			said = mono_now();
-		}
 		/* Jittered, for the nodes that all lost it at once. */
 		mono_sleep(wait / 2 + arc4random_uniform((uint32_t)wait));
 		wait = wait * 2 < WAIT_MAX ? wait * 2 : WAIT_MAX;
 	}
+}
+
+/* Is it time for a line? said: when there was one, 0: never. */
+static bool
+say_again(mono_t *said)
+{
+	if (*said != 0 && mono_now() - *said <= SAY_EVERY)
+		return false;
+	*said = mono_now();
+	return true;
 }
 
 static int

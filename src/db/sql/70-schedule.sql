@@ -13,7 +13,8 @@
 -- Queues, schedules and workflows that are no longer there stay, not served. A
 -- schedule made at run time gives way to one of the configuration.
 create function jobq.register(config jsonb) returns void
-language plpgsql as $$
+language plpgsql
+set lock_timeout = '2s' as $$	-- it has rows of the node locked, which beats
 declare
 	n smallint := jobq.node_id(config ->> 'node');
 	was jsonb := jobq.configured();
@@ -25,24 +26,33 @@ begin
 	    unique_path, unique_ms, unique_conflict, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
 	    lease_ms, expire_ms,
 	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms, concurrency, timeout_ms, sealed)
-	select c ->> 'name', coalesce((c ->> 'enabled')::boolean, true),
-	    coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
-	    coalesce((c ->> 'large_first')::boolean, false),
-	    coalesce((c ->> 'max_payload')::bigint, 102400), coalesce((c ->> 'max_attempts')::int, 3),
-	    coalesce(c ->> 'unique', ''), coalesce((c ->> 'unique_until_ms')::bigint, -1),
-	    coalesce(c ->> 'unique_conflict', 'existing'),
-	    coalesce(c ->> 'key', ''), coalesce((c ->> 'per_key')::int, 1), coalesce(c ->> 'key', '') <> '',
-	    coalesce(c ->> 'fair', ''), coalesce(c -> 'weights', '{}'), coalesce((c ->> 'ageing_ms')::bigint, 0),
-	    coalesce(jsonb_array_length(c -> 'limits'), 0) > 0, coalesce((c ->> 'lease_ms')::bigint, 30000),
-	    coalesce((c ->> 'expire_ms')::bigint, 0),
-	    coalesce((c #>> '{keep,completed_ms}')::bigint, 86400000),
-	    coalesce((c #>> '{keep,dead_ms}')::bigint, 7776000000),
-	    coalesce((c #>> '{keep,cancelled_ms}')::bigint, 86400000),
-	    coalesce((c #>> '{keep,history_ms}')::bigint, 7776000000),
-	    coalesce((c ->> 'concurrency')::int, 1), coalesce((c ->> 'timeout_ms')::bigint, 60000),
-	    coalesce((c ->> 'sealed')::boolean, false)
-	from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
-	order by c ->> 'name'
+	select k.*
+	from (
+		select c ->> 'name', coalesce((c ->> 'enabled')::boolean, true),
+		    coalesce((c ->> 'workers')::int, 1), coalesce((c ->> 'priority')::int, 5),
+		    coalesce((c ->> 'large_first')::boolean, false),
+		    coalesce((c ->> 'max_payload')::bigint, 102400), coalesce((c ->> 'max_attempts')::int, 3),
+		    coalesce(c ->> 'unique', ''), coalesce((c ->> 'unique_until_ms')::bigint, -1),
+		    coalesce(c ->> 'unique_conflict', 'existing'),
+		    coalesce(c ->> 'key', ''), coalesce((c ->> 'per_key')::int, 1), coalesce(c ->> 'key', '') <> '',
+		    coalesce(c ->> 'fair', ''), coalesce(c -> 'weights', '{}'), coalesce((c ->> 'ageing_ms')::bigint, 0),
+		    coalesce(jsonb_array_length(c -> 'limits'), 0) > 0, coalesce((c ->> 'lease_ms')::bigint, 30000),
+		    coalesce((c ->> 'expire_ms')::bigint, 0),
+		    coalesce((c #>> '{keep,completed_ms}')::bigint, 86400000),
+		    coalesce((c #>> '{keep,dead_ms}')::bigint, 7776000000),
+		    coalesce((c #>> '{keep,cancelled_ms}')::bigint, 86400000),
+		    coalesce((c #>> '{keep,history_ms}')::bigint, 7776000000),
+		    coalesce((c ->> 'concurrency')::int, 1), coalesce((c ->> 'timeout_ms')::bigint, 60000),
+		    coalesce((c ->> 'sealed')::boolean, false)
+		from jsonb_array_elements(coalesce(config -> 'queues', '[]')) c
+	) k (name, enabled, workers, priority, large_first, max_payload, max_attempts,
+	    unique_path, unique_ms, unique_conflict, key_path, per_key, keyed, fair_path, fair_weights, age_ms, limited,
+	    lease_ms, expire_ms,
+	    keep_completed_ms, keep_dead_ms, keep_cancelled_ms, keep_history_ms, concurrency, timeout_ms, sealed)
+	-- what is as it was is not touched: somebody may have it locked, who is just pausing it
+	where not exists (select from jobq.queue o
+	    where o.name = k.name and to_jsonb(o) || (to_jsonb(k) - 'keyed') = to_jsonb(o))
+	order by k.name
 	on conflict (name) do update
 	set enabled = excluded.enabled, workers = excluded.workers,
 	    priority = excluded.priority, large_first = excluded.large_first,

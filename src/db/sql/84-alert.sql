@@ -59,6 +59,8 @@ begin
 	insert into jobq.alert_rule as k (name, definition, node)
 	select c ->> 'name', c - 'name', node_id
 	from jsonb_array_elements(coalesce(config -> 'alerts', '[]')) c
+	where not exists (select from jobq.alert_rule o
+	    where (o.name, o.definition, o.node) = (c ->> 'name', c - 'name', node_id))
 	order by c ->> 'name'
 	on conflict (name) do update
 	set node = excluded.node, definition = excluded.definition,
