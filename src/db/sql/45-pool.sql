@@ -289,7 +289,7 @@ $$;
 
 -- Progress of running jobs: the last one counts. pct null or -1, note null:
 -- unchanged.
-create function jobq.progress_set(jobs bigint[], attempts int[], pcts int[], notes text[]) returns void
+create function jobq.progress_put(jobs bigint[], attempts int[], pcts int[], notes text[]) returns void
 language sql as $$
 	insert into jobq.progress as p (job, attempt, pct, note)
 	select distinct on (u.job) u.job, u.attempt, case when u.pct >= 0 then least(u.pct, 100) end, u.note
@@ -299,6 +299,24 @@ language sql as $$
 	set attempt = excluded.attempt, at = excluded.at,
 	    note = coalesce(excluded.note, case when p.attempt = excluded.attempt then p.note end),
 	    pct = coalesce(excluded.pct, case when p.attempt = excluded.attempt then p.pct end)
+$$;
+
+-- The same for those of which nobody else tells in a transaction that is open.
+create function jobq.progress_set(jobs bigint[], attempts int[], pcts int[], notes text[]) returns void
+language plpgsql
+set lock_timeout = '50ms' as $$
+begin
+	perform jobq.progress_put(jobs, attempts, pcts, notes);
+exception when lock_not_available then
+	perform set_config('lock_timeout', '1ms', true);
+	for i in 1 .. cardinality(jobs) loop
+		begin
+			perform jobq.progress_put(jobs[i:i], attempts[i:i], pcts[i:i], notes[i:i]);
+		exception when lock_not_available then
+			null;
+		end;
+	end loop;
+end
 $$;
 
 -- Progress of a job, by itself. The note may be JSON: partial results. False,
@@ -314,7 +332,7 @@ begin
 	elsif jobq.final_outcome(id) is distinct from 0 then
 		return false;
 	end if;
-	perform jobq.progress_set(array[id], array[coalesce((select max(a.attempt) from jobq.attempt a
+	perform jobq.progress_put(array[id], array[coalesce((select max(a.attempt) from jobq.attempt a
 	    where a.job = progress.id), 0) + 1], array[pct], array[note]);
 	return true;
 end

@@ -298,11 +298,9 @@ begin
 	on conflict on constraint attempt_pkey do update
 	set outcome = 6, error = null, result = null;
 	delete from jobq.attempt a where a.job = j.id and a.attempt < n;
-	insert into jobq.total as t (queue, at, completed, cancelled)
-	select j.queue, jobq.five_minutes(a.finished_at), -(o = 1)::int, -(o = 4)::int
-	from jobq.attempt a where a.job = j.id and a.attempt = n and o in (1, 4)
-	on conflict (queue, at) do update
-	set completed = t.completed + excluded.completed, cancelled = t.cancelled + excluded.cancelled;
+	insert into jobq.tally (queue, at, completed, cancelled)
+	select j.queue, a.finished_at, -(o = 1)::int, -(o = 4)::int
+	from jobq.attempt a where a.job = j.id and a.attempt = n and o in (1, 4);
 	delete from jobq.timer t where t.job = j.id;
 	delete from jobq.parked p where p.job = j.id;
 	delete from jobq.key_kept k where k.job = j.id;
@@ -610,12 +608,10 @@ begin
 	with d as (
 		delete from jobq.job j where j.id = any (gone) returning j.id
 	), t as (
-		insert into jobq.total as t (queue, at, completed, cancelled)
-		select q.id, jobq.five_minutes(a.finished_at), -count(*) filter (where a.outcome = 1),
-		    -count(*) filter (where a.outcome = 4)
-		from d join jobq.attempt a on a.job = d.id and a.outcome in (1, 4) group by 2
-		on conflict on constraint total_pkey do update
-		set completed = t.completed + excluded.completed, cancelled = t.cancelled + excluded.cancelled
+		insert into jobq.tally (queue, at, completed, cancelled)
+		select q.id, min(a.finished_at), -count(*) filter (where a.outcome = 1), -count(*) filter (where a.outcome = 4)
+		from d join jobq.attempt a on a.job = d.id and a.outcome in (1, 4)
+		group by jobq.five_minutes(a.finished_at)
 	), l as (
 		delete from jobq.dead l using d where l.job = d.id
 	), p as (

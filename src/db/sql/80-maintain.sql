@@ -28,6 +28,7 @@ declare
 	    (select string_agg(format('only jobq.%I', t), ', ') from unnest(tables) t));
 	first text[];
 	began timestamptz := clock_timestamp();
+	pause float8 := 0.002;
 begin
 	loop
 		begin
@@ -37,7 +38,8 @@ begin
 			null;
 		end;
 		first := coalesce(first, jobq.lockers(tables));
-		perform pg_sleep(0.005 * random());
+		perform pg_sleep(pause);
+		pause := least(1.5 * pause, 0.05);
 		exit when not coalesce(first && jobq.lockers(tables), false);
 		if clock_timestamp() > began + patient then
 			return false;
@@ -217,6 +219,8 @@ begin
 		return null;
 	end if;
 	went := jobq.part_counts(p.id, keep);
+	-- nor is somebody just reviewing one
+	perform from jobq.dead o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep) for update nowait;
 	-- who writes an end looks at the job then; few go the other way
 	if not jobq.try_lock('0.5 s', 'attempt', 'history', 'job', 'attempt_default', 'history_default',
 	    'job_default', 'attempt_' || p.id, 'job_' || p.id) then
@@ -267,15 +271,16 @@ end
 $$;
 
 -- Remove what is over among the jobs that outlived their partitions, at most
--- n; their attempts become history, and old history goes. early: there is no
--- room, as for part_keepers().
+-- n; their attempts become history, and old history goes. What somebody is just
+-- retrying, reviewing or removing is left to him. early: there is no room, as
+-- for part_keepers().
 create function jobq.default_clean(n int, early boolean default false) returns text
 language plpgsql as $$
 declare
 	gone bigint[];
+	letters bigint[];
 begin
-	select array_agg(t.id) into gone
-	from (
+	gone := array(
 		select j.id
 		from jobq.job_default j
 		join jobq.queue q on q.id = j.queue
@@ -283,14 +288,16 @@ begin
 		where a.finished_at <= now() - jobq.ms(case a.outcome when 1 then q.keep_completed_ms
 		    when 3 then q.keep_dead_ms else q.keep_cancelled_ms end)
 		    or early and (a.outcome <> 3 or jobq.is_reviewed(j.id))
-		limit n
-	) t;
+		limit n for update of j, a skip locked);
+	letters := array(select d.job from jobq.dead d where d.job = any (gone) for update skip locked);
+	gone := array(select g from unnest(gone) g
+	    where g = any (letters) or not exists (select from jobq.dead d where d.job = g));
 	delete from jobq.history_default h using jobq.queue q
 	where q.id = h.queue and (early or h.finished_at <= now() - jobq.ms(q.keep_history_ms));
-	if gone is null then
+	if gone = '{}' then
 		return null;
 	end if;
-	delete from jobq.dead d where d.job = any (gone);
+	delete from jobq.dead d where d.job = any (letters);
 	delete from jobq.output o where o.job = any (gone);
 	delete from jobq.progress o where o.job = any (gone);
 	delete from jobq.job_default j where j.id = any (gone);
@@ -521,7 +528,8 @@ $$;
 create function jobq.sweep_out() returns void
 language plpgsql as $$
 begin
-	delete from jobq.uniq u where u.until <= clock_timestamp();
+	delete from jobq.uniq u where u.ctid = any (array(
+	    select k.ctid from jobq.uniq k where k.until <= clock_timestamp() for update skip locked));
 	delete from jobq.held h where exists (select from jobq.attempt a
 	    where a.job = h.job and a.attempt = h.attempt)
 	    or not exists (select from jobq.pool p where p.id = h.pool);
@@ -538,13 +546,26 @@ begin
 	delete from jobq.depth d where d.at < now() - interval '1 year';
 	delete from jobq.size s where s.at < now() - interval '90 days';
 	delete from jobq.request r where r.at < now() - interval '1 day';
-	perform jobq.audit_seal(20000), jobq.audit_forget('1 year');
 	delete from jobq.workflow_run w where w.state <> 'running' and w.finished_at < now() - interval '90 days';
 	delete from jobq.webhook_event e where e.received_at < now() - interval '7 days';
 	delete from jobq.pool p where p.pull and p.seen < now() - interval '1 day'
 	    and not exists (select from jobq.pull u where u.pool = p.id);
 	delete from jobq.node n where n.seen < now() - interval '30 days'
 	    and not exists (select from jobq.pool p where p.node = n.id);
+end
+$$;
+
+-- Do one of these things. Null: nothing was to be said, or somebody who has a
+-- transaction open has what it needs; next time, then.
+create function jobq.try_to(call text) returns text
+language plpgsql as $$
+declare
+	line text;
+begin
+	execute 'select jobq.' || call into line;
+	return nullif(line, '');
+exception when lock_not_available then
+	return null;
 end
 $$;
 
@@ -556,39 +577,37 @@ $$;
 --              finished goes before its time. 0: as many as there are
 create function jobq.maintain(keep_size bigint default 0) returns setof text
 language plpgsql
-set lock_timeout = '1s' as $$
+set lock_timeout = '0.1s' as $$
 declare
+	call text;
 	line text;
 	first int;
 	early boolean;
+	exclusive constant text[] := '{part_make(),turn_rotate(),claim_rotate(),part_drop(),history_drop()}';
 begin
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), -2) then
 		return;
 	end if;
 	update jobq.meta set last_xid = pg_current_xact_id(), keep_size = maintain.keep_size;
 	early := keep_size > 0 and jobq.bytes() > keep_size;
-	perform jobq.sweep_out();
-	perform jobq.tally_fold();
 	-- autovacuum leaves small tables alone, and then a view is thought so
 	-- costly that it is compiled, which takes a second
-	analyze jobq.queue, jobq.node, jobq.serves, jobq.pool, jobq.worker, jobq.held, jobq.released, jobq.withdrawn;
+	analyze (skip_locked) jobq.queue, jobq.node, jobq.serves, jobq.pool, jobq.worker, jobq.held, jobq.released,
+	    jobq.withdrawn;
+	foreach call in array array['sweep_out()', 'tally_fold()', 'audit_seal(20000)', 'audit_forget(''1 year'')'] loop
+		perform jobq.try_to(call);
+	end loop;
 	if exists (select from jobq.waits) then
-		perform jobq.sweep(10000);
+		perform jobq.try_to('sweep(10000)');
 	end if;
-	line := jobq.audit_head();
-	if line is not null then
-		return next line;
-	end if;
-	line := jobq.default_clean(10000, early);
-	if line is not null then
-		return next line;
-	end if;
-	line := jobq.part_cut(keep_size);
-	if line is not null then
-		return next line;
-	end if;
+	foreach call in array array['audit_head()', format('default_clean(10000, %L)', early), format('part_cut(%s)', keep_size)] loop
+		line := jobq.try_to(call);
+		if line is not null then
+			return next line;
+		end if;
+	end loop;
 	if early then
-		line := coalesce(jobq.history_drop(true), jobq.part_drop(true));
+		line := coalesce(jobq.try_to('history_drop(true)'), jobq.try_to('part_drop(true)'));
 		if line is not null then
 			return next line;
 			return;
@@ -597,12 +616,7 @@ begin
 	-- another one first each time, so that none has to stand back for ever
 	first := nextval('jobq.round') % 5;
 	for i in 0 .. 4 loop
-		line := case (first + i) % 5
-		    when 0 then jobq.part_make()
-		    when 1 then jobq.turn_rotate()
-		    when 2 then jobq.claim_rotate()
-		    when 3 then jobq.part_drop()
-		    else jobq.history_drop() end;
+		line := jobq.try_to(exclusive[1 + (first + i) % 5]);
 		if line is not null then
 			return next line;
 			return;
