@@ -6,10 +6,10 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 26;
+use Test::More tests => 28;
 
 my $pg = schema();
-queues($pg, work => {}, nobody => {});
+queues($pg, work => {}, nobody => {}, rare => {});
 my ($pool, $q) = pool($pg, 'work');
 my ($one, $two) = map { $pg->session } 1 .. 2;
 sub many { my ($queue, $n) = @_; return $pg->query("SELECT count(jobq.enqueue('$queue', data => jsonb_build_object('n', i))) FROM generate_series(1, $n) i") }
@@ -98,6 +98,28 @@ is $pg->query("SELECT jobq.reap($pool)"), 1, '… and the job is taken away with
 ($pool) = pool($pg, 'work');
 is_deeply [ claim($pg, $pool, $q) ], ["$long:2"], '… and runs again';
 finish_ok($pg, $pool, "$long:2");
+
+# a claim that was slow to come, to the slot that was current when it began: just
+# when that slot is to be emptied, before it is locked
+my ($dropper, $gate) = map { $pg->session } 1 .. 2;
+my ($pool3, $q3) = pool($pg, 'rare');
+$pg->query('ALTER FUNCTION jobq.try_lock RENAME TO lock_at_once');
+$pg->query('CREATE FUNCTION jobq.try_lock(patient interval, variadic tables text[]) RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN jobq.lock_at_once(patient, variadic tables); END $$');
+$slot = $pg->query('SELECT last_value FROM jobq.claim_slot');
+$pg->query("SELECT setval('jobq.claim_slot', 1 - $slot)");
+$gate->query('SELECT pg_advisory_lock(4711)');
+$dropper->send("SELECT jobq.claim_empty($slot)");
+wait_for { $pg->query("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'") } 'the lock to be tried for';
+many('rare', 1);
+$pg->query("SELECT setval('jobq.claim_slot', $slot)");
+my ($slow) = claim($pg, $pool3, $q3);
+$pg->query("SELECT setval('jobq.claim_slot', 1 - $slot)");
+$gate->query('SELECT pg_advisory_unlock(4711)');
+is $dropper->answer, '', 'a slot that a slow claim has come to is not emptied';
+is $pg->query("SELECT job || ':' || attempt FROM jobq.lease WHERE pool = $pool3"), $slow, '… and what it has leased is so';
+$pg->query('DROP FUNCTION jobq.try_lock; ALTER FUNCTION jobq.lock_at_once RENAME TO try_lock');
+finish_ok($pg, $pool3, $slow);
 
 # held by a snapshot: no dead rows behind
 $pg->query('VACUUM');

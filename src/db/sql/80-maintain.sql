@@ -439,7 +439,7 @@ declare
 	q smallint;
 	last jobq.claim;
 	queues smallint[];
-	fine boolean;
+	late boolean;
 begin
 	execute format('select array_agg(distinct queue) from jobq.claim_%s', slot) into queues;
 	foreach q in array coalesce(queues, '{}') loop
@@ -467,10 +467,12 @@ begin
 			from jobq.lease l join jobq.claim_%s c on c.queue = l.queue and c.batch = l.batch
 			where l.queue = $1 on conflict do nothing$q$, slot) using q;
 	end loop;
-	-- a claim that began before the slots changed may have come since
-	execute format('select not exists (select from jobq.claim_%s c where c.queue <> all ($1))', slot)
-	into fine using coalesce(queues, '{}');
-	if not fine or not jobq.try_lock('50 ms', 'claim_' || slot) then
+	if jobq.try_lock('50 ms', 'claim_' || slot) then
+		-- a claim that began before the slots changed may have come since
+		execute format('select exists (select from jobq.claim_%s c where c.queue <> all ($1))', slot)
+		into late using coalesce(queues, '{}');
+	end if;
+	if late is distinct from false then
 		raise exception 'not now' using errcode = '55P03';
 	end if;
 	execute format('truncate jobq.claim_%s', slot);
