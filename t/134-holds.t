@@ -231,4 +231,22 @@ is q1("count(*) FROM jobq.pool WHERE id = $other_pool"), 1, '… nothing is done
 q1(q{jobq.pause('other', type => 'x')});
 $pg->query("SELECT jobq.reap($other_pool); SELECT jobq.clear('other'); SELECT jobq.queue_remove('other')");
 is q1("count(*) FROM jobq.queues WHERE name = 'other'") + q1('count(*) FROM jobq.hold'), 0, 'cleared, it is, with its pauses';
+
+# … while somebody enqueues, who has not committed yet
+for my $case (['one', 'one', ''], ['two', qr/^two-\d+$/, 'two']) {
+	my ($name, $after, $made) = @$case;
+	queues($pg, $name => {});
+	$pg->query('DELETE FROM jobq.serves');
+	$claim->query('BEGIN');
+	my $id = $claim->query("SELECT jobq.enqueue('$name')");
+	$pg->query("SELECT jobq.queue_remove('$name')");
+	queues($pg, $made => {}) if $made;
+	unlike $pg->query('SELECT * FROM jobq.maintain()'), qr/there again/, 'a queue is removed';
+	$claim->query('COMMIT');
+	like join("\n", maintain_until { q1("state FROM jobq.jobs WHERE id = $id") } $pg), qr/there again.*: queue $name/,
+	    'it comes back with the job of a transaction that was open then';
+	like q1("queue FROM jobq.jobs WHERE id = $id"), qr/^$after$/, $made ? '… beside one that was made meanwhile' : '… under its name';
+	my ($pool_again, $again) = pool($pg, q1("queue FROM jobq.jobs WHERE id = $id"));
+	is join(' ', claim($db, $pool_again, $again)), "$id:1", '… and is run';
+}
 done_testing;

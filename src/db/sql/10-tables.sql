@@ -67,6 +67,13 @@ create table jobq.queue (
 	created_at timestamptz not null default now()
 );
 
+-- Queues that were removed lately: see queues_restore().
+create table jobq.removed (
+	id smallint primary key,
+	name text not null,
+	at timestamptz not null default clock_timestamp()
+);
+
 -- What of the queues is paused, where it is less than a whole one.
 create table jobq.hold (
 	queue smallint not null,	-- 0: every queue

@@ -661,6 +661,7 @@ begin
 	delete from jobq.hold h where h.queue = q.id;
 	delete from jobq.uniq u where u.queue = q.id;
 	delete from jobq.queue k where k.id = q.id;
+	insert into jobq.removed (id, name) values (q.id, q.name);
 	perform jobq.audit_add('remove', 'queue ' || q.name, '', was);
 end
 $$;

@@ -526,6 +526,28 @@ language sql as $$
 	    lost = t.lost + excluded.lost
 $$;
 
+-- A queue that was removed while a transaction was open which enqueues into it is
+-- there again when that has committed, under another name if somebody has made
+-- one of its name meanwhile.
+create function jobq.queues_restore() returns text
+language plpgsql as $$
+declare
+	names text;
+begin
+	delete from jobq.removed r where r.at < clock_timestamp() - interval '7 days';
+	with r as (
+		delete from jobq.removed r where exists (select from jobq.waiting(r.id)) returning r.id, r.name
+	), i as (
+		insert into jobq.queue (id, name)
+		select r.id, case when exists (select from jobq.queue q where q.name = r.name)
+		    then left(r.name, 57) || '-' || r.id else r.name end from r
+		returning name
+	)
+	select string_agg(i.name, ', ' order by i.name) into names from i;
+	return 'there again, since jobs were just being enqueued when it was removed: queue ' || names;
+end
+$$;
+
 -- Small things whose time is over.
 create function jobq.sweep_out() returns void
 language plpgsql as $$
@@ -602,7 +624,8 @@ begin
 	if exists (select from jobq.waits) then
 		perform jobq.try_to('sweep(10000)');
 	end if;
-	foreach call in array array['audit_head()', format('default_clean(10000, %L)', early), format('part_cut(%s)', keep_size)] loop
+	foreach call in array array['audit_head()', 'queues_restore()', format('default_clean(10000, %L)', early),
+	    format('part_cut(%s)', keep_size)] loop
 		line := jobq.try_to(call);
 		if line is not null then
 			return next line;
