@@ -100,13 +100,19 @@ begin
 	on conflict do nothing;
 	insert into jobq.schedule as s (name, queue, type, data, priority, tenant, spec, timezone, overlap,
 	    only_if, for_each, jitter_ms, enabled, description)
-	select c ->> 'name', (jobq.queue_get(c ->> 'queue')).id, coalesce(c ->> 'type', ''),
-	    coalesce(c -> 'data', '{}'), (c ->> 'priority')::int, c ->> 'tenant', c ->> 'spec',
-	    coalesce(c ->> 'timezone', 'UTC'), coalesce(c ->> 'overlap', 'allow'), coalesce(c ->> 'only_if', ''),
-	    coalesce(c ->> 'for_each', ''), coalesce((c ->> 'jitter_ms')::bigint, 0),
-	    coalesce((c ->> 'enabled')::boolean, true), coalesce(c ->> 'description', '')
-	from jsonb_array_elements(coalesce(config -> 'schedules', '[]')) c
-	order by c ->> 'name'
+	select k.*
+	from (
+		select c ->> 'name', (jobq.queue_get(c ->> 'queue')).id, coalesce(c ->> 'type', ''),
+		    coalesce(c -> 'data', '{}'), (c ->> 'priority')::int, c ->> 'tenant', c ->> 'spec',
+		    coalesce(c ->> 'timezone', 'UTC'), coalesce(c ->> 'overlap', 'allow'), coalesce(c ->> 'only_if', ''),
+		    coalesce(c ->> 'for_each', ''), coalesce((c ->> 'jitter_ms')::bigint, 0),
+		    coalesce((c ->> 'enabled')::boolean, true), coalesce(c ->> 'description', '')
+		from jsonb_array_elements(coalesce(config -> 'schedules', '[]')) c
+	) k (name, queue, type, data, priority, tenant, spec, timezone, overlap,
+	    only_if, for_each, jitter_ms, enabled, description)
+	where not exists (select from jobq.schedule o
+	    where o.name = k.name and o.origin = 'file' and to_jsonb(o) || to_jsonb(k) = to_jsonb(o))
+	order by k.name
 	on conflict (name) do update
 	set origin = 'file', definition = null, revision = 0, error = null,
 	    queue = excluded.queue, type = excluded.type, data = excluded.data, priority = excluded.priority,
@@ -118,12 +124,7 @@ begin
 	    -- what has changed begins now, and has missed nothing
 	    last_nominal = case when (s.spec, s.timezone) = (excluded.spec, excluded.timezone)
 	        and s.enabled >= excluded.enabled
-	        then s.last_nominal else greatest(s.last_nominal, clock_timestamp()) end
-	where (s.origin, s.queue, s.type, s.data, s.priority, s.tenant, s.spec, s.timezone, s.overlap,
-	        s.only_if, s.for_each, s.jitter_ms, s.enabled, s.description)
-	    is distinct from ('file', excluded.queue, excluded.type, excluded.data, excluded.priority,
-	        excluded.tenant, excluded.spec, excluded.timezone, excluded.overlap, excluded.only_if,
-	        excluded.for_each, excluded.jitter_ms, excluded.enabled, excluded.description);
+	        then s.last_nominal else greatest(s.last_nominal, clock_timestamp()) end;
 	if found then
 		perform jobq.schedules_changed();
 	end if;
