@@ -189,8 +189,10 @@ $$;
 -- Remove the oldest partition of jobs whose time is over: the few that must
 -- stay go to the default partition, the ended attempts become history, and
 -- the rest is dropped as a whole. Null: nothing to do, or not now. A
--- partition of which more than 20,000 must stay is left until they are fewer;
--- one of which an open transaction may have ids (a prepared one that a restart of
+-- partition of which more than 20,000 must stay, since to move so many keeps all
+-- others waiting for a third of a second, is left until they are fewer, or until
+-- partitions pile up: then five times as many are better moved than all kept.
+-- One of which an open transaction may have ids (a prepared one that a restart of
 -- the server has found is -1/… from then on), until that has ended: what it
 -- enqueues is not seen by the look at what must stay.
 -- early: there is no room, so whatever its time says.
@@ -201,6 +203,7 @@ declare
 	keep bigint[];
 	went jsonb;
 	size bigint;
+	most int := case when (select count(*) from jobq.part k where k.state = 'live') > 6 then 100000 else 20000 end;
 	shortest interval := (select case when early then '0' else
 	    jobq.ms(least(min(q.keep_completed_ms), min(q.keep_cancelled_ms))) end from jobq.queue q);
 begin
@@ -214,7 +217,7 @@ begin
 		return null;
 	end if;
 	keep := jobq.part_keepers(p.id, early);
-	if cardinality(keep) > 20000 then
+	if cardinality(keep) > most then
 		update jobq.part k set checked_at = clock_timestamp() where k.id = p.id;
 		return null;
 	end if;
