@@ -6,7 +6,7 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 use Jobqd;
 use Schema;
-use Test::More tests => 28;
+use Test::More tests => 29;
 
 my $pg = schema();
 queues($pg, work => {}, brief => { keep => { completed_ms => 1000, cancelled_ms => 1000, dead_ms => 2000 } });
@@ -93,6 +93,14 @@ $pg->query("UPDATE jobq.queue SET keep_completed_ms = 1000, keep_dead_ms = 10000
 back('2 seconds');
 is $pg->query("SELECT count(*) FROM jobq.jobs WHERE id = $short"), 0, 'each queue keeps its own for its own time (S3-52)';
 is $pg->query("SELECT string_agg(state, ' ') FROM jobq.jobs WHERE id IN ($dies, $long)"), 'dead completed', '… and each state';
+
+# the thousandth partition has nothing to do with limits
+$one->query('BEGIN');
+$one->query("SELECT pg_advisory_xact_lock(jobq.claim_lock(), jobq.limit_lock(l::smallint)) FROM generate_series(1, 32767) l");
+is $pg->query('BEGIN; INSERT INTO jobq.part (id, lo, hi) SELECT i, i * 1000000000000, i * 1000000000000 + 1 FROM generate_series(900, 5000) i;
+    SELECT count(*) FILTER (WHERE jobq.hold_part(lo)) FROM jobq.part WHERE id BETWEEN 900 AND 5000; ROLLBACK') =~ s/\s//gr, 4101,
+    'a limit that is locked keeps nobody from a partition';
+$one->query('ROLLBACK');
 
 # a disaster: nobody made partitions
 $pg->query("SELECT setval('jobq.job_id', 9000000000)");

@@ -124,4 +124,14 @@ $user->query('COMMIT');
 $pg->query('SELECT * FROM jobq.maintain()') for 1 .. 3;
 is state($pg, $dead), 'ready', '… and is there';
 ok +(grep { $_ eq "$dead:2" } claim($pg, $pool, $q)), '… and is run';
+
+# what is ready is given another turn, which maintain() must not copy; the rest it does
+$user->query("BEGIN; SELECT jobq.enqueue('unique', unique_key => 'mine', priority => 1); SET CONSTRAINTS ALL IMMEDIATE");
+is $user->query("SELECT lane / 256 FROM jobq.turn WHERE job = $owner"), 1, 'a transaction is open that has replaced a job that is ready';
+put("'work'");
+finish_ok($pg, $pool, claim($pg, $pool, $q));
+isnt $pg->query('SELECT count(*) FROM jobq.tally'), 0, '… another has ended';
+$pg->query('SELECT * FROM jobq.maintain()');
+is $pg->query('SELECT count(*) FROM jobq.tally'), 0, '… and the house is kept';
+$user->query('ROLLBACK');
 done_testing;

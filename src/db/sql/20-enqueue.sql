@@ -309,8 +309,8 @@ begin
 	end if;
 
 	stays := jobq.keeps_turn(q, c);
-	if not stays then	-- maintain() copies turns
-		perform pg_advisory_xact_lock_shared(jobq.claim_lock(), -2);
+	if not stays then
+		perform pg_advisory_xact_lock_shared(jobq.claim_lock(), -3);
 	end if;
 	perform pg_advisory_xact_lock_shared(jobq.claim_lock(), q.id);
 	if jobq.has_begun(q.id, c.job) then

@@ -2,8 +2,8 @@
 -- any period, how many may run at a time, how long apart they start.
 --
 -- They are asked and charged by a claim, for all that it takes at once. A
--- limit is locked until the claim's transaction ends (claim_lock(), -1000 less
--- its id), after the queue, and several in the order of their ids.
+-- limit is locked until the claim's transaction ends (limit_lock()), after the
+-- queue, and several in the order of their ids.
 --
 -- A period is counted in 100 steps. Of the newest 103 steps together no more may
 -- start than the rate allows: a job that is taken in one step is started in it

@@ -14,10 +14,19 @@
 -- With one job a claim costs what its statements cost to begin, a dozen
 -- microseconds each and as much for every partition; so there are few.
 
--- The locks of this schema: claims of a queue (and what must not run beside
--- them) take (claim_lock(), queue id).
+-- The locks of this schema are (claim_lock(), n), n being
+--   a queue's id     its claims, and what must not run beside them
+--   0                statistics_take()
+--   -1               who sleeps
+--   -2               maintain()
+--   -3               turns are being copied; shared: somebody removes one
+--   -1000 less …     limits: limit_lock()
+--   -100000 less …   partitions: part_lock()
 create function jobq.claim_lock() returns int
 language sql immutable parallel safe as $$ select hashtext('jobq') $$;
+
+create function jobq.part_lock(id int) returns int
+language sql immutable parallel safe as $$ select -100000 - id $$;
 
 -- Where the claims of a queue stand, and what the next one takes.
 create type jobq.cursors as (

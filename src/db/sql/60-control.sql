@@ -322,7 +322,7 @@ $$;
 -- false: it is just being removed.
 create function jobq.hold_part(job bigint) returns boolean
 language sql as $$
-	select coalesce((select pg_try_advisory_xact_lock_shared(jobq.claim_lock(), -2 - p.id)
+	select coalesce((select pg_try_advisory_xact_lock_shared(jobq.claim_lock(), jobq.part_lock(p.id))
 	    from jobq.part p where hold_part.job >= p.lo and hold_part.job < p.hi), true)
 $$;
 

@@ -213,7 +213,7 @@ begin
 	    and not exists (select from jobq.writers() w where w = any (k.writers) or w like '-1/%')
 	order by k.checked_at nulls first, k.id limit 1;
 	-- nobody may bring a dead job of it back from here on
-	if not found or not pg_try_advisory_xact_lock(jobq.claim_lock(), -2 - p.id) then
+	if not found or not pg_try_advisory_xact_lock(jobq.claim_lock(), jobq.part_lock(p.id)) then
 		return null;
 	end if;
 	keep := jobq.part_keepers(p.id, early);
@@ -369,6 +369,7 @@ begin
 	if (select count(*) from jobq.slot_turns(slot, null, n + 1)) > n then
 		return null;
 	end if;
+	perform pg_advisory_xact_lock(jobq.claim_lock(), -3);
 	insert into jobq.turn (xid, job, slot, queue, lane, attempt)
 	select t.xid, t.job, k.last_value, t.queue, t.lane, t.attempt
 	from jobq.slot_turns(turn_empty.slot, null, null) t, jobq.turn_slot k
