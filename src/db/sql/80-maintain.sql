@@ -192,9 +192,9 @@ $$;
 -- partition of which more than 20,000 must stay, since to move so many keeps all
 -- others waiting for a third of a second, is left until they are fewer, or until
 -- partitions pile up: then five times as many are better moved than all kept.
--- One of which an open transaction may have ids (a prepared one that a restart of
--- the server has found is -1/… from then on), until that has ended: what it
--- enqueues is not seen by the look at what must stay.
+-- One of which an open transaction may have ids is left until that has ended,
+-- since what it enqueues is not seen by the look at what must stay. (A prepared
+-- transaction that a restart of the server has found is -1/… from then on.)
 -- early: there is no room, so whatever its time says.
 create function jobq.part_drop(early boolean default false) returns text
 language plpgsql as $$
