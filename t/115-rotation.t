@@ -103,13 +103,11 @@ finish_ok($pg, $pool, "$long:2");
 # when that slot is to be emptied, before it is locked
 my ($dropper, $gate) = map { $pg->session } 1 .. 2;
 my ($pool3, $q3) = pool($pg, 'rare');
-$pg->query('ALTER FUNCTION jobq.try_lock RENAME TO lock_at_once');
-$pg->query('CREATE FUNCTION jobq.try_lock(patient interval, variadic tables text[]) RETURNS boolean LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN jobq.lock_at_once(patient, variadic tables); END $$');
+lock_gate($pg);
 $slot = $pg->query('SELECT last_value FROM jobq.claim_slot');
 $pg->query("SELECT setval('jobq.claim_slot', 1 - $slot)");
 $gate->query('SELECT pg_advisory_lock(4711)');
-$dropper->send("SELECT jobq.claim_empty($slot)");
+$dropper->send("SELECT jobq.try_to('claim_empty($slot)')");
 wait_for { $pg->query("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'") } 'the lock to be tried for';
 many('rare', 1);
 $pg->query("SELECT setval('jobq.claim_slot', $slot)");
@@ -118,7 +116,6 @@ $pg->query("SELECT setval('jobq.claim_slot', 1 - $slot)");
 $gate->query('SELECT pg_advisory_unlock(4711)');
 is $dropper->answer, '', 'a slot that a slow claim has come to is not emptied';
 is $pg->query("SELECT job || ':' || attempt FROM jobq.lease WHERE pool = $pool3"), $slow, '… and what it has leased is so';
-$pg->query('DROP FUNCTION jobq.try_lock; ALTER FUNCTION jobq.lock_at_once RENAME TO try_lock');
 finish_ok($pg, $pool3, $slow);
 
 # held by a snapshot: no dead rows behind

@@ -25,10 +25,8 @@ sub cut {
 	return part_of($id);
 }
 
-# The moment between the look at what must stay and the lock, as long as we like.
-$pg->query('ALTER FUNCTION jobq.try_lock RENAME TO lock_at_once');
-$pg->query('CREATE FUNCTION jobq.try_lock(patient interval, variadic tables text[]) RETURNS boolean LANGUAGE plpgsql AS
-    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN jobq.lock_at_once(patient, variadic tables); END $$');
+# between the look at what must stay and the lock
+lock_gate($pg);
 my ($gate, $dropper) = map { $pg->session } 1 .. 2;
 sub drop_while {
 	my ($what) = @_;

@@ -1,4 +1,4 @@
-# Each function that applications and people call, in a transaction that is left
+# Each function that applications and people change something with, in a transaction that is left
 # open, beside each that jobqd calls: none of these waits for it for longer than
 # it has to, or fails, but for those few that must.
 use strict;
@@ -12,7 +12,8 @@ use Test::More;
 my $pg = schema();
 my $register = q{jobq.register('{"node": "test", "queues": [{"name": "work"}, {"name": "keyed", "key": "data.k"},
     {"name": "unique", "unique_conflict": "replace"}, {"name": "other"}],
-    "schedules": [{"name": "hourly", "queue": "work", "spec": "1h", "priority": 3, "data": {"a": [1, null]}}], "alerts": [{"name": "backlog", "metric": "backlog",
+    "schedules": [{"name": "hourly", "queue": "work", "spec": "1h", "priority": 3, "data": {"a": [1, null]}}],
+    "workflows": {"flow": {"steps": {"a": {"queue": "work"}, "b": {"queue": "other", "after": ["a"]}}}}, "alerts": [{"name": "backlog", "metric": "backlog",
     "kind": "count", "severity": "warning", "above": "5", "window": "5m", "for": "0", "repeat": "0", "escalate_after": "0",
     "min_jobs": 0, "queues": [], "notify": [], "escalate_notify": []}]}')};
 queues($pg, gone => {});
@@ -63,6 +64,7 @@ my @calls = (
 	"clear('work')", "clear('other')", "pause('work')", "pause('*')", q{pause('work', until => now() + interval '1 h', type => 't')},
 	q{pause('other', until => clock_timestamp() + interval '1 ms')}, "resume('work')", "queue_remove('gone')",
 	"schedule_pause('hourly')", "schedule_run('hourly')", "schedule_pause('s')", "schedule_run('s')", q{schedule_put('t', '{"every": "1s", "queue": "work"}')}, "schedule_remove('s')",
+	"schedule_resume('hourly')", "workflow('flow')", "workflow_retry($batch)", "alert_ack('backlog')", "alert_reset('backlog')", "alert_unsilence('backlog')",
 	q{alert_set('backlog', '{"above": "7"}')}, q{alert_silence('backlog', now() + interval '1 h')},
 	'audit_verify()', 'report_json()', "statistics_take('1 day')",
 );

@@ -7,7 +7,7 @@ use warnings;
 use Exporter qw(import);
 use Jobqd;
 
-our @EXPORT = qw(schema queues claim claim_ids finish_ok finish_failed pool maintain_until state);
+our @EXPORT = qw(schema queues claim claim_ids finish_ok finish_failed pool maintain_until state lock_gate);
 
 # A PostgreSQL with the schema in it. Settings as Jobqd::Postgres has them; and
 # owner => the ordinary role that owns the schema and connects, from then on.
@@ -81,6 +81,15 @@ sub finish_failed {
 sub state {
 	my ($pg, $id) = @_;
 	return $pg->query("SELECT state FROM jobq.jobs WHERE id = $id");
+}
+
+# Make try_lock() wait while somebody has (4711) locked: the moment between what it
+# is called after and the lock, as long as a test likes.
+sub lock_gate {
+	my ($pg) = @_;
+	$pg->query('ALTER FUNCTION jobq.try_lock RENAME TO lock_at_once');
+	$pg->query('CREATE FUNCTION jobq.try_lock(patient interval, variadic tables text[]) RETURNS boolean LANGUAGE plpgsql AS
+	    $$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN jobq.lock_at_once(patient, variadic tables); END $$');
 }
 
 # Call maintain() until the condition holds; returns all its lines.

@@ -359,7 +359,8 @@ $$;
 -- Empty a slot of turn. Turns of it that are still to be claimed are copied
 -- to the current slot first, just as they are: a claim takes a turn once,
 -- however often it is there. They hold nothing up, and keep their places.
--- Null: busy, or more than n turns are open (n null: however many).
+-- Null: more than n turns are open (n null: however many). Error 55P03: busy; the
+-- copies are undone.
 create function jobq.turn_empty(slot int, n int) returns text
 language plpgsql as $$
 declare
@@ -382,8 +383,6 @@ begin
 	execute format('truncate jobq.turn_%s', slot);
 	return format('emptied turn slot %s%s', slot,
 	    case when copied > 0 then format(', %s turns moved on', copied) else '' end);
-exception when lock_not_available then
-	return null;	-- the copies are undone
 end
 $$;
 
@@ -437,6 +436,7 @@ $$;
 
 -- Empty a slot of claim: the last claim of a queue is repeated in the current
 -- slot, and open ones go to `held`. Nobody claims of these queues meanwhile.
+-- Error 55P03: busy.
 create function jobq.claim_empty(slot int) returns text
 language plpgsql as $$
 declare
@@ -481,8 +481,6 @@ begin
 	end if;
 	execute format('truncate jobq.claim_%s', slot);
 	return format('emptied claim slot %s', slot);
-exception when lock_not_available then
-	return null;
 end
 $$;
 
