@@ -97,7 +97,9 @@ $$;
 
 -- Let new jobs get ids of the next partition, when the current one is large
 -- (1 GB, or an eighth of all that may be kept) or old (a sixth of the shortest
--- time completed jobs are kept).
+-- time completed jobs are kept). Each partition costs every claim some
+-- microseconds: where more than ten are kept they must be a growing part of all,
+-- so that there are hardly ever more than fifteen, however much is kept.
 create function jobq.part_cut(keep_size bigint default 0) returns text
 language plpgsql as $$
 declare
@@ -105,8 +107,9 @@ declare
 	p jobq.part;
 	next jobq.part;
 	size bigint;
+	live int;
+	kept bigint;
 	large bigint := least(1073741824, nullif(keep_size, 0) / 8);
-	live int := (select count(*) from jobq.part k where k.state = 'live');
 	age interval := (select greatest(jobq.ms(min(q.keep_completed_ms) / 6), '1 minute') from jobq.queue q);
 begin
 	select * into p from jobq.part k where k.state = 'live' and at >= k.lo and at < k.hi;
@@ -122,9 +125,12 @@ begin
 	if not found then
 		return null;	-- none made yet
 	end if;
-	size := pg_table_size(format('jobq.job_%s', p.id)) + pg_table_size(format('jobq.attempt_%s', p.id));
-	if size < 65536 or live > 12
-	    or (size < large and clock_timestamp() < p.made_at + age) then
+	select count(*), sum(s.bytes), sum(s.bytes) filter (where s.id = p.id) into live, kept, size
+	from (
+		select k.id, pg_table_size(format('jobq.job_%s', k.id)) + pg_table_size(format('jobq.attempt_%s', k.id)) as bytes
+		from jobq.part k where k.state = 'live'
+	) s;
+	if size < greatest(65536, kept / 8 * (live - 10)) or (size < large and clock_timestamp() < p.made_at + age) then
 		return null;
 	end if;
 	perform setval('jobq.job_id', next.lo, false);
@@ -191,7 +197,8 @@ $$;
 -- the rest is dropped as a whole. Null: nothing to do, or not now. A
 -- partition of which more than 20,000 must stay, since to move so many keeps all
 -- others waiting for a third of a second, is left until they are fewer, or until
--- partitions pile up: then five times as many are better moved than all kept.
+-- partitions pile up: then five times as many are better moved than all kept,
+-- and a million at last, before the disk is full.
 -- One of which an open transaction may have ids is left until that has ended,
 -- since what it enqueues is not seen by the look at what must stay. (A prepared
 -- transaction that a restart of the server has found is -1/… from then on.)
@@ -203,7 +210,8 @@ declare
 	keep bigint[];
 	went jsonb;
 	size bigint;
-	most int := case when (select count(*) from jobq.part k where k.state = 'live') > 6 then 100000 else 20000 end;
+	live int := (select count(*) from jobq.part k where k.state = 'live');
+	most int := case when live > 12 then 1000000 when live > 6 then 100000 else 20000 end;
 	shortest interval := (select case when early then '0' else
 	    jobq.ms(least(min(q.keep_completed_ms), min(q.keep_cancelled_ms))) end from jobq.queue q);
 begin
