@@ -181,7 +181,8 @@ create table jobq.part (
 	cut_at timestamptz,		-- since when no new job gets an id of it
 	writers text[],			-- who had taken ids then and might still use them: see writers()
 	checked_at timestamptz,		-- last look whether it can go
-	gone jsonb			-- how many jobs of each queue went when it became history
+	gone jsonb,			-- how many jobs of each queue went when it became history
+	merging boolean not null default false	-- its attempts are copied into attempt_merge: see history_copy()
 );
 
 -- A chance to run. xid is that of the transaction it came to be in: the order

@@ -257,8 +257,9 @@ begin
 end
 $$;
 
--- Drop the oldest partition of history that no queue wants kept. early: there
--- is no room, so whatever they want.
+-- Drop the oldest partition of history that no queue wants kept, though it is
+-- just being merged with others: that begins anew, then. early: there is no room,
+-- so whatever they want.
 create function jobq.history_drop(early boolean default false) returns text
 language plpgsql as $$
 declare
@@ -272,12 +273,112 @@ begin
 		return null;
 	end if;
 	size := pg_total_relation_size(format('jobq.attempt_%s', p.id));
+	if p.merging then
+		drop table jobq.attempt_merge;
+		update jobq.part k set merging = false where k.merging;
+	end if;
 	execute format('drop table jobq.attempt_%s', p.id);
 	delete from jobq.part k where k.id = p.id;
 	perform jobq.audit_add('drop', 'history of partition ' || p.id, jsonb_build_object('jobs', p.gone,
 	    'bytes', size, 'early', early)::text);
 	return format('dropped the history of partition %s%s, of jobs of: %s (%s)', p.id,
 	    case when early then ' before its time' end, jobq.counts_text(p.gone), pg_size_pretty(size));
+end
+$$;
+
+-- Whoever asks for attempts by time looks into each partition of history, and
+-- locks three relations for each; with thousands the server has no room for so
+-- many locks. So there are 128, however long they are kept: when there are more,
+-- eight neighbours of about the same size (none is more than half of them all),
+-- the smallest such, are copied into one, but for what will be gone soon, and what
+-- would keep its oldest for more than an eighth of the time longer. Of 500 that
+-- would be there each attempt is copied once in its life, of 3000 twice.
+--
+-- This is what is still to be copied, up to n attempts.
+create function jobq.history_rest(n int) returns setof jobq.history
+language plpgsql
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off as $$
+declare
+	low bigint;
+	high bigint;
+	last record;
+begin
+	select min(k.lo), max(k.hi) into low, high from jobq.part k where k.merging;
+	select g.job, g.attempt into last from jobq.attempt_merge g order by g.job desc, g.attempt desc limit 1;
+	return query execute format($q$
+		select * from jobq.history h
+		where h.job >= %1$s and h.job < %2$s and (h.job, h.attempt) > (%1$s, %3$s::smallint)
+		order by h.job, h.attempt limit %4$s$q$, coalesce(last.job, low), high, coalesce(last.attempt, 0), n);
+end
+$$;
+
+-- Copy for so long. Nobody waits for it, and nothing is written to history but by
+-- maintain(), which leaves these ids alone meanwhile.
+create function jobq.history_copy(longest interval default '2 s') returns void
+language plpgsql as $$
+declare
+	began timestamptz := clock_timestamp();
+	kept interval := (select jobq.ms(max(q.keep_history_ms)) from jobq.queue q);
+	low bigint;
+	high bigint;
+	copied int;
+begin
+	if not exists (select from jobq.part k where k.merging) then
+		select w.lo, w.high into low, high
+		from (
+			select k.lo, last_value(k.hi) over eight as high, sum(k.hi - k.lo) over eight as ids, count(*) over eight as parts,
+			    k.cut_at, last_value(k.cut_at) over eight as till, count(*) over () as all_parts,
+			    max(k.bytes) over eight as most, sum(k.bytes) over eight as bytes
+			from (select *, pg_relation_size(format('jobq.attempt_%s', p.id)) as bytes
+			    from jobq.part p where p.state = 'history') k
+			window eight as (order by k.lo rows between current row and 7 following)
+		) w
+		where w.all_parts > 128 and w.parts = 8 and w.ids = w.high - w.lo and w.most <= w.bytes / 2
+		    and w.till - w.cut_at <= kept / 8 and w.cut_at > now() - 0.9 * kept
+		order by w.bytes limit 1;
+		if not found then
+			return;
+		end if;
+		update jobq.part k set merging = true where k.lo >= low and k.hi <= high;
+		create table jobq.attempt_merge (like jobq.attempt including all);
+		execute format('alter table jobq.attempt_merge add constraint attempt_ids check (job >= %s and job < %s)', low, high);
+	end if;
+	loop
+		insert into jobq.attempt_merge select * from jobq.history_rest(100000);
+		get diagnostics copied = row_count;
+		exit when copied < 100000 or clock_timestamp() > began + longest;
+	end loop;
+end
+$$;
+
+-- Put what has been copied in place of those it was copied from, when it is all.
+create function jobq.history_merge() returns text
+language plpgsql as $$
+declare
+	ids int[];
+	low bigint;
+	high bigint;
+	id int;
+begin
+	select array_agg(k.id order by k.lo), min(k.lo), max(k.hi) into ids, low, high from jobq.part k where k.merging;
+	if ids is null or exists (select from jobq.history_rest(1)) or not jobq.try_lock('0.5 s',
+	    variadic array['history', 'history_default'] || array(select format('attempt_%s', i) from unnest(ids) i)) then
+		return null;
+	end if;
+	foreach id in array ids loop
+		execute format('drop table jobq.attempt_%s', id);
+	end loop;
+	execute format('alter table jobq.attempt_merge rename to attempt_%s', ids[1]);
+	execute format('alter table jobq.history attach partition jobq.attempt_%s for values from (%s) to (%s)', ids[1], low, high);
+	update jobq.part k set hi = high, merging = false, cut_at = s.cut_at, gone = s.gone
+	from (
+		select (select max(p.cut_at) from jobq.part p where p.merging) as cut_at, coalesce(jsonb_object_agg(c.key, c.n), '{}') as gone
+		from (select e.key, sum(e.value::bigint) as n from jobq.part p, jsonb_each_text(p.gone) e
+		    where p.merging group by e.key) c
+	) s where k.id = ids[1];
+	delete from jobq.part k where k.merging;
+	return format('merged the history of partitions %s to %s (%s)', ids[1], id,
+	    pg_size_pretty(pg_total_relation_size(format('jobq.attempt_%s', ids[1]))));
 end
 $$;
 
@@ -296,9 +397,10 @@ begin
 		from jobq.job_default j
 		join jobq.queue q on q.id = j.queue
 		join jobq.attempt_default a on a.job = j.id and a.outcome in (1, 3, 4)
-		where a.finished_at <= now() - jobq.ms(case a.outcome when 1 then q.keep_completed_ms
+		where (a.finished_at <= now() - jobq.ms(case a.outcome when 1 then q.keep_completed_ms
 		    when 3 then q.keep_dead_ms else q.keep_cancelled_ms end)
-		    or early and (a.outcome <> 3 or jobq.is_reviewed(j.id))
+		    or early and (a.outcome <> 3 or jobq.is_reviewed(j.id)))
+		    and not exists (select from jobq.part p where p.merging and j.id >= p.lo and j.id < p.hi)
 		limit n for update of j, a skip locked);
 	letters := array(select d.job from jobq.dead d where d.job = any (gone) for update skip locked);
 	gone := array(select g from unnest(gone) g
@@ -617,7 +719,7 @@ declare
 	line text;
 	first int;
 	early boolean;
-	exclusive constant text[] := '{part_make(),turn_rotate(),claim_rotate(),part_drop(),history_drop()}';
+	exclusive constant text[] := '{part_make(),turn_rotate(),claim_rotate(),part_drop(),history_drop(),history_merge()}';
 begin
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), -2) then
 		return;
@@ -641,7 +743,9 @@ begin
 			return next line;
 		end if;
 	end loop;
-	if early then
+	if not early then
+		perform jobq.try_to('history_copy()');
+	else
 		line := coalesce(jobq.try_to('history_drop(true)'), jobq.try_to('part_drop(true)'));
 		if line is not null then
 			return next line;
@@ -649,9 +753,9 @@ begin
 		end if;
 	end if;
 	-- another one first each time, so that none has to stand back for ever
-	first := nextval('jobq.round') % 5;
-	for i in 0 .. 4 loop
-		line := jobq.try_to(exclusive[1 + (first + i) % 5]);
+	first := nextval('jobq.round') % 6;
+	for i in 0 .. 5 loop
+		line := jobq.try_to(exclusive[1 + (first + i) % 6]);
 		if line is not null then
 			return next line;
 			return;
