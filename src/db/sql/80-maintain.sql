@@ -232,6 +232,9 @@ begin
 	went := jobq.part_counts(p.id, keep);
 	-- nor is somebody just reviewing one
 	perform from jobq.dead o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep) for update nowait;
+	-- these may be as many as the jobs; nobody sees them any more
+	delete from jobq.output o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
+	delete from jobq.progress o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	-- who writes an end looks at the job then; few go the other way
 	if not jobq.try_lock('0.5 s', 'attempt', 'history', 'job', 'attempt_default', 'history_default',
 	    'job_default', 'attempt_' || p.id, 'job_' || p.id) then
@@ -247,8 +250,6 @@ begin
 	    p.id, p.lo, p.hi);
 	execute format('drop table jobq.job_%s', p.id);
 	update jobq.part k set state = 'history', gone = went where k.id = p.id;
-	delete from jobq.output o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
-	delete from jobq.progress o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	delete from jobq.dead o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	perform jobq.audit_add('drop', 'partition ' || p.id, jsonb_build_object('jobs', went, 'stay', cardinality(keep),
 	    'bytes', size, 'early', early)::text);
