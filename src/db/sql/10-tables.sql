@@ -271,6 +271,7 @@ create table jobq.uniq (
 	constraint uniq_key unique nulls not distinct (queue, key, tenant)
 );
 create index uniq_job on jobq.uniq (job);
+create index uniq_until on jobq.uniq (until) where until is not null;
 
 -- What is to become of jobs whose unique key was taken when somebody enqueued
 -- the same again: those are made so when that transaction commits, which is
