@@ -29,7 +29,8 @@ begin
 	select coalesce(jsonb_agg(jsonb_build_object('name', a.name, 'queue', a.queue, 'state', a.state,
 	    'value', a.value, 'since', a.since)), '[]') into alerts
 	from jobq.alerts a where a.state <> 'ended';
-	select count(*) into dead_letters from jobq.dead_letters d where d.reviewed_at is null;
+	select count(*) into dead_letters from jobq.dead d join jobq.queue q on q.id = d.queue
+	where d.reviewed_at is null and d.died_at > now() - jobq.ms(q.keep_dead_ms);
 	select string_agg(translate(format('%s: %s; %s', c.subject, c.finding, c.advice), E'\r\n', '  '), E'\n') into problems
 	from jobq.checkup(null, client_pid, notified) c where c.level <> 'ok' and c.subject <> 'workers';
 end
