@@ -91,7 +91,8 @@ round_new(const struct conf *conf, struct loop *loop, struct pg *pg)
 	r->health_sql = stmt_in_schema(r->channel != NULL ? probing_statement :
 	    health_statement, schema);
 	r->maintain_sql = stmt_in_schema(
-	    "SELECT line FROM jobq.maintain($1::bigint) AS line", schema);
+	    "SELECT line FROM jobq.maintain($1::bigint, $2::int) AS line",
+	    schema);
 	r->statistics_sql = stmt_in_schema("SELECT rows, again_ms FROM "
 	    "jobq.statistics_take($1::bigint * interval '1 ms')", schema);
 	r->gauges = gauges_new(conf, pg);
@@ -172,9 +173,11 @@ interval(void *arg)
 	char keep_size[24];
 	snprintf(keep_size, sizeof(keep_size), "%" PRId64,
 	    r->conf->monitor.keep_size);
-	const char *params[] = { keep_size };
-	if (pg_query(r->pg, r->maintain_sql, 1, params, maintained, r, &e) == 0)
-		r->busy++;
+	const char *steps[][2] = { { keep_size, "1" }, { keep_size, "2" } };
+	for (size_t i = 0; i < 2; i++)
+		if (pg_query(r->pg, r->maintain_sql, 2, steps[i], maintained, r,
+		    &e) == 0)
+			r->busy++;
 }
 
 void

@@ -706,62 +706,75 @@ exception when lock_not_available then
 end
 $$;
 
+-- Of these calls one, the first that has something to say. They are begun with
+-- another one each time, so that none has to stand back for ever.
+create function jobq.try_one(variadic calls text[]) returns text
+language plpgsql as $$
+declare
+	first bigint := nextval('jobq.round');
+	line text;
+begin
+	for i in 0 .. cardinality(calls) - 1 loop
+		line := jobq.try_to(calls[1 + (first + i) % cardinality(calls)]);
+		exit when line is not null;
+	end loop;
+	return line;
+end
+$$;
+
 -- One round of all this; the lines are for the log. One at a time in the
 -- cluster; whoever else calls it returns at once. Of what locks a table
 -- exclusively only one thing is done, and last: the lock goes with the end of
 -- this statement, and no work comes after it.
 --   keep_size  as many bytes may all be; when it is more the oldest that is
 --              finished goes before its time. 0: as many as there are
-create function jobq.maintain(keep_size bigint default 0) returns setof text
+--   step       1: the small things, 2: what takes its time; each of these in a
+--              statement of its own, so that nobody waits during the second for a
+--              row that the first removes. Null: both
+create function jobq.maintain(keep_size bigint default 0, step int default null) returns setof text
 language plpgsql
 set lock_timeout = '0.1s' as $$
 declare
 	call text;
 	line text;
-	first int;
-	early boolean;
-	exclusive constant text[] := '{part_make(),turn_rotate(),claim_rotate(),part_drop(),history_drop(),history_merge()}';
+	early boolean := keep_size > 0 and jobq.bytes() > keep_size;
 begin
 	if not pg_try_advisory_xact_lock(jobq.claim_lock(), -2) then
 		return;
 	end if;
-	update jobq.meta set last_xid = pg_current_xact_id(), keep_size = maintain.keep_size;
-	early := keep_size > 0 and jobq.bytes() > keep_size;
-	-- autovacuum leaves small tables alone, and then a view is thought so
-	-- costly that it is compiled, which takes a second
-	analyze (skip_locked) jobq.queue, jobq.node, jobq.serves, jobq.pool, jobq.worker, jobq.held, jobq.released,
-	    jobq.withdrawn;
-	foreach call in array array['sweep_out()', 'tally_fold()', 'audit_seal(20000)', 'audit_forget(''1 year'')'] loop
-		perform jobq.try_to(call);
-	end loop;
-	if exists (select from jobq.waits) then
-		perform jobq.try_to('sweep(10000)');
+	if step is distinct from 2 then
+		update jobq.meta set last_xid = pg_current_xact_id(), keep_size = maintain.keep_size;
+		-- autovacuum leaves small tables alone, and then a view is thought so
+		-- costly that it is compiled, which takes a second
+		analyze (skip_locked) jobq.queue, jobq.node, jobq.serves, jobq.pool, jobq.worker, jobq.held, jobq.released,
+		    jobq.withdrawn;
+		foreach call in array array['sweep_out()', 'tally_fold()', 'audit_seal(20000)', 'audit_forget(''1 year'')'] loop
+			perform jobq.try_to(call);
+		end loop;
+		if exists (select from jobq.waits) then
+			perform jobq.try_to('sweep(10000)');
+		end if;
+		foreach call in array array['audit_head()', 'queues_restore()', format('default_clean(10000, %L)', early),
+		    format('part_cut(%s)', keep_size)] loop
+			line := jobq.try_to(call);
+			if line is not null then
+				return next line;
+			end if;
+		end loop;
 	end if;
-	foreach call in array array['audit_head()', 'queues_restore()', format('default_clean(10000, %L)', early),
-	    format('part_cut(%s)', keep_size)] loop
-		line := jobq.try_to(call);
-		if line is not null then
-			return next line;
+	if step is distinct from 1 then
+		line := null;
+		if early then
+			line := coalesce(jobq.try_to('history_drop(true)'), jobq.try_to('part_drop(true)'));
+		else
+			perform jobq.try_to('history_copy()');
 		end if;
-	end loop;
-	if not early then
-		perform jobq.try_to('history_copy()');
-	else
-		line := coalesce(jobq.try_to('history_drop(true)'), jobq.try_to('part_drop(true)'));
+		line := coalesce(line, jobq.try_one('part_make()', 'turn_rotate()', 'claim_rotate()', 'part_drop()', 'history_drop()',
+		    'history_merge()'));
 		if line is not null then
 			return next line;
-			return;
 		end if;
 	end if;
-	-- another one first each time, so that none has to stand back for ever
-	first := nextval('jobq.round') % 6;
-	for i in 0 .. 5 loop
-		line := jobq.try_to(exclusive[1 + (first + i) % 6]);
-		if line is not null then
-			return next line;
-			return;
-		end if;
-	end loop;
 end
 $$;
 
