@@ -25,21 +25,16 @@ next_part();
 is live(), 10, 'ten partitions of the same size, of which one is empty, and the next';
 enqueue(30);
 like cut(), qr/^partition 9 is full/, 'a small one is followed by the next when it is as old or as large as it may be';
-next_part();
-enqueue(30);
-is cut(), '', 'an eleventh is not before it is an eighth of all';
-enqueue(100);
-like cut(), qr/^partition 10 is full/, '… but then';
-next_part();
-enqueue(150);
-is cut(), '', 'a twelfth is not before it is two eighths';
-enqueue(250);
-like cut(), qr/^partition 11 is full/, '… but then';
-next_part();
-enqueue(400);
-is cut(), '', 'a thirteenth is not before it is three';
-enqueue(500);
-like cut(), qr/^partition 12 is full/, '… but then, so that no number is the last';
+for ([ 10, 30, 100, 'an eleventh is not before it is an eighth of all', '… but then' ],
+    [ 11, 150, 250, 'a twelfth is not before it is two eighths', '… but then' ],
+    [ 12, 400, 500, 'a thirteenth is not before it is three', '… but then, so that no number is the last' ]) {
+	my ($part, $few, $more, $not, $then) = @$_;
+	next_part();
+	enqueue($few);
+	is cut(), '', $not;
+	enqueue($more);
+	like cut(), qr/^partition $part is full/, $then;
+}
 is live(), 13, 'that many are there';
 is $pg->query("SELECT count(*) FROM jobq.job j WHERE j.id < 9000000000"), 4 * 830, 'with their jobs';
 done_testing;

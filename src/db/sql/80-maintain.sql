@@ -99,7 +99,7 @@ $$;
 -- (1 GB, or an eighth of all that may be kept) or old (a sixth of the shortest
 -- time completed jobs are kept). Each partition costs every claim some
 -- microseconds: where more than ten are kept they must be a growing part of all,
--- so that there are hardly ever more than fifteen, however much is kept.
+-- so that there are hardly ever more than seventeen, however much is kept.
 create function jobq.part_cut(keep_size bigint default 0) returns text
 language plpgsql as $$
 declare
@@ -232,7 +232,8 @@ begin
 	went := jobq.part_counts(p.id, keep);
 	-- nor is somebody just reviewing one
 	perform from jobq.dead o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep) for update nowait;
-	-- these may be as many as the jobs; nobody sees them any more
+	-- these may be as many as the jobs: not under the lock, though they are gone if
+	-- it is not to be had
 	delete from jobq.output o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	delete from jobq.progress o where o.job >= p.lo and o.job < p.hi and o.job <> all (keep);
 	-- who writes an end looks at the job then; few go the other way
@@ -289,7 +290,7 @@ $$;
 
 -- Whoever asks for attempts by time looks into each partition of history, and
 -- locks three relations for each; with thousands the server has no room for so
--- many locks. So there are 128, however long they are kept: when there are more,
+-- many locks. So there are some 128, however long they are kept: when there are more,
 -- eight neighbours of about the same size (none is more than half of them all),
 -- the smallest such, are copied into one, but for what will be gone soon, and what
 -- would keep its oldest for more than an eighth of the time longer. Of 500 that
