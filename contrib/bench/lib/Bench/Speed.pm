@@ -182,6 +182,9 @@ sub enqueue {
 	my ($rows) = rows($pg, 'many', 'jobs=' . option('jobs'), 'batch=5000');
 	result(name => 'enqueue_many of 5,000', value => $many->{jobs} / $many->{seconds}, unit => 'jobs/s',
 	    limit => $rows->{jobs} / $rows->{seconds});
+	settle($pg);
+	my $two = load_json('many', $pg, 'work', 'jobs=' . option('jobs'), 'batch=5000', 'producers=2');
+	result(name => '… by two connections at once', value => $two->{jobs} / $two->{seconds}, unit => 'jobs/s');
 	$d->stop;
 	$pg->stop;
 	return;
