@@ -41,7 +41,8 @@ $$;
 -- first. Numbers that say what kind of failure it is, like the 404 of HTTP or
 -- the status of a program, are put behind.
 create function jobq.error_pattern(error text) returns text
-language plpgsql immutable parallel safe as $$
+language plpgsql immutable parallel safe
+set standard_conforming_strings = on as $$	-- whatever who reads a view has set
 declare
 	line text := (array_remove(regexp_split_to_array(left(error, 4000), '\s*[\r\n]+\s*'), ''))[1];
 	codes text;

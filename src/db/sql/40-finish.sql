@@ -316,7 +316,7 @@ declare
 	t bigint[];
 	p jobq.pool;
 begin
-	if token !~ '^\d{1,18}\.\d{1,18}\.\d{1,5}$' then
+	if token !~ '^[0-9]{1,18}[.][0-9]{1,18}[.][0-9]{1,5}$' then
 		raise exception 'the token is not one of jobqd' using errcode = '22023',
 		    hint = 'Pass the token of the job as it was given to the handler.';
 	end if;

@@ -83,10 +83,10 @@ language plpgsql stable as $$
 declare
 	t timestamptz;
 begin
-	if text !~ '^\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?([Zz]|[+-]\d\d:[0-5]\d)?$' then
+	if text !~ '^[0-9]{4}(-[0-9]{2}){2}[Tt ]([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9]([.][0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:[0-5][0-9])?$' then
 		return null;
 	end if;
-	t := case when text ~ '([Zz]|[+-]\d\d:\d\d)$' then upper(text)::timestamptz
+	t := case when text ~ '([Zz]|[+-][0-9]{2}:[0-9]{2})$' then upper(text)::timestamptz
 	    else upper(text)::timestamp at time zone zone end;
 	return case when t > 'epoch' then to_char(t at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') end;
 exception when datetime_field_overflow or invalid_datetime_format then

@@ -156,7 +156,7 @@ declare
 	t bigint[];
 	l jobq.pull;
 begin
-	if token is null or token !~ '^\d{1,18}\.\d{1,18}\.\d{1,5}$' then
+	if token is null or token !~ '^[0-9]{1,18}[.][0-9]{1,18}[.][0-9]{1,5}$' then
 		raise exception 'the token is not one of jobqd' using errcode = '22023', column = 'token',
 		    hint = 'Pass the token of the job as the lease gave it.';
 	end if;
