@@ -166,10 +166,13 @@ create table jobq.attempt (
 ) partition by range (job);
 create index attempt_finished on jobq.attempt using brin (finished_at);
 create table jobq.attempt_default partition of jobq.attempt default;
+-- however many there are, those whose time is over are found at once
+create index attempt_default_over on jobq.attempt_default (queue, outcome, finished_at);
 
 -- The attempts of jobs that are gone: partitions of attempt move here whole.
 create table jobq.history (like jobq.attempt including all) partition by range (job);
 create table jobq.history_default partition of jobq.history default;
+create index history_default_over on jobq.history_default (queue, finished_at);
 
 -- The id ranges: job_N and attempt_N hold ids from lo to hi - 1.
 create table jobq.part (

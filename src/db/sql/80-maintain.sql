@@ -389,26 +389,27 @@ $$;
 -- retrying, reviewing or removing is left to him. early: there is no room, as
 -- for part_keepers().
 create function jobq.default_clean(n int, early boolean default false) returns text
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set jit = off as $$
 declare
 	gone bigint[];
 	letters bigint[];
 begin
 	gone := array(
 		select j.id
-		from jobq.job_default j
-		join jobq.queue q on q.id = j.queue
-		join jobq.attempt_default a on a.job = j.id and a.outcome in (1, 3, 4)
-		where (a.finished_at <= now() - jobq.ms(case a.outcome when 1 then q.keep_completed_ms
-		    when 3 then q.keep_dead_ms else q.keep_cancelled_ms end)
-		    or early and (a.outcome <> 3 or jobq.is_reviewed(j.id)))
+		from jobq.queue q
+		cross join lateral (values (1, q.keep_completed_ms), (3, q.keep_dead_ms), (4, q.keep_cancelled_ms)) k(outcome, ms)
+		join jobq.attempt_default a on a.queue = q.id and a.outcome = k.outcome
+		    and a.finished_at <= now() - case when early then '0 s' else jobq.ms(k.ms) end
+		join jobq.job_default j on j.id = a.job
+		where (a.outcome <> 3 or a.finished_at <= now() - jobq.ms(k.ms) or jobq.is_reviewed(j.id))
 		    and not exists (select from jobq.part p where p.merging and j.id >= p.lo and j.id < p.hi)
 		limit n for update of j, a skip locked);
 	letters := array(select d.job from jobq.dead d where d.job = any (gone) for update skip locked);
 	gone := array(select g from unnest(gone) g
 	    where g = any (letters) or not exists (select from jobq.dead d where d.job = g));
 	delete from jobq.history_default h using jobq.queue q
-	where q.id = h.queue and (early or h.finished_at <= now() - jobq.ms(q.keep_history_ms));
+	where q.id = h.queue and h.finished_at <= now() - case when early then '0 s' else jobq.ms(q.keep_history_ms) end;
 	if gone = '{}' then
 		return null;
 	end if;
