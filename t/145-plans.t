@@ -64,6 +64,19 @@ is $pg->query(q{SELECT count(*) FROM pg_stats WHERE schemaname = 'jobq'}, 'resto
 	is scalar(@got), 10, '… and they give what they should';
 }
 
+# a partition without any of the jobs is not opened
+$pg->query("SELECT setval('jobq.job_id', (SELECT max(lo) FROM jobq.part)); SELECT jobq.part_make()") for 1 .. 7;
+for my $outcome (1, 2, 3) {
+	my $session = $pg->session;
+	my @read = plans(sub {
+		for my $lease (claim($session, $pool, $q, 2)) {
+			$outcome == 1 ? finish_ok($session, $pool, $lease) : finish_failed($session, $pool, $lease, $outcome);
+		}
+	});
+	is_deeply [ grep { !/^job_1$/ } map { /\bon (job_\w+)/ } @read ], [], "claims and ends of outcome $outcome read one partition";
+	ok((grep { /\bon job_1\b/ } @read), '… with the jobs in it');
+}
+
 # A view that seems too costly is compiled before it is run, for half a second.
 $pg->query('SELECT * FROM jobq.maintain()');
 for my $what ('queues', "jobs WHERE id = 1", 'workers') {

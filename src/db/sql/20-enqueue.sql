@@ -222,9 +222,11 @@ end
 $$;
 
 create function jobq.has_key(queue_id smallint, key text, job bigint) returns boolean
-language sql stable as $$
-	select exists (select from jobq.uniq u where u.queue = queue_id and u.key = has_key.key
-	    and u.job = has_key.job and (u.until is null or u.until > clock_timestamp()))
+language plpgsql stable as $$
+begin
+	return exists (select from jobq.uniq u where u.queue = queue_id and u.key = has_key.key
+	    and u.job = has_key.job and (u.until is null or u.until > clock_timestamp()));
+end
 $$;
 
 -- A transaction that enqueued what was there already commits: do to that job

@@ -331,6 +331,8 @@ declare
 	keyed boolean;
 	special boolean;
 	withdrawn_to bigint;
+	low bigint;		-- no job taken is outside these: a partition beyond is left alone
+	high bigint;
 	room jobq.allowance;
 	took int := 0;
 	taken_keys text[] := '{}';
@@ -387,11 +389,17 @@ begin
 			more := false;
 			exit;
 		end if;
+		low := c.taken[1];
+		high := low;
+		if cardinality(c.taken) > 1 then
+			select min(t), max(t) into low, high from unnest(c.taken) t;
+		end if;
 		if withdrawn_to >= any (c.taken) then
 			select array_agg(t.job order by t.n), array_agg(t.attempt order by t.n)
 			into c.taken, c.attempts
 			from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n)
-			where not exists (select from jobq.attempt a where a.job = t.job and a.attempt = t.attempt offset 0);
+			where not exists (select from jobq.attempt a
+			    where a.job = t.job and a.attempt = t.attempt and a.job between low and high offset 0);
 		end if;
 		b := jobq.add_claim(last, c, queue_id, pool);
 		if c.taken is null then		-- and there may be very many more of them
@@ -410,11 +418,10 @@ begin
 		    case when keyed then j.key end,
 		    case when room.gap_ms > 0 then room.start_ms + room.gap_ms * (took + t.n - 1) end
 		from unnest(c.taken, c.attempts) with ordinality t(job, attempt, n),
-		lateral (
+		lateral (	-- in the order of what was taken: there is no other way than a loop
 			select k.*, case when t.attempt > 1 then jobq.charges(k.id) end as h
-			from jobq.job k where k.id = t.job limit 1
-		) j
-		order by t.n;
+			from jobq.job k where k.id = t.job and k.id between low and high limit 1
+		) j;
 		get diagnostics got = row_count;
 		n := n - got;
 		if special then

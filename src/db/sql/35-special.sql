@@ -118,10 +118,12 @@ $$;
 
 -- Is a job of this type and tenant held in that queue?
 create function jobq.is_held(queue_id smallint, type text, tenant text) returns boolean
-language sql stable as $$
-	select exists (select from jobq.hold h
+language plpgsql stable as $$
+begin
+	return exists (select from jobq.hold h
 	    where h.queue in (queue_id, 0) and (h.type is null or h.type = is_held.type)
-	        and (h.tenant is null or h.tenant = is_held.tenant))
+	        and (h.tenant is null or h.tenant = is_held.tenant));
+end
 $$;
 
 -- Up to n of the parked jobs whose keys are free now: of each key the first,
@@ -169,16 +171,19 @@ declare
 	any_hold boolean := exists (select from jobq.hold);
 	any_parked boolean := exists (select from jobq.parked p where p.queue = q.id and p.key is not null);
 	any_kept boolean := exists (select from jobq.key_kept k where k.queue = q.id);
+	low bigint;		-- no job taken is outside these
+	high bigint;
 begin
 	if not any_hold and not q.keyed then
 		return;
 	end if;
+	select min(t), max(t) into low, high from unnest(c.taken) t;
 	with t as (
 		select u.job, u.attempt, u.n, k.key, k.held,
 		    row_number() over (partition by k.key collate "C", k.held order by u.n) as place
 		from unnest(c.taken, c.attempts, c.keys) with ordinality u(job, attempt, key, n)
 		left join lateral (select * from jobq.job j
-		    where j.id = u.job and (u.key is null or any_hold) limit 1) j on true,
+		    where j.id = u.job and j.id between low and high and (u.key is null or any_hold) limit 1) j on true,
 		lateral (select nullif(coalesce(u.key, j.key), '') as key,
 		    any_hold and jobq.is_held(q.id, j.type, j.tenant) as held) k
 	), d as (
@@ -194,7 +199,7 @@ begin
 	), p as (
 		insert into jobq.parked (job, queue, key, lane, attempt)
 		select d.job, q.id, case when not d.held then d.key end, j.lane, d.attempt
-		from d, lateral (select * from jobq.job j where j.id = d.job limit 1) j
+		from d, lateral (select * from jobq.job j where j.id = d.job and j.id between low and high limit 1) j
 		where d.stays order by d.n
 		on conflict do nothing
 	)
@@ -204,7 +209,7 @@ begin
 		insert into jobq.parked (job, queue, key, lane, attempt)
 		select u.job, q.id, coalesce(j.key, ''), j.lane, u.attempt
 		from unnest(c.taken[n + 1:], c.attempts[n + 1:]) with ordinality u(job, attempt, n),
-		lateral (select * from jobq.job j where j.id = u.job limit 1) j
+		lateral (select * from jobq.job j where j.id = u.job and j.id between low and high limit 1) j
 		order by u.n
 		on conflict do nothing;
 		c.taken := c.taken[:n];
@@ -269,11 +274,15 @@ $$;
 -- Jobs that wait for another attempt keep their key where only one of a key
 -- may run, so that none overtakes them.
 create function jobq.keep_keys(jobs bigint[]) returns void
-language sql as $$
-	insert into jobq.key_kept (queue, key, job)
-	select j.queue, j.key, j.id
-	from unnest(jobs) u(job), lateral (select * from jobq.job k where k.id = u.job limit 1) j
-	join jobq.queue q on q.id = j.queue and q.keyed and q.per_key = 1
-	where j.key is not null
-	on conflict do nothing
+language plpgsql as $$	-- a function in SQL would be planned in each call
+begin
+	if exists (select from jobq.queue q where q.keyed and q.per_key = 1) then
+		insert into jobq.key_kept (queue, key, job)
+		select j.queue, j.key, j.id
+		from unnest(jobs) u(job), lateral (select * from jobq.job k where k.id = u.job limit 1) j
+		join jobq.queue q on q.id = j.queue and q.keyed and q.per_key = 1
+		where j.key is not null
+		on conflict do nothing;
+	end if;
+end
 $$;

@@ -19,24 +19,30 @@ set plan_cache_mode = force_generic_plan set jit = off set lock_timeout = '500ms
 declare
 	p jobq.pool;
 	now_s float8 := extract(epoch from clock_timestamp());
+	stored boolean := false;
 begin
 	select * into p from jobq.pool k where k.id = finish_ok.pool;
-	-- "on conflict" looks first, which costs as much as to insert: that is for
-	-- when one of them turns out to be somebody else's already
-	begin
-		insert into jobq.attempt (job, attempt, queue, outcome, worker, node, started_at, finished_at, pool, result)
-		select jobs[i], attempts[i],
-		    coalesce(p.queue, (select j.queue from jobq.job j where j.id = jobs[i]), 0), 1, workers[i], p.node,
-		    to_timestamp(now_s - (ago_us[i] + run_us[i]) / 1e6::float8),
-		    to_timestamp(now_s - ago_us[i] / 1e6::float8), finish_ok.pool, results[i]::jsonb
-		from generate_series(1, cardinality(jobs)) i;
-	exception when unique_violation then
+	if found then
+		-- "on conflict" looks first, which costs as much as to insert: that is for
+		-- when one of them turns out to be somebody else's already
+		begin
+			insert into jobq.attempt (job, attempt, queue, outcome, worker, node, started_at, finished_at, pool, result)
+			select jobs[i], attempts[i], p.queue, 1, workers[i], p.node,
+			    to_timestamp(now_s - (ago_us[i] + run_us[i]) / 1e6::float8),
+			    to_timestamp(now_s - ago_us[i] / 1e6::float8), finish_ok.pool, results[i]::jsonb
+			from generate_series(1, cardinality(jobs)) i;
+			stored := true;
+		exception when unique_violation then
+			null;
+		end;
+	end if;
+	if not stored then
 		return query select f.job, f.attempt from jobq.finish(pool, jobs, attempts,
 		    array_fill(1, array[cardinality(jobs)]), null, null, results, null, run_us, ago_us, workers,
 		    null, null, null, null, null) f;
 		return;
-	end;
-	insert into jobq.tally (queue, completed) values (coalesce(p.queue, 0), cardinality(jobs));
+	end if;
+	insert into jobq.tally (queue, completed) values (p.queue, cardinality(jobs));
 	if keyed then
 		perform jobq.free_keys(jobs);
 	end if;
@@ -65,15 +71,23 @@ declare
 	p jobq.pool;
 	now_s float8 := extract(epoch from clock_timestamp());
 	n int := cardinality(jobs);
+	queues smallint[];	-- the pool's; where that is not known any more each job's
 	done bigint[];
 	nums smallint[];
 	mine int[];		-- the places in the arrays of those that were accepted
+	low bigint;		-- no job is outside these
+	high bigint;
 begin
 	select * into p from jobq.pool k where k.id = finish.pool;
+	if found then
+		queues := array[p.queue];
+	else
+		queues := array(select (select j.queue from jobq.job j where j.id = jobs[i]) from generate_series(1, n) i);
+	end if;
 	with a as (
 		insert into jobq.attempt (job, attempt, queue, outcome, class, worker, node, signal,
 		    exit_status, started_at, finished_at, pool, cpu_ms, max_rss_kb, alone, error, result)
-		select jobs[i], attempts[i], coalesce(p.queue, (select j.queue from jobq.job j where j.id = jobs[i]), 0),
+		select jobs[i], attempts[i], coalesce(p.queue, queues[i], 0),
 		    outcomes[i], coalesce(classes[i], 0), workers[i], p.node, nullif(signals[i], 0),
 		    nullif(exit_statuses[i], -1), to_timestamp(now_s - (ago_us[i] + run_us[i]) / 1e6::float8),
 		    to_timestamp(now_s - ago_us[i] / 1e6::float8), finish.pool,
@@ -99,32 +113,39 @@ begin
 	    count(*) filter (where outcomes[i] = 3), count(*) filter (where outcomes[i] = 4),
 	    count(*) filter (where outcomes[i] = 5)
 	from unnest(mine) i;
-	perform case when exists (select from jobq.cancel_request c where c.job = j.id)
-	    then jobq.stop_waiting(j.id, (attempts[i] + 1)::smallint, j.queue)
-	    else jobq.put_turn(j.id, j.queue, j.lane,
-	        case when delays_ms[i] > 0
-	            then to_timestamp(now_s - ago_us[i] / 1e6::float8) + jobq.ms(delays_ms[i]) end,
-	        (attempts[i] + 1)::smallint) end
-	from unnest(mine) i,
-	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
-	where outcomes[i] in (2, 5);
-	perform jobq.keep_keys(array(select jobs[i] from unnest(mine) i where outcomes[i] in (2, 5)));
-	perform jobq.nudge(q.id, q.name) from jobq.queue q
-	where q.id = any (array(
-	    select j.queue from unnest(mine) i,
-	    lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
-	    -- due by now, which put_turn() looked at before us
-	    where outcomes[i] in (2, 5) and to_timestamp(now_s - ago_us[i] / 1e6::float8)
-	        + jobq.ms(coalesce(delays_ms[i], 0)) <= clock_timestamp()));
-	insert into jobq.dead (job, queue, attempt, class, fingerprint, died_at)
-	select j.id, j.queue, attempts[i], coalesce(classes[i], 0),
-	    jobq.fingerprint(j.type, coalesce(classes[i], 0)::smallint, errors[i]),
-	    to_timestamp(now_s - ago_us[i] / 1e6::float8)
-	from unnest(mine) i,
-	lateral (select * from jobq.job j where j.id = jobs[i] limit 1) j
-	where outcomes[i] = 3
-	on conflict do nothing;
-	perform jobq.ended(array(select jobs[i] from unnest(mine) i where outcomes[i] in (1, 3, 4)));
+	if outcomes && '{2,3,5}' then
+		select min(j), max(j) into low, high from unnest(jobs) j;
+	end if;
+	if outcomes && '{2,5}' then
+		perform case when exists (select from jobq.cancel_request c where c.job = j.id)
+		    then jobq.stop_waiting(j.id, (attempts[i] + 1)::smallint, j.queue)
+		    else jobq.put_turn(j.id, j.queue, j.lane,
+		        case when delays_ms[i] > 0
+		            then to_timestamp(now_s - ago_us[i] / 1e6::float8) + jobq.ms(delays_ms[i]) end,
+		        (attempts[i] + 1)::smallint) end
+		from unnest(mine) i,
+		lateral (select * from jobq.job j where j.id = jobs[i] and j.id between low and high limit 1) j
+		where outcomes[i] in (2, 5);
+		perform jobq.keep_keys(array(select jobs[i] from unnest(mine) i where outcomes[i] in (2, 5)));
+		perform jobq.nudge(q.id, q.name) from jobq.queue q
+		where q.id = any (queues) and exists (select from unnest(mine) i
+		    -- due by now, which put_turn() looked at before us
+		    where outcomes[i] in (2, 5) and to_timestamp(now_s - ago_us[i] / 1e6::float8)
+		        + jobq.ms(coalesce(delays_ms[i], 0)) <= clock_timestamp());
+	end if;
+	if 3 = any (outcomes) then
+		insert into jobq.dead (job, queue, attempt, class, fingerprint, died_at)
+		select j.id, j.queue, attempts[i], coalesce(classes[i], 0),
+		    jobq.fingerprint(j.type, coalesce(classes[i], 0)::smallint, errors[i]),
+		    to_timestamp(now_s - ago_us[i] / 1e6::float8)
+		from unnest(mine) i,
+		lateral (select * from jobq.job j where j.id = jobs[i] and j.id between low and high limit 1) j
+		where outcomes[i] = 3
+		on conflict do nothing;
+	end if;
+	if outcomes && '{1,3,4}' then
+		perform jobq.ended(array(select jobs[i] from unnest(mine) i where outcomes[i] in (1, 3, 4)));
+	end if;
 end
 $$;
 
@@ -154,8 +175,10 @@ $$;
 
 -- What follows from the end of jobs: their unique keys are free, and whoever
 -- waits for them goes on. Costs two look-ups a job when there is neither.
+-- settle_after() needs its settings, or those of finish_ok().
 create function jobq.ended(jobs bigint[]) returns void
-language plpgsql as $$
+language plpgsql
+set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
 begin
 	perform jobq.free_keys(jobs);
 	perform jobq.settle_after(jobs);
@@ -171,10 +194,11 @@ end
 $$;
 
 create function jobq.settle_after(jobs bigint[]) returns void
-language plpgsql
-set enable_seqscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+language plpgsql as $$
 begin
-	perform jobq.settle(array(select distinct w.parent from jobq.waits w where w.parent = any (jobs)));
+	if exists (select from jobq.waits w where w.parent = any (jobs)) then
+		perform jobq.settle(array(select distinct w.parent from jobq.waits w where w.parent = any (jobs)));
+	end if;
 end
 $$;
 

@@ -290,7 +290,8 @@ $$;
 -- Progress of running jobs: the last one counts. pct null or -1, note null:
 -- unchanged.
 create function jobq.progress_put(jobs bigint[], attempts int[], pcts int[], notes text[]) returns void
-language sql as $$
+language plpgsql as $$	-- keeps its plan
+begin
 	insert into jobq.progress as p (job, attempt, pct, note)
 	select distinct on (u.job) u.job, u.attempt, case when u.pct >= 0 then least(u.pct, 100) end, u.note
 	from unnest(jobs, attempts, pcts, notes) with ordinality u(job, attempt, pct, note, n)
@@ -298,7 +299,8 @@ language sql as $$
 	on conflict (job) do update
 	set attempt = excluded.attempt, at = excluded.at,
 	    note = coalesce(excluded.note, case when p.attempt = excluded.attempt then p.note end),
-	    pct = coalesce(excluded.pct, case when p.attempt = excluded.attempt then p.pct end)
+	    pct = coalesce(excluded.pct, case when p.attempt = excluded.attempt then p.pct end);
+end
 $$;
 
 -- The same for those of which nobody else tells in a transaction that is open.
@@ -340,6 +342,8 @@ $$;
 
 -- Keep text that an attempt printed.
 create function jobq.output_add(job bigint, attempt int, text text) returns void
-language sql as $$
-	insert into jobq.output (job, attempt, text) values (job, attempt, text)
+language plpgsql as $$	-- keeps its plan
+begin
+	insert into jobq.output (job, attempt, text) values (output_add.job, output_add.attempt, output_add.text);
+end
 $$;

@@ -23,6 +23,7 @@ my $expected = source_directory() . '/contrib/bench/cost.expected';
 my $tolerance = 0.10;
 my $n = 5_000;		# jobs of each measure by SQL
 my $batch = 500;
+my $single = 500;	# of those one by one
 
 # 200 bytes of data, as the other benchmarks have.
 my $data = q{jsonb_build_object('user', i, 'kind', 'mail', 'blob', md5(i::text) || md5((i * 7)::text) || md5((i * 13)::text) || md5((i * 31)::text))};
@@ -33,25 +34,40 @@ sub enqueues {
 	return "do \$\$ declare d jsonb; begin for i in 1 .. $n loop d := $data; perform jobq.enqueue('work', 'mail', d$more); commit; end loop; end \$\$";
 }
 
+# Claims of so many jobs and ends of them, each in a transaction of its own.
+sub runs {
+	my ($jobs, $batch, $end) = @_;
+	return <<"SQL" =~ s/\s+/ /gr;
+do \$\$ declare
+	p record; jobs bigint[]; n int := 0; k int[];
+begin
+	select * into p from jobq.pool_open('work', 'cost', 1); commit;
+	while n < $jobs loop
+		select array_agg(c.id) into jobs from (select * from jobq.claim(p.pool, p.queue_id, $batch)) c; commit;
+		k := array[cardinality(jobs)];
+		n := n + k[1];
+		$end commit;
+	end loop;
+end \$\$
+SQL
+}
+
 my %scripts = (
 	'nothing' => 'select 1',
 	'enqueue' => enqueues(''),
 	'enqueue with a priority' => enqueues(', priority => 3'),
 	'enqueue with delay and key' => enqueues(", delay => '1 hour', unique_key => i::text"),
 	'enqueue_many' => "do \$\$ declare d jsonb; begin select jsonb_agg(jsonb_build_object('type', 'mail', 'data', $data)) into d from generate_series(1, $batch) i; for i in 1 .. $n / $batch loop perform count(*) from jobq.enqueue_many('work', d); commit; end loop; end \$\$",
-	'claim and end' => <<"SQL" =~ s/\s+/ /gr,
-do \$\$ declare
-	p record; jobs bigint[]; n int := 0;
-begin
-	select * into p from jobq.pool_open('work', 'cost', 1); commit;
-	while n < $n loop
-		select array_agg(c.id) into jobs from (select * from jobq.claim(p.pool, p.queue_id, $batch)) c; commit;
-		n := n + cardinality(jobs);
-		perform from jobq.finish_ok(p.pool, jobs, array_fill(1, array[cardinality(jobs)]), null,
-		    array_fill(9::bigint, array[cardinality(jobs)]), array_fill(9::bigint, array[cardinality(jobs)]),
-		    array_fill(0, array[cardinality(jobs)]), false); commit;
-	end loop;
-end \$\$
+	'claim and end' => runs($n, $batch, <<'SQL'),
+perform from jobq.finish_ok(p.pool, jobs, array_fill(1, k), null, array_fill(9::bigint, k), array_fill(9::bigint, k),
+    array_fill(0, k), false);
+SQL
+	'claim and end one by one' => runs($single, 1, <<'SQL'),
+perform from jobq.finish_ok(p.pool, jobs, '{1}', null, '{9}', '{9}', '{0}', false);
+SQL
+	'claim and fail one by one' => runs($single, 1, <<'SQL'),
+perform from jobq.finish(p.pool, jobs, '{1}', '{2}', '{1}', '{went wrong}', null, '{3600000}', '{9}', '{9}', '{0}', '{-1}',
+    '{0}', '{-1}', '{-1}', '{f}');
 SQL
 );
 
@@ -89,6 +105,8 @@ sub by_sql {
 	my ($status, undef, $err) = run_program([ jobqctl_program(), '--database', $pg->url =~ s/user=jobq/user=plain/r, 'migrate' ]);
 	die "migrate: $err\n" if $status;
 	$pg->query(q{SELECT jobq.register('{"node": "cost", "queues": [{"name": "work"}]}')});
+	# as many partitions as there are after some days
+	$pg->query(q{SELECT setval('jobq.job_id', (SELECT max(lo) FROM jobq.part)); SELECT jobq.part_make()}) for 1 .. 7;
 	# the first claim of a queue after a crash looks at all jobs there are
 	$pg->query(q{SELECT * FROM jobq.pool_open('work', 'cost', 1); SELECT * FROM jobq.claim(1, 1::smallint, 1)});
 	seed($pg, 'work', 1000);	# no table is empty
@@ -96,8 +114,9 @@ sub by_sql {
 	$pg->stop;
 	single($pg, 'nothing');		# recovers nothing, but warms what is on the disk
 	my $nothing = single($pg, 'nothing');
-	for my $name ('enqueue', 'enqueue_many', 'claim and end', 'enqueue with a priority', 'enqueue with delay and key') {
-		$costs->{"$name, instructions of PostgreSQL"} = (single($pg, $name) - $nothing) / $n;
+	for my $name ('enqueue', 'enqueue_many', 'claim and end', 'enqueue with a priority', 'enqueue with delay and key',
+	    'claim and end one by one', 'claim and fail one by one') {
+		$costs->{"$name, instructions of PostgreSQL"} = (single($pg, $name) - $nothing) / ($name =~ /one by one/ ? $single : $n);
 	}
 	return;
 }
