@@ -17,7 +17,7 @@ my %small = (
 	backlog  => [ 'jobs=500', 1 ],
 	steady   => [ 'seconds=1', 2 ],
 	snapshot => [ 'seconds=1', 4 ],
-	enqueue  => [ 'jobs=500', 3 ],
+	enqueue  => [ 'jobs=500', 4 ],
 	latency  => [ 'seconds=1', 'queues=2', 7 ],
 	producers => [ 'jobs=1000', 3 ],
 	policies => [ 'jobs=500', 6 ],
