@@ -208,7 +208,8 @@ for my $form (qw(literal env file)) {
 	$d->signal('HUP');
 	$d->wait_log(qr/reloaded|reload done|: ready/, $from);
 	# A leader that is killed.
-	my ($leader) = $d->pids(qr/^jobqd: queue work/);
+	my $leader;
+	wait_for { ($leader) = $d->pids(qr/^jobqd: queue work/) } "$form: a leader";
 	$from = $d->log_size;
 	kill 'KILL', $leader;
 	wait_for { my @now = $d->pids(qr/^jobqd: queue work/); @now && $now[0] != $leader } "$form: another leader";

@@ -48,7 +48,7 @@ $pg->query("SELECT jobq.enqueue('work', 'welcome') FROM generate_series(1, 40)")
 $pg->query("SELECT jobq.enqueue('work', '<script>alert(1)</script>', data => '{\"fail\": \"network\", \"message\": \"<img src=x>\"}') FROM generate_series(1, 3)");
 $pg->query("SELECT jobq.enqueue('other', 'import') FROM generate_series(1, 2)");
 wait_for { $pg->query("SELECT sum(completed + dead) FROM jobq.queues") == 45 } 'the jobs to end';
-wait_for { $pg->query("SELECT sum(completed + failed) FROM jobq.statistics") == 48 } 'the statistics of all attempts';
+wait_for { $pg->query("SELECT coalesce(sum(completed + failed), 0) FROM jobq.statistics") == 48 } 'the statistics of all attempts';
 
 # Every second on two nodes, three times.
 $other->start;
