@@ -64,6 +64,8 @@ my @order = qw(worker backend worker worker backend worker leader worker backend
 my $turn = 0;
 while ($completed->() < $n + $jobs) {
 	my $victim = $order[$turn++ % @order];
+	# each further one is missed for twice as long: the master waits before it starts another
+	$victim = 'worker' if $victim eq 'leader' && $kills{leader} == 5;
 	if ($victim eq 'backend') {
 		$kills{backend} += $pg->query("SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity WHERE application_name = 'jobqd sql' ORDER BY random() LIMIT 1) x");
 	} else {
