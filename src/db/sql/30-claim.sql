@@ -12,7 +12,9 @@
 -- and look(), which alone may call it: to set one takes a microsecond.
 --
 -- With one job a claim costs what its statements cost to begin, a dozen
--- microseconds each and as much for every partition; so there are few.
+-- microseconds each and as much for every partition that they open; so there are
+-- few, and look-ups of jobs say the bounds of the ids, too: a plan leaves out what is
+-- outside of parameters when it begins, but not what the rows of a join will ask for.
 
 -- The locks of this schema are (claim_lock(), n), n being
 --   a queue's id     its claims, and what must not run beside them
@@ -331,7 +333,7 @@ declare
 	keyed boolean;
 	special boolean;
 	withdrawn_to bigint;
-	low bigint;		-- no job taken is outside these: a partition beyond is left alone
+	low bigint;		-- no job taken is outside these
 	high bigint;
 	room jobq.allowance;
 	took int := 0;

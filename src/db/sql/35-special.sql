@@ -274,8 +274,9 @@ $$;
 -- Jobs that wait for another attempt keep their key where only one of a key
 -- may run, so that none overtakes them.
 create function jobq.keep_keys(jobs bigint[]) returns void
-language plpgsql as $$	-- a function in SQL would be planned in each call
+language plpgsql as $$	-- keeps its plan
 begin
+	-- else it would open every partition for nothing
 	if exists (select from jobq.queue q where q.keyed and q.per_key = 1) then
 		insert into jobq.key_kept (queue, key, job)
 		select j.queue, j.key, j.id
