@@ -1,7 +1,6 @@
 /*
  * The same HTTP request again and again, over connections that are kept: for
- * the benchmarks of the API. Started by ./bench, which reads the JSON on its
- * standard output.
+ * the benchmarks of the API.
  *
  *	request PORT FILE [clients=N seconds=N rate=N]
  *
@@ -26,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "tool.h"
+
 #define CLIENTS_MAX 256
 #define ANSWER_MAX (4 << 20)
 
@@ -45,35 +46,6 @@ struct client {
 	size_t n, room;
 	long bad;		/* answers that are no 2xx */
 };
-
-static void
-fail(const char *what, const char *why)
-{
-	fprintf(stderr, "request: %s: %s\n", what, why);
-	exit(1);
-}
-
-static double
-now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static void
-sleep_until(double at)
-{
-	double left = at - now();
-	struct timespec ts;
-
-	if (left <= 0)
-		return;
-	ts.tv_sec = (time_t)left;
-	ts.tv_nsec = (long)((left - (double)ts.tv_sec) * 1e9);
-	nanosleep(&ts, NULL);
-}
 
 static void
 read_request(const char *path)
@@ -184,14 +156,6 @@ run(void *arg)
 	}
 }
 
-static int
-by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
 static void
 tell(const struct client *all)
 {
@@ -201,7 +165,7 @@ tell(const struct client *all)
 
 	for (long i = 0; i < clients; i++)
 		n += all[i].n;
-	every = calloc(n + 1, sizeof(*every));
+	every = allocate(n + 1, sizeof(*every));
 	n = 0;
 	for (long i = 0; i < clients; i++) {
 		memcpy(every + n, all[i].took, all[i].n * sizeof(*every));
@@ -210,37 +174,20 @@ tell(const struct client *all)
 	}
 	if (n == 0)
 		fail("requests", "not one was answered");
-	qsort(every, n, sizeof(*every), by_value);
+	sort_numbers(every, n);
 	printf("{\"requests\":%zu,\"bad\":%ld,\"seconds\":%.3f,\"rate\":%.1f,"
 	    "\"p50_ms\":%.3f,\"p99_ms\":%.3f,\"max_ms\":%.3f}\n", n, bad, took,
-	    (double)n / took, every[n / 2], every[n * 99 / 100], every[n - 1]);
+	    (double)n / took, quantile(every, n, 0.5),
+	    quantile(every, n, 0.99), quantile(every, n, 1));
 	free(every);
-}
-
-static void
-set_option(const char *text)
-{
-	static const struct {
-		const char *name;
-		long *value;
-	} options[] = {
-		{ "clients=", &clients }, { "seconds=", &seconds }, { "rate=", &rate },
-	};
-
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		size_t n = strlen(options[i].name);
-
-		if (strncmp(text, options[i].name, n) == 0) {
-			*options[i].value = strtol(text + n, NULL, 10);
-			return;
-		}
-	}
-	fail(text, "no such option");
 }
 
 int
 main(int argc, char **argv)
 {
+	static const struct number_option options[] = {
+		{ "clients", &clients }, { "seconds", &seconds }, { "rate", &rate },
+	};
 	static struct client all[CLIENTS_MAX];
 
 	if (argc < 3) {
@@ -249,8 +196,7 @@ main(int argc, char **argv)
 	}
 	port = atoi(argv[1]);
 	read_request(argv[2]);
-	for (int i = 3; i < argc; i++)
-		set_option(argv[i]);
+	set_options(argv + 3, options, sizeof(options) / sizeof(options[0]));
 	if (clients < 1 || clients > CLIENTS_MAX || seconds < 1)
 		fail("options", "clients is 1 to 256, seconds at least 1");
 	for (long i = 0; i < clients; i++) {

@@ -72,23 +72,31 @@ sub stack {
 	return ($pg, $d);
 }
 
-sub load_argv {
-	my ($command, $pg, @args) = @_;
-	my $program = ($ENV{JOBQD_BUILDDIR} || '.') . '/contrib/bench/load';
+# How to run one of the programs in C beside this.
+sub tool {
+	my ($name, @args) = @_;
+	my $program = ($ENV{JOBQD_BUILDDIR} || '.') . "/contrib/bench/$name";
 	die "$program is missing: run the benchmarks by `make bench`\n" unless -x $program;
-	return ($program, $command, ref $pg ? $pg->url : $pg, @args);
+	return ($program, @args);
 }
 
-# Run the load program and give each line that it prints to a function.
-sub load_lines {
-	my ($each, @args) = @_;
-	my $pid = open my $out, '-|', load_argv(@args) or die "load: $!\n";
+# Run it, and give each line that it prints to a function.
+sub lines_of {
+	my ($each, $name, @args) = @_;
+	my $pid = open my $out, '-|', tool($name, @args) or die "$name: $!\n";
 	while (my $line = <$out>) { $each->($json->decode($line)) }
-	close $out or die "load $args[0] failed\n";
+	close $out or die "$name $args[0] failed\n";
 	return;
 }
 
-# Run the load program: its last line.
+# Run the load program on a server.
+sub load_lines {
+	my ($each, $command, $pg, @args) = @_;
+	lines_of($each, 'load', $command, $pg->url, @args);
+	return;
+}
+
+# The same: its last line.
 sub load_json {
 	my (@args) = @_;
 	my $last;

@@ -17,12 +17,10 @@ my $json = JSON::PP->new->canonical;
 # Run the client: what it tells. One request is sent again and again.
 sub requests {
 	my ($port, $method, $path, $body, @options) = @_;
-	my $program = ($ENV{JOBQD_BUILDDIR} || '.') . '/contrib/bench/request';
-	die "$program is missing: run the benchmarks by `make bench`\n" unless -x $program;
 	my $dir = temp_directory();
 	spew("$dir/request", "$method $path HTTP/1.1\r\nHost: bench\r\nX-Admin-Key: key\r\n"
 	    . (defined $body ? 'Content-Length: ' . length($body) . "\r\n\r\n$body" : "\r\n"));
-	my ($status, $out, $err) = run_program([ $program, $port, "$dir/request", @options ]);
+	my ($status, $out, $err) = run_program([ Bench::tool('request', $port, "$dir/request", @options) ]);
 	die "$method $path: $err" if $status != 0;
 	my $r = $json->decode($out);
 	die "$method $path: $r->{bad} answers of $r->{requests} were no 2xx\n" if $r->{bad};

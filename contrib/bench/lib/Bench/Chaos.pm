@@ -259,7 +259,7 @@ sub kill_backends {
 sub hold_connections {
 	my ($s) = @_;
 	my $says = temp_directory() . '/held';
-	$s->{holder} = Jobqd::background([ Bench::load_argv('hold', $s->{pg}, option('connections') || 300) ], log => $says);
+	$s->{holder} = Jobqd::background([ Bench::tool('load', 'hold', $s->{pg}->url, option('connections') || 300) ], log => $says);
 	wait_for { slurp($says) =~ /\n/ } 'the connections';
 	$s->{note} .= " $1 connections were held;" if slurp($says) =~ /(\d+)/;
 	return;
@@ -281,7 +281,7 @@ sub hold_transaction {
 sub raise_load {
 	my ($s) = @_;
 	$s->{raised_to} = temp_directory() . '/offered';
-	push @{ $s->{raised} }, Jobqd::background([ Bench::load_argv('offer', $s->{pg}, 'work', 'rate=' . $s->{rate} / 2,
+	push @{ $s->{raised} }, Jobqd::background([ Bench::tool('load', 'offer', $s->{pg}->url, 'work', 'rate=' . $s->{rate} / 2,
 	    'seconds=' . ($until{stress} - $until{baseline}), "sleep_ms=$s->{work_ms}", 'bytes=256') ], log => $s->{raised_to});
 	return;
 }

@@ -32,7 +32,7 @@ sub delay_ms { return option('delay_ms') || 100 }
 # A server that answers late, on a port of loopback.
 sub slow_server {
 	my $port = free_port();
-	background([ Bench::load_argv('serve', $port, "delay_ms=" . delay_ms()) ]);
+	background([ Bench::tool('serve', $port, "delay_ms=" . delay_ms()) ]);
 	wait_port($port);
 	return $port;
 }

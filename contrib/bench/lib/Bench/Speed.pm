@@ -27,15 +27,15 @@ queues:
 YAML
 
 # The rows alone, in a database of their own on the same server.
-sub rows {
-	my ($pg, @args) = @_;
+sub limit {
+	my ($pg, $what, @args) = @_;
 	$pg->query('DROP DATABASE IF EXISTS rows');
 	$pg->query('CREATE DATABASE rows TEMPLATE template0');
 	my $url = $pg->url('rows');
 	my ($status, undef, $err) = run_program([ jobqctl_program(), '--database', $url, 'migrate' ]);
 	die "migrate: $err\n" if $status;
 	my @lines;
-	Bench::load_lines(sub { push @lines, $_[0] }, 'rows', $url, @args);
+	Bench::lines_of(sub { push @lines, $_[0] }, 'limit', $what, $url, @args);
 	$pg->query('DROP DATABASE rows');
 	return @lines;
 }
@@ -54,7 +54,7 @@ sub drain {
 	my $jobs = option('jobs');
 	my ($pg, $d) = full($jobs);
 	my $cost = cost_of($pg, $d, sub { drained($pg, 'work', $jobs) });
-	my ($rows) = rows($pg, 'drain', "jobs=$jobs", 'batch=500');
+	my ($rows) = limit($pg, 'drain', "jobs=$jobs", 'batch=500');
 	result(name => "drain of @{[number($jobs)]}", value => $jobs / $cost->{value}, unit => 'jobs/s',
 	    limit => $rows->{jobs} / $rows->{seconds});
 	result(name => '… CPU per 100,000', value => ($cost->{daemon} + $cost->{server}) * 100_000 / $jobs, unit => 's',
@@ -130,7 +130,7 @@ sub steady {
 	my ($pg, $d) = warm();
 	my $cost = cost_of($pg, $d, sub { average(windows($pg, $seconds, 5)) });
 	$d->stop;
-	my @limit = rows($pg, 'steady', 'seconds=10', 'window=5');
+	my @limit = limit($pg, 'steady', 'seconds=10', 'window=5');
 	result(name => 'produce and consume together', value => $cost->{value}, unit => 'jobs/s', limit => average(map { $_->{rate} } @limit));
 	result(name => '… WAL a job, whole life', value => $cost->{wal} / ($cost->{value} * $seconds), unit => 'bytes');
 	$pg->stop;
@@ -179,7 +179,7 @@ sub enqueue {
 	    limit => 1e6 / $one->{insert_telling_nothing_us});
 	settle($pg);
 	my $many = load_json('many', $pg, 'work', 'jobs=' . option('jobs'), 'batch=5000');
-	my ($rows) = rows($pg, 'many', 'jobs=' . option('jobs'), 'batch=5000');
+	my ($rows) = limit($pg, 'many', 'jobs=' . option('jobs'), 'batch=5000');
 	result(name => 'enqueue_many of 5,000', value => $many->{jobs} / $many->{seconds}, unit => 'jobs/s',
 	    limit => $rows->{jobs} / $rows->{seconds});
 	settle($pg);
@@ -214,11 +214,11 @@ sub latency {
 	my $queues = option('queues');
 	my ($pg, $d) = Bench::stack($noop);
 	my $l = load_json('latency', $pg, 'work', @load);
-	result(name => "latency at 50/s, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p95 p99 max);
-	$pg->query("SELECT jobq.pause('work')");
-	result(name => '… of it one bare INSERT, p50', value => load_json('paced', $pg, 'work', @load)->{p50_ms}, unit => 'ms');
 	$d->stop;
+	my ($rows) = limit($pg, 'latency', @load);
 	$pg->stop;
+	result(name => "latency at 50/s, $_", value => $l->{ $_ . '_ms' }, unit => 'ms', limit => $rows->{ $_ . '_ms' }) for qw(p50 p95 p99 max);
+	result(name => "… of the limit's p50 the INSERT", value => $rows->{insert_p50_ms}, unit => 'ms');
 	($pg, $d) = Bench::stack($noop . join '', map { "  q$_: {handler: null, workers: 1}\n" } 1 .. $queues);
 	$l = load_json('latency', $pg, 'work', @load);
 	result(name => "… beside $queues queues that sleep, $_", value => $l->{ $_ . '_ms' }, unit => 'ms') for qw(p50 p99);
