@@ -44,7 +44,8 @@ sub result {
 	if (option('json')) {
 		print $json->encode(\%r), "\n";
 	} else {
-		printf "%-34s %12s %-8s", $r{name}, number($r{value}), $r{unit};
+		my $more = () = $r{name} =~ /[\x80-\xbf]/g;	# bytes that are no column
+		printf "%-*s %12s %-8s", 34 + $more, $r{name}, number($r{value}), $r{unit};
 		printf "  limit %10s  %3.0f %%", number($r{limit}), 100 * $r{ratio} if $r{limit};
 		print "  ($r{note})" if $r{note};
 		print "\n";
