@@ -19,7 +19,7 @@ connect_database(const char *conninfo)
 	return c;
 }
 
-PGresult *
+static PGresult *
 check(PGconn *c, PGresult *res)
 {
 	ExecStatusType s = PQresultStatus(res);

@@ -11,7 +11,6 @@
 #include <libpq-fe.h>
 
 PGconn *connect_database(const char *conninfo);
-PGresult *check(PGconn *, PGresult *);
 PGresult *query(PGconn *, const char *sql);
 void prepare(PGconn *, const char *name, const char *sql);
 PGresult *execute(PGconn *, const char *name, int n, const char *const *params);

@@ -61,7 +61,8 @@ static atomic_bool stop;
 	"from unnest($1::bigint[]) u on conflict do nothing"
 
 /*
- * Producing
+ * Producing and consuming. jobs > 0: until so many are done; else until they are
+ * stopped.
  */
 
 static void *
@@ -75,8 +76,8 @@ write_rows(void *arg)
 	prepare(c, "rows", ROWS);
 	put_array(&t, 0, batch, &shape);
 	params[0] = t.data;
-	while (!stop && (backlog > 0 || produced < jobs)) {
-		if (backlog > 0 && ahead > backlog) {
+	while (!stop && (jobs == 0 || produced < jobs)) {
+		if (ahead > backlog) {
 			sleep_ms(0.5);
 			continue;
 		}
@@ -88,10 +89,7 @@ write_rows(void *arg)
 	return NULL;
 }
 
-/*
- * Consuming: one claimer, which knows by itself where its claims stand
- */
-
+/* Knows by itself where its claims stand: there is one. */
 struct claimer {
 	PGconn *c;
 	char xid[24], job[24];
@@ -148,7 +146,6 @@ end_rows(struct claimer *k, const PGresult *claimed)
 	free(ids.data);
 }
 
-/* jobs > 0: until so many are done; else until it is stopped. */
 static void *
 consume_rows(void *arg)
 {
@@ -182,7 +179,6 @@ many(void)
 {
 	double t0 = now();
 
-	backlog = 0;
 	write_rows(NULL);
 	tell_rows(produced, t0);
 }
@@ -193,7 +189,6 @@ drain(void)
 	PGconn *c;
 	double t0;
 
-	backlog = 0;
 	write_rows(NULL);
 	c = connect_database(conninfo);
 	PQclear(query(c, "vacuum analyze"));
@@ -409,10 +404,7 @@ main(int argc, char **argv)
 		{ "seconds", &seconds }, { "window", &window }, { "backlog", &backlog },
 		{ "rate", &rate },
 	};
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} commands[] = {
+	static const struct command commands[] = {
 		{ "many", many }, { "drain", drain }, { "steady", steady }, { "latency", latency },
 	};
 
@@ -422,12 +414,8 @@ main(int argc, char **argv)
 	}
 	conninfo = argv[2];
 	set_options(argv + 3, options, sizeof(options) / sizeof(options[0]));
-	if (batch < 1 || rate < 1 || seconds < 1)
-		fail("options", "batch, rate and seconds are at least 1");
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(argv[1], commands[i].name) == 0) {
-			commands[i].run();
-			return 0;
-		}
-	fail(argv[1], "no such command");
+	if (jobs < 1 || batch < 1 || rate < 1 || seconds < 1)
+		fail("options", "jobs, batch, rate and seconds are at least 1");
+	run_command(argv[1], commands, sizeof(commands) / sizeof(commands[0]));
+	return 0;
 }

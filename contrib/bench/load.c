@@ -469,10 +469,7 @@ main(int argc, char **argv)
 		{ "backlog", &backlog }, { "rate", &rate }, { "window_ms", &window_ms },
 		{ "sleep_ms", &shape.sleep_ms },
 	};
-	static const struct {
-		const char *name;
-		void (*run)(void);
-	} commands[] = {
+	static const struct command commands[] = {
 		{ "many", many }, { "one", one }, { "steady", steady }, { "latency", latency },
 		{ "offer", offer }, { "hold", hold },
 	};
@@ -487,10 +484,6 @@ main(int argc, char **argv)
 	set_options(argv + 4, options, sizeof(options) / sizeof(options[0]));
 	if (producers < 1 || producers > PRODUCERS_MAX || batch < 1 || window_ms < 1)
 		fail("options", "producers is 1 to 64, batch and window_ms at least 1");
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(argv[1], commands[i].name) == 0) {
-			commands[i].run();
-			return 0;
-		}
-	fail(argv[1], "no such command");
+	run_command(argv[1], commands, sizeof(commands) / sizeof(commands[0]));
+	return 0;
 }

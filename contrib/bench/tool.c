@@ -94,3 +94,14 @@ set_options(char **args, const struct number_option *options, size_t n)
 	for (; *args != NULL; args++)
 		set_option(*args, options, n);
 }
+
+void
+run_command(const char *name, const struct command *commands, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(name, commands[i].name) == 0) {
+			commands[i].run();
+			return;
+		}
+	fail(name, "no such command");
+}

@@ -19,8 +19,8 @@ void sleep_ms(double ms);
 /* Memory or fail(); zeroed. */
 void *allocate(size_t n, size_t size);
 
-/* A value of sorted numbers, q from 0 to 1. */
 void sort_numbers(double *values, size_t n);
+/* q from 0, the least, to 1. */
 double quantile(const double *sorted, size_t n, double q);
 
 /* Arguments NAME=NUMBER; fail() for a name that is not there. */
@@ -30,5 +30,13 @@ struct number_option {
 };
 
 void set_options(char **args, const struct number_option *, size_t n);
+
+/* Run the command of this name; fail() when there is none. */
+struct command {
+	const char *name;
+	void (*run)(void);
+};
+
+void run_command(const char *name, const struct command *, size_t n);
 
 #endif
