@@ -26,14 +26,11 @@
 #include "db/txn.h"
 #include "driver/data.h"
 #include "driver/drivers.h"
+#include "driver/report/options.h"
 #include "driver/report/reports.h"
 #include "driver/rows.h"
 
 #define ENTITIES_MAX 50			/* reports in one job */
-#define KEEP_DEFAULT (INT64_C(7) * 24 * 3600 * 1000)
-#define SIZE_DEFAULT (INT64_C(1) << 30)
-#define ATTACH_DEFAULT (INT64_C(64) << 10)
-#define ATTACH_MAX (INT64_C(10) << 20)
 #define EXPIRE_EVERY (3600 * MONO_SECOND)
 #define EXPIRE_PAUSE (60 * MONO_SECOND)
 #define TELL_EVERY (MONO_SECOND / 2)
@@ -41,15 +38,11 @@
 /* Opened once in a worker. */
 struct reporter {
 	struct driver_ctx *ctx;
-	const char *directory;
+	struct report_options options;
 	int dir;
 	struct session *session;	/* of the queries */
 	struct session *jobs;		/* where the jobs are; may be the same */
 	struct txn_settings settings, jobs_settings;
-	struct writer_options writer;
-	bool allowed[8];		/* by the index of formats[] */
-	const char *mail_queue, *mail_type, *link_base;
-	int64_t keep_ms, max_size, attach_max;
 	char *enqueue, *complete;
 	struct timer *expire;
 	mono_t expired;
@@ -100,99 +93,6 @@ static const unsigned enqueue_types[4] = {
 static const unsigned complete_types[3] = { SESSION_BIGINT, SESSION_TEXT, SESSION_JSONB };
 
 /*
- * Options
- */
-
-static void
-complain(struct conf_sink *sink, const struct node *options, const char *key,
-    const char *why)
-{
-	const struct node_entry *at = node_entry(options, key);
-
-	conf_complain(sink, at ? at->file : options->file, at ? at->line : options->line,
-	    at ? at->column : options->column, "%s: %s", key, why);
-}
-
-static void
-check_format(const struct node_entry *at, struct conf_sink *sink)
-{
-	const char *name = at->value->kind == NODE_SCALAR ? at->value->text : "";
-	const struct format *f = format_find(name);
-
-	if (f == NULL)
-		conf_complain(sink, at->file, at->line, at->column,
-		    "formats: \"%.100s\" is none of csv, json, ndjson, xlsx, pdf", name);
-	else if (!f->present)
-		conf_complain(sink, at->file, at->line, at->column,
-		    "formats: this build writes no %s; build it with %s installed",
-		    f->name, f->package);
-}
-
-static void
-check_formats(const struct node *options, struct conf_sink *sink)
-{
-	const struct node *list = node_get(options, "formats");
-
-	if (list == NULL)
-		return;
-	if (list->kind != NODE_LIST || list->count == 0) {
-		complain(sink, options, "formats", "needs a list of formats");
-		return;
-	}
-	for (size_t i = 0; i < list->count; i++)
-		check_format(&list->entries[i], sink);
-}
-
-static void
-check_mail(const struct node *options, struct conf_sink *sink)
-{
-	static const char *const keys[] = { "mail_type", "attach_max" };
-	const char *text = "https://";
-	int64_t size = 0;
-
-	if (node_entry(options, "mail_queue") == NULL)
-		for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-			if (node_entry(options, keys[i]) != NULL)
-				complain(sink, options, keys[i], "needs mail_queue:");
-	node_str(options, "link_base", &text, sink);
-	if (strncmp(text, "https://", 8) != 0 && strncmp(text, "http://", 7) != 0)
-		complain(sink, options, "link_base", "needs a http or https address");
-	node_str(options, "mail_queue", &text, sink);
-	node_str(options, "mail_type", &text, sink);
-	node_size(options, "attach_max", &size, sink);
-	if (size > ATTACH_MAX)
-		complain(sink, options, "attach_max", "at most 10MiB");
-}
-
-static void
-check(const struct node *options, struct conf_sink *sink)
-{
-	static const char *const keys[] = {
-		"driver", "directory", "reports", "formats", "keep", "bom", "role",
-		"url", "url_file", "max_size", "mail_queue", "mail_type",
-		"link_base", "attach_max", NULL
-	};
-	const char *text = "";
-	bool yes;
-	int64_t n = SIZE_DEFAULT;
-
-	node_known_keys(options, keys, sink);
-	node_str(options, "directory", &text, sink);
-	if (*text != '/')
-		complain(sink, options, "directory", "needs an absolute path");
-	reports_check(options, sink);
-	check_formats(options, sink);
-	check_mail(options, sink);
-	node_bool(options, "bom", &yes, sink);
-	node_str(options, "role", &text, sink);
-	node_size(options, "max_size", &n, sink);
-	if (n < 1)
-		complain(sink, options, "max_size", "must be more than 0");
-	node_duration_ms(options, "keep", &n, sink);
-	free(node_secret(options, "url", sink));
-}
-
-/*
  * In a worker
  */
 
@@ -204,10 +104,10 @@ expire(struct reporter *x)
 	if (x->expired != 0 && mono_now() - x->expired < EXPIRE_PAUSE)
 		return;
 	x->expired = mono_now();
-	n = output_expire(x->dir, x->keep_ms);
+	n = output_expire(x->dir, x->options.keep_ms);
 	if (n > 0)
 		log_info("old reports removed", "count=%zu directory=%s", n,
-		    x->directory);
+		    x->options.directory);
 }
 
 static void
@@ -219,35 +119,6 @@ on_expire(void *arg)
 	timer_set(x->expire, EXPIRE_EVERY);
 }
 
-static void
-read_options(struct reporter *x, const struct node *options)
-{
-	const struct node *list = node_get(options, "formats");
-
-	x->mail_queue = x->link_base = x->settings.role = x->jobs_settings.role = "";
-	x->mail_type = "email_notification";
-	x->keep_ms = KEEP_DEFAULT;
-	x->max_size = SIZE_DEFAULT;
-	x->attach_max = ATTACH_DEFAULT;
-	x->settings.read_only = true;
-	node_str(options, "directory", &x->directory, NULL);
-	node_str(options, "role", &x->settings.role, NULL);
-	node_str(options, "mail_queue", &x->mail_queue, NULL);
-	node_str(options, "mail_type", &x->mail_type, NULL);
-	node_str(options, "link_base", &x->link_base, NULL);
-	node_bool(options, "bom", &x->writer.bom, NULL);
-	node_duration_ms(options, "keep", &x->keep_ms, NULL);
-	node_size(options, "max_size", &x->max_size, NULL);
-	node_size(options, "attach_max", &x->attach_max, NULL);
-	x->writer.directory = x->directory;
-	for (size_t i = 0; formats[i] != NULL; i++) {
-		x->allowed[i] = list == NULL && formats[i]->present;
-		for (size_t j = 0; list != NULL && j < list->count; j++)
-			x->allowed[i] |= formats[i] ==
-			    format_find(list->entries[j].value->text);
-	}
-}
-
 static int
 open_report(struct driver_ctx *ctx, struct err *e)
 {
@@ -256,12 +127,15 @@ open_report(struct driver_ctx *ctx, struct err *e)
 	char *url = node_secret(options, "url", NULL);
 
 	x->ctx = ctx;
-	read_options(x, options);
+	report_options_read(&x->options, options);
+	x->settings.read_only = true;
+	x->settings.role = x->options.role;
+	x->jobs_settings.role = "";
 	if (url == NULL && node_entry(options, "url_file") != NULL) {
 		free(x);
 		return err_set(e, "url_file cannot be read");
 	}
-	x->dir = output_directory(x->directory, e);
+	x->dir = output_directory(x->options.directory, e);
 	if (x->dir < 0) {
 		free(url);
 		free(x);
@@ -343,19 +217,31 @@ failed(struct report_run *r, enum job_class class)
 	txn_cancel(&r->txn);
 }
 
+/* The file's address, where there is one. */
+static void
+add_link(struct buf *b, const struct report_run *r)
+{
+	const char *base = r->reporter->options.link_base;
+
+	if (*base != '\0')
+		buf_printf(b, "%s%s%s", base, base[strlen(base) - 1] == '/' ? "" : "/",
+		    r->output.name);
+}
+
 static char *
 make_result(const struct report_run *r)
 {
+	struct buf link = { .len = 0 };
 	json_t *o = json_pack("{s:o, s:I, s:I, s:s}", "file",
-	    json_sprintf("%s/%s", r->reporter->directory, r->output.name),
+	    json_sprintf("%s/%s", r->reporter->options.directory, r->output.name),
 	    "rows", (json_int_t)r->rows, "bytes", (json_int_t)r->output.bytes,
 	    "format", r->format->name);
-	const char *base = r->reporter->link_base;
 	char *text;
 
-	if (*base != '\0')
-		json_object_set_new(o, "url", json_sprintf("%s%s%s", base,
-		    base[strlen(base) - 1] == '/' ? "" : "/", r->output.name));
+	add_link(&link, r);
+	if (link.len > 0)
+		json_object_set_new(o, "url", json_string(link.data));
+	buf_clear(&link);
 	if (r->count > 1)
 		json_object_set(o, "entities", r->counts);
 	if (*r->mail_job != '\0')
@@ -410,18 +296,19 @@ make_mail(struct report_run *r)
 {
 	const struct reporter *x = r->reporter;
 	const char *title = r->count == 1 ? r->reports[0].title : "Export";
-	bool attach = r->output.bytes <= x->attach_max;
+	bool attach = r->output.bytes <= x->options.attach_max;
 	json_t *files = attach ? attachment(r) : NULL;
 	struct buf text = { .len = 0 };
+	size_t before;
 	json_t *o;
 	char *dumped;
 
 	buf_printf(&text, "%s: %" PRId64 " rows, %" PRId64 " bytes.\n\n", title, r->rows,
 	    r->output.bytes);
-	if (*x->link_base != '\0')
-		buf_printf(&text, "%s%s%s\n", x->link_base,
-		    x->link_base[strlen(x->link_base) - 1] == '/' ? "" : "/",
-		    r->output.name);
+	before = text.len;
+	add_link(&text, r);
+	if (text.len > before)
+		buf_printf(&text, "\n");
 	else if (files == NULL)
 		buf_printf(&text, "The file is too large for this mail: %s\n",
 		    r->output.name);
@@ -443,8 +330,8 @@ next_end(void *arg)
 	if (r->phase == END_COMMIT)
 		return NULL;
 	if (r->phase == END_ENQUEUE) {
-		r->params[0] = x->mail_queue;
-		r->params[1] = x->mail_type;
+		r->params[0] = x->options.mail_queue;
+		r->params[1] = x->options.mail_type;
 		r->params[2] = r->mail;
 		r->params[3] = r->run->job->tenant;
 		r->statement = (struct session_statement){ .sql = x->enqueue,
@@ -516,7 +403,7 @@ mail(struct report_run *r)
 	struct err e;
 
 	r->mail = make_mail(r);
-	if (conf_seal_data(x->ctx->conf, x->mail_queue, &r->mail, &e) < 0) {
+	if (conf_seal_data(x->ctx->conf, x->options.mail_queue, &r->mail, &e) < 0) {
 		fail(r, CLASS_ERROR, e.msg);
 		return;
 	}
@@ -688,10 +575,10 @@ find_format(struct report_run *r, struct err *e)
 
 	r->format = name != NULL ? format_find(name) : NULL;
 	for (size_t i = 0; formats[i] != NULL; i++) {
-		if (!r->reporter->allowed[i])
+		if (!r->reporter->options.allowed[i])
 			continue;
 		if (formats[i] == r->format || (value == NULL && known.len == 0 &&
-		    !r->reporter->allowed[0])) {
+		    !r->reporter->options.allowed[0])) {
 			r->format = formats[i];
 			buf_clear(&known);
 			return 0;
@@ -751,7 +638,7 @@ find_mail(struct report_run *r, struct err *e)
 		return 0;
 	if (!json_is_string(to) && !json_is_array(to))
 		return err_set(e, "notifyEmail: is no address");
-	if (*r->reporter->mail_queue == '\0')
+	if (*r->reporter->options.mail_queue == '\0')
 		return err_set(e, "notifyEmail: the handler %s has no mail_queue:",
 		    r->reporter->ctx->handler->name);
 	r->to = to;
@@ -779,12 +666,12 @@ open_file(struct report_run *r, struct err *e)
 
 	r->output_open = true;
 	if (output_open(&r->output, x->dir, r->count > 1 ? "export" : r->reports[0].name,
-	    r->run->job->id, zip ? "zip" : r->format->name, x->max_size, e) < 0 ||
+	    r->run->job->id, zip ? "zip" : r->format->name, x->options.max_size, e) < 0 ||
 	    (zip && output_zip(&r->output, e) < 0))
 		return -1;
-	r->writer = r->format->open(&r->output, &x->writer);
+	r->writer = r->format->open(&r->output, &x->options.writer);
 	return r->writer != NULL ? 0 : err_set(e, "%s: no file in %s", r->format->name,
-	    x->directory);
+	    x->options.directory);
 }
 
 static void
@@ -849,7 +736,7 @@ library(void)
 const struct driver driver_report = {
 	.name = "report",
 	.flags = DRIVER_ASYNC,
-	.check = check,
+	.check = report_options_check,
 	.open = open_report,
 	.run = run_report,
 	.cancel = cancel,
