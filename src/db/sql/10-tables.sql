@@ -207,7 +207,8 @@ create table jobq.turn_1 partition of jobq.turn for values in (1);
 -- stand: for each lane the last turn taken (lanes, cursor_xid, cursor_job);
 -- transactions that were running when a cursor passed them (waiting); what is
 -- left of those that have ended since (late_lane, late_xid, late_job: the
--- last job taken of it).
+-- last job taken of it); and what the next one need not look up (known,
+-- known_by, withdrawn_to: see claim()).
 create table jobq.claim (
 	slot smallint not null,
 	queue smallint not null,
@@ -224,6 +225,9 @@ create table jobq.claim (
 	late_xid xid8[] not null,
 	late_job bigint[] not null,
 	served smallint,		-- in a fair queue the last lane served
+	known bigint,			-- the number of changes when its queue was found plain
+	known_by xid8,			-- this transaction; null: a change that had counted before it would have been seen
+	withdrawn_to bigint,		-- the largest of `withdrawn` then
 	primary key (queue, batch, slot)
 ) partition by list (slot);
 -- neither is worth compressing: up to 700 jobs stay in the row, more go aside
@@ -241,9 +245,10 @@ create sequence jobq.due_low minvalue 0 start 0;	-- µs: all timers before are k
 create sequence jobq.due_full minvalue 0 start 0;	-- µs: when that was last checked
 create sequence jobq.round;				-- of maintain()
 create sequence jobq.sweep_at minvalue 0 start 0;	-- the parent at which the sweep of waits stands
+create sequence jobq.changes minvalue 0 start 0;	-- of what claims keep: see count_change()
 select setval(s, min) from (values ('jobq.turn_slot'::regclass, 0), ('jobq.claim_slot', 0),
     ('jobq.sleepers', 0), ('jobq.next_due', 0), ('jobq.due_low', 0), ('jobq.due_full', 0),
-    ('jobq.sweep_at', 0)) k(s, min);
+    ('jobq.sweep_at', 0), ('jobq.changes', 0)) k(s, min);
 
 -- Read one: far cheaper than a query of the sequence.
 create function jobq.fact(sequence regclass) returns bigint

@@ -249,9 +249,10 @@ begin
 end
 $$;
 
--- Append a claim: what was taken, and where the cursors are now.
-create function jobq.add_claim(last jobq.claim, c jobq.cursors, queue_id smallint,
-    pool bigint) returns bigint
+-- Append a claim: what was taken, where the cursors are now, and what is known
+-- of the queue, for good or only unless a change is open.
+create function jobq.add_claim(last jobq.claim, c jobq.cursors, queue_id smallint, pool bigint,
+    known bigint default null, settled boolean default null, withdrawn_to bigint default null) returns bigint
 language plpgsql as $$
 declare
 	b bigint := coalesce(last.batch, 0) + 1;
@@ -261,9 +262,11 @@ begin
 		passed := jobq.passed_by(c);
 	end if;
 	insert into jobq.claim (slot, queue, batch, pool, jobs, attempts, lanes,
-	    cursor_xid, cursor_job, waiting, late_lane, late_xid, late_job, served)
+	    cursor_xid, cursor_job, waiting, late_lane, late_xid, late_job, served, known, known_by, withdrawn_to)
 	values (jobq.fact('jobq.claim_slot'), queue_id, b, add_claim.pool, coalesce(c.taken, '{}'),
-	    coalesce(c.attempts, '{}'), c.lanes, c.xid, c.job, passed, c.late_lane, c.late_xid, c.late_job, c.served);
+	    coalesce(c.attempts, '{}'), c.lanes, c.xid, c.job, passed, c.late_lane, c.late_xid, c.late_job, c.served,
+	    add_claim.known, case when known is not null and settled is not true then pg_current_xact_id() end,
+	    case when known is not null then add_claim.withdrawn_to end);
 	return b;
 end
 $$;
@@ -298,6 +301,24 @@ begin
 end
 $$;
 
+-- What a claim has found out of its queue and its pool is true for the next one,
+-- too, until somebody changes it, who counts that here. He does so before he
+-- commits, so who finds the number moved cannot be too late; but one who finds it
+-- where it was may have been too early, if a change that had counted already is
+-- open still. Therefore a claim stores its own id with what it has found: once that
+-- is behind a snapshot, so is the change, and what this shows is final.
+create function jobq.count_change() returns trigger
+language plpgsql as $$
+begin
+	perform nextval('jobq.changes');
+	return null;
+end
+$$;
+create trigger counted after insert or update or delete on jobq.queue for each row execute function jobq.count_change();
+create trigger counted after insert or update or delete on jobq.hold for each row execute function jobq.count_change();
+create trigger counted after insert on jobq.withdrawn for each row execute function jobq.count_change();
+create trigger counted after delete on jobq.pool for each row execute function jobq.count_change();
+
 -- Lease up to n jobs of a queue to a pool: the most urgent, oldest first.
 -- Returns none when the queue is paused or the pool is not registered (any
 -- more). Must be alone in its transaction, of level READ COMMITTED. Error 55P03
@@ -328,10 +349,13 @@ declare
 	c jobq.cursors;
 	b bigint;
 	current smallint;
+	changes bigint;
+	known bigint;		-- the number of changes, of a plain queue: none of the next four
 	until_started boolean;
 	expires boolean;
 	keyed boolean;
 	special boolean;
+	settled boolean := true;	-- no change was open that would make it another
 	withdrawn_to bigint;
 	low bigint;		-- no job taken is outside these
 	high bigint;
@@ -347,18 +371,36 @@ begin
 	end if;
 	-- a claim that a crash of the server loses is only a claim made again
 	perform set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock(jobq.claim_lock(), queue_id);
-	select q.unique_ms = -2, q.expire_ms > 0, q.keyed, q.limited or q.keyed or q.fair_path <> ''
-	        or q.age_ms > 0 or exists (select from jobq.hold),
-	    (select max(w.job) from jobq.withdrawn w where w.queue = claim.queue_id)
-	into until_started, expires, keyed, special, withdrawn_to
-	from jobq.queue q join jobq.pool p on p.id = claim.pool and p.queue = q.id
-	where q.id = claim.queue_id and not q.paused;
-	if not found or n < 1 then
-		return;
+	-- A claim goes to the current slot, which was empty when it became that:
+	-- if one of the queue is there, none that is elsewhere came later.
+	current := jobq.fact('jobq.claim_slot');
+	changes := jobq.fact('jobq.changes');
+	select * into last from jobq.claim k
+	where k.slot = current and k.queue = claim.queue_id order by k.batch desc limit 1;
+	if not found then
+		last := jobq.last_claim(queue_id);
 	end if;
-	if withdrawn_to is null then
-		withdrawn_to := 9223372036854775807;
-		perform jobq.withdraw(queue_id, withdrawn_to);
+	if last.known = changes and last.pool = pool and last.known_by is null
+	    and pg_relation_size('jobq.withdrawn') > 0 then	-- a crash has emptied it: that is not counted
+		known := changes;
+		withdrawn_to := last.withdrawn_to;
+	else
+		select q.unique_ms = -2, q.expire_ms > 0, q.keyed, q.limited or q.keyed or q.fair_path <> ''
+		        or q.age_ms > 0 or exists (select from jobq.hold),
+		    (select max(w.job) from jobq.withdrawn w where w.queue = claim.queue_id),
+		    last.known = changes and last.pool = p.id and last.known_by < pg_snapshot_xmin(pg_current_snapshot())
+		into until_started, expires, keyed, special, withdrawn_to, settled
+		from jobq.queue q join jobq.pool p on p.id = claim.pool and p.queue = q.id
+		where q.id = claim.queue_id and not q.paused;
+		if not found or n < 1 then
+			return;
+		end if;
+		if withdrawn_to is null then
+			withdrawn_to := 9223372036854775807;
+			perform jobq.withdraw(queue_id, withdrawn_to);
+		elsif not (until_started or expires or special) then
+			known := changes;
+		end if;
 	end if;
 	n := least(n, 10000);
 	if special then
@@ -367,12 +409,7 @@ begin
 	end if;
 	for rounds in 1 .. 10 loop
 		exit when n < 1;
-		-- A claim goes to the current slot, which was empty when it became that:
-		-- if one of the queue is there, none that is elsewhere came later.
-		current := jobq.fact('jobq.claim_slot');
-		select * into last from jobq.claim k
-		where k.slot = current and k.queue = claim.queue_id order by k.batch desc limit 1;
-		if not found then
+		if rounds > 1 then
 			last := jobq.last_claim(queue_id);
 		end if;
 		if special then
@@ -386,7 +423,7 @@ begin
 		if c.taken is null then
 			-- keep the list of what to wait for short while the queue is idle
 			if cardinality(last.waiting) > 0 or cardinality(last.late_xid) > 0 then
-				perform jobq.add_claim(last, c, queue_id, pool);
+				perform jobq.add_claim(last, c, queue_id, pool, known, settled, withdrawn_to);
 			end if;
 			more := false;
 			exit;
@@ -403,7 +440,7 @@ begin
 			where not exists (select from jobq.attempt a
 			    where a.job = t.job and a.attempt = t.attempt and a.job between low and high offset 0);
 		end if;
-		b := jobq.add_claim(last, c, queue_id, pool);
+		b := jobq.add_claim(last, c, queue_id, pool, known, settled, withdrawn_to);
 		if c.taken is null then		-- and there may be very many more of them
 			perform jobq.pass_over(queue_id, 100);
 			continue;
