@@ -24,6 +24,7 @@ bound_init(struct pool *pool)
 	pool->pace = timer_new(pool->loop, on_pace, pool);
 	pool->frees = *q->concurrency_key != '\0';
 	pool->window.short_us = WINDOW_SHORT_US;
+	pool->window.bytes = q->max_payload;
 	for (size_t i = 0; i < q->nlimits; i++) {
 		const struct limit_conf *l = conf_limit(pool->conf, q->limits[i]);
 		int64_t most = l->rate_period_ms * 1000 / AHEAD_PART;

@@ -350,6 +350,7 @@ take_job(struct pool *pool, const PGresult *res, int row)
 	l->pool = pool->id;
 	l->worker = -1;
 	pool->last_batch = l->job.batch;
+	window_note_bytes(&pool->window, PQgetlength(res, row, 7));
 	known = RB_INSERT(lease_keys, &pool->keys, l);
 	if (known != NULL) {
 		/* A crash of the server lost the claim, and it was made
@@ -551,6 +552,7 @@ lease_claim(struct pool *pool)
 		return;
 	if (room > CLAIM_MAX)
 		room = CLAIM_MAX;
+	room = (size_t)window_fit(&pool->window, (int)room);
 	snprintf(id, sizeof(id), "%" PRId64, pool->id);
 	snprintf(queue, sizeof(queue), "%d", pool->queue_id);
 	snprintf(count, sizeof(count), "%zu", room);

@@ -44,6 +44,27 @@ test_window_holds_fifty_milliseconds_of_work(void **state)
 }
 
 static void
+test_window_holds_eight_megabytes_of_data(void **state)
+{
+	struct window w = { .bytes = 100 << 10 };
+
+	(void)state;
+	note(&w, 10, 10);
+	assert_int_equal(window_fit(&w, 1000), 81);
+	assert_int_equal(window_fit(&w, 50), 50);
+	assert_int_equal(window_ahead(&w, 1), 81);
+	for (int i = 0; i < 100; i++)
+		window_note_bytes(&w, 200);
+	assert_int_equal(window_fit(&w, 1000), 1000);
+	window_note_bytes(&w, 1 << 20);
+	assert_int_equal(window_fit(&w, 1000), 8);
+	assert_int_equal(window_ahead(&w, 50), 8);
+	window_note_bytes(&w, INT64_C(1) << 30);
+	assert_int_equal(window_fit(&w, 1000), 1);
+	assert_int_equal(window_fit(&w, 0), 0);
+}
+
+static void
 test_window_is_closed_for_long_runs(void **state)
 {
 	struct window w = { .seen = 0 };
@@ -99,6 +120,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_window_believes_nothing_at_first),
 		cmocka_unit_test(test_window_holds_fifty_milliseconds_of_work),
+		cmocka_unit_test(test_window_holds_eight_megabytes_of_data),
 		cmocka_unit_test(test_window_is_closed_for_long_runs),
 		cmocka_unit_test(test_window_closes_at_the_first_long_run),
 		cmocka_unit_test(test_window_opens_again),
