@@ -73,6 +73,12 @@ batch_add(struct batch *b, const struct ending *e)
 	b->count++;
 }
 
+size_t
+batch_bytes(const struct batch *b)
+{
+	return b->columns[C_ERROR].text.len + b->columns[C_RESULT].text.len;
+}
+
 void
 batch_add_lease(struct batch *b, int64_t job, int attempt)
 {

@@ -65,6 +65,8 @@ struct batch {
 void batch_reset(struct batch *);
 void batch_clear(struct batch *);
 void batch_add(struct batch *, const struct ending *);
+/* Of errors and results. */
+size_t batch_bytes(const struct batch *);
 /* For a job handed back; for one that waits for a circuit breaker. */
 void batch_add_lease(struct batch *, int64_t job, int attempt);
 void batch_add_deferred(struct batch *, int64_t job, int attempt,

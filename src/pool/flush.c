@@ -367,7 +367,7 @@ on_answer(struct pg *pg, PGresult *res, void *arg)
  * Statements
  */
 
-/* The leases of one pool, up to the limit, from the front. */
+/* The leases of one pool, up to the limits, from the front. */
 static int64_t
 fill(struct flush *f)
 {
@@ -377,7 +377,7 @@ fill(struct flush *f)
 
 	batch_reset(&f->batch);
 	while ((l = TAILQ_FIRST(&f->waiting.head)) != NULL && l->pool == pool &&
-	    f->saving.count < f->limit) {
+	    f->saving.count < f->limit && batch_bytes(&f->batch) < SAVE_BYTES) {
 		struct ending e = ending_of(l, now);
 
 		if (f->kind == FLUSH_RELEASE || f->kind == FLUSH_REFUSED ||

@@ -45,7 +45,8 @@
 #include "pool/window.h"
 
 #define CLAIM_MAX 1000		/* jobs in one claim */
-#define SAVE_MAX 2000		/* attempts ended in one statement */
+#define SAVE_MAX 2000		/* attempts ended in one statement … */
+#define SAVE_BYTES ((size_t)8 << 20)	/* … and no more when errors and results are so much */
 #define UNSAVED_MAX 10000	/* results kept before no more jobs are run */
 #define KILL_AGAIN (5 * MONO_SECOND)	/* a worker that should be dead */
 #define RETURNS_MAX 3		/* deaths of a worker before a job counts as started */
