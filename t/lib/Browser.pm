@@ -50,7 +50,8 @@ sub new {
 		POSIX::dup2($w, 4);
 		$ENV{HOME} = $dir;
 		$ENV{TZ} = 'Europe/Berlin';
-		exec $program, '--headless', '--remote-debugging-pipe', "--user-data-dir=$dir/profile", ($> == 0 ? '--no-sandbox' : ()),
+		# without a limit: it drops changes of the address beyond 200 in ten seconds
+		exec $program, '--headless', '--disable-ipc-flooding-protection', '--remote-debugging-pipe', "--user-data-dir=$dir/profile", ($> == 0 ? '--no-sandbox' : ()),
 		    qw(--disable-gpu --disable-dev-shm-usage --no-first-run --disable-background-networking --disable-component-update
 		    --disable-sync --disable-extensions --hide-scrollbars --lang=en-GB about:blank)
 		    or POSIX::_exit(127);
